@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* base/file.h - mapped reading and durable writing.
+ *
+ * A file that Mizan writes appears whole or not at all: written under a temporary name in the same
+ * folder, fsynced, renamed, and the folder fsynced.
+ * Floor:  base.
+ * Errors: MZ_EIO with the path and the system's text; MZ_ENOMEM.
+ * Owner:  mz_map and mz_writer own what they open; close/abort frees. */
+#ifndef MZ_BASE_FILE_H
+#define MZ_BASE_FILE_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct mz_map {
+    const unsigned char *data; /* read-only; NULL for an empty file */
+    size_t bytes;
+} mz_map;
+/* Maps a regular file read-only (not a folder, not a device, not a pipe). */
+mz_err mz_map_open(mz_map *map, const char *path);
+void mz_map_close(mz_map *map);
+
+/* Reads a whole small file (at most max_bytes, else MZ_ECORRUPT) into memory of mz_mem_new,
+ * NUL-terminated. */
+mz_err mz_file_read(const char *path, size_t max_bytes, char **text, size_t *bytes);
+
+typedef struct mz_writer mz_writer;
+mz_err mz_writer_open(mz_writer **w, const char *path);
+mz_err mz_writer_put(mz_writer *w, const void *bytes, size_t n);
+/* Makes the file durable under its name and frees w; on failure nothing is left under either name.
+ */
+mz_err mz_writer_commit(mz_writer *w);
+void mz_writer_abort(mz_writer *w);                                  /* NULL is legal */
+mz_err mz_file_write(const char *path, const void *bytes, size_t n); /* the three in one */
+
+bool mz_file_exists(const char *path);
+bool mz_file_is_dir(const char *path);
+mz_err mz_file_mkdirs(const char *path); /* like mkdir -p */
+/* "dir/name" into out; MZ_EINVAL if it does not fit. */
+mz_err mz_path_join(char *out, size_t out_bytes, const char *dir, const char *name);
+
+/* Fault hook, like mz_mem_fail_at: the n-th file system call from now fails with `error` (an
+ * errno). */
+void mz_file_fail_at(int64_t n, int error, bool for_good);
+
+#endif

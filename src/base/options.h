@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* base/options.h - the only reader of the environment. Floor: base. */
+#ifndef MZ_BASE_OPTIONS_H
+#define MZ_BASE_OPTIONS_H
+
+#include <stdbool.h>
+
+typedef struct mz_options {
+    int threads;             /* MIZAN_THREADS; 0 = as many as there are processors */
+    const char *isa;         /* MIZAN_ISA; "auto" */
+    const char *chip;        /* MIZAN_CHIP; "cpu" */
+    const char *driver_path; /* MIZAN_DRIVER_PATH; NULL = the system's search order */
+    const char *fault_plan;  /* MIZAN_FAULT_PLAN; NULL = none */
+    bool sync_each;          /* MIZAN_SYNC_EACH; wait after every operator, to find a faulty one */
+    bool no_color;           /* NO_COLOR */
+} mz_options;
+
+/* Defaults, then the environment. Strings are borrowed from the environment. */
+void mz_options_init(mz_options *o);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* chip/buffer.h - memory of a chip, and moving bytes in and out of it.
+ *
+ * Floor:  chip.
+ * Owner:  the caller owns a buffer and frees it after the queue that used it was synced, before the
+ * device closes. Errors: MZ_ENOMEM with the bytes asked for; MZ_ECHIP; inside a step guard
+ * MZ_EINVAL. */
+#ifndef MZ_CHIP_BUFFER_H
+#define MZ_CHIP_BUFFER_H
+
+#include "tensor/tensor.h"
+
+typedef struct mz_device mz_device;
+typedef struct mz_queue mz_queue;
+
+struct mz_buffer {
+    mz_device *device;
+    size_t bytes;
+    void *host;   /* where the host may read and write it, NULL on chips with memory of their own */
+    void *handle; /* the chip's own name for it */
+};
+
+mz_err mz_buffer_new(mz_buffer **buf, mz_device *device, size_t bytes); /* zeroed */
+void mz_buffer_free(mz_buffer *buf);                                    /* NULL is legal */
+size_t mz_device_bytes_used(const mz_device *device);
+size_t mz_device_bytes_peak(const mz_device *device);
+
+/* Enqueue a copy of a DENSE tensor's bytes; the host memory must live until mz_queue_sync. */
+mz_err mz_upload(mz_queue *q, const mz_tensor *dst, const void *host);
+mz_err mz_download(mz_queue *q, void *host, const mz_tensor *src);
+mz_err mz_copy_bytes(mz_queue *q, mz_buffer *dst, size_t dst_offset, const mz_buffer *src,
+                     size_t src_offset, size_t bytes);
+mz_err mz_zero(mz_queue *q, const mz_tensor *dense); /* sets the bytes of a dense tensor to 0 */
+
+/* For tensors in host-visible memory: element i in row-major order of the VIEW (strides respected),
+ * as double. */
+double mz_at(const mz_tensor *t, int64_t i);
+void mz_put(const mz_tensor *t, int64_t i, double x);
+int64_t mz_at_int(const mz_tensor *t, int64_t i);
+void mz_put_int(const mz_tensor *t, int64_t i, int64_t x);
+/* Host address of element 0, NULL if the host may not look. */
+void *mz_host(const mz_tensor *t);
+
+#endif

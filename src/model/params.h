@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* model/params.h - the parameters of a network: names, shapes, and where they lie on the chip.
+ *
+ * A parameter has the name that transformers writes on disk. Routed experts are ONE parameter of
+ * rank 3 whose name holds "{e}" ("model.layers.3.mlp.experts.{e}.up_proj.weight", [E,F,D]): on disk
+ * it is E tensors, one for each expert; mz_param_disk_name gives their names.
+ *
+ * Floor:  model. May use base, tensor, chip.
+ * Owner:  mz_params owns its list and its buffers. */
+#ifndef MZ_MODEL_PARAMS_H
+#define MZ_MODEL_PARAMS_H
+
+#include "chip/chip.h"
+#include "model/config.h"
+
+typedef enum mz_param_kind {
+    MZ_PARAM_MATRIX,     /* [out,in]; decays */
+    MZ_PARAM_EMBED,      /* [V,D]; decays */
+    MZ_PARAM_NORM,       /* [D], acc dtype; no decay */
+    MZ_PARAM_BIAS,       /* [N], acc dtype; no decay */
+    MZ_PARAM_ROUTER_BIAS /* [E], acc dtype; no gradient: moved by the load of the experts */
+} mz_param_kind;
+
+typedef struct mz_param {
+    char name[120];
+    mz_param_kind kind;
+    int rank;
+    int64_t dim[3];
+    bool by_expert; /* dim[0] counts experts, name holds "{e}" */
+    mz_dtype dtype; /* as the model computes with it */
+    mz_tensor w;    /* on the chip */
+    mz_tensor g;    /* gradient, acc dtype; .buf NULL without training or for a router bias */
+} mz_param;
+
+typedef struct mz_params {
+    mz_param *list;
+    int64_t n;
+    int64_t elements; /* parameters in all, router biases not counted */
+    mz_buffer *weights, *grads;
+    size_t weights_bytes, grads_bytes;
+} mz_params;
+
+/* The list alone (no buffers): names, kinds, shapes, dtypes, in the order of the layers. */
+mz_err mz_params_list(mz_params *p, const mz_config *c, mz_dtype dtype);
+/* Books the buffers and sets w (and g if `train`). */
+mz_err mz_params_alloc(mz_params *p, mz_device *device, bool train);
+void mz_params_clear(mz_params *p);
+mz_param *mz_params_find(const mz_params *p, const char *name); /* by list name; NULL if none */
+/* Number of tensors on disk for this parameter (E or 1), and their names and shapes. */
+int64_t mz_param_disk_count(const mz_param *p);
+mz_err mz_param_disk_name(const mz_param *p, int64_t e, char *out, size_t out_bytes);
+mz_tensor mz_param_disk_view(const mz_param *p, const mz_tensor *whole, int64_t e); /* w or g */
+
+/* Random start (Philox keyed by seed and the parameter's NAME, so that neither the order nor the
+ * placement changes it): matrices and embeddings normal(0, init_std), norms 1, biases 0. */
+mz_err mz_params_init(mz_params *p, mz_queue *q, const mz_config *c, uint64_t seed);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* port/hf.h - a model's parameters in and out of a Hugging Face folder.
+ *
+ * Floor:  port. May use model, file, chip, tensor, base.
+ * Errors: MZ_ECORRUPT: a tensor that the config announces is missing, has another shape or a dtype
+ *         that is not a float; a tensor that nobody wants (named), other than what transformers
+ *         ignores too (rotary inv_freq buffers, MTP copies of embedding and head that are equal).
+ */
+#ifndef MZ_PORT_HF_H
+#define MZ_PORT_HF_H
+
+#include "file/hub.h"
+#include "model/model.h"
+
+/* config.json of the folder; mtp_layers becomes 0 where the folder has no such weights. */
+mz_err mz_hf_config(mz_config *c, const mz_hub *hub);
+/* Checks that the folder holds just the parameters of p, with their shapes, and copies them to the
+ * chip, converted to each parameter's dtype (rounded once, from what is on disk). Waits. */
+mz_err mz_hf_load(mz_params *p, mz_queue *q, const mz_config *c, const mz_hub *hub);
+/* Writes folder/config.json and folder/model.safetensors, crash-safely, the weights as `dtype`
+ * (f32 | bf16 | f16). Waits. */
+mz_err mz_hf_save(const mz_params *p, mz_queue *q, const mz_config *c, const char *folder,
+                  mz_dtype dtype);
+
+#endif

@@ -20,8 +20,9 @@ struct mz_buffer {
     void *handle; /* the chip's own name for it */
 };
 
-mz_err mz_buffer_new(mz_buffer **buf, mz_device *device, size_t bytes); /* zeroed */
-void mz_buffer_free(mz_buffer *buf);                                    /* NULL is legal */
+/* Zeroed. 0 bytes are legal and do not reach the chip (host and handle stay NULL). */
+mz_err mz_buffer_new(mz_buffer **buf, mz_device *device, size_t bytes);
+void mz_buffer_free(mz_buffer *buf); /* NULL is legal */
 size_t mz_device_bytes_used(const mz_device *device);
 size_t mz_device_bytes_peak(const mz_device *device);
 

@@ -59,7 +59,7 @@ typedef struct mz_chip_options {
     const char *driver_path; /* where to look for vendor libraries first, or NULL */
     const char *fault_plan;  /* file that chips/fault reads, or NULL */
     bool sync_each;          /* wait after every operator */
-} mz_chip_options;
+} mz_chip_options;           /* strings are borrowed until the device closes */
 
 typedef struct mz_device_info {
     char name[64];   /* "cpu", "far:f16" */
@@ -171,12 +171,15 @@ mz_err mz_queue_sync(mz_queue *q);
 mz_err mz_op_query(const mz_queue *q, const mz_desc *desc, mz_support *support);
 /* Query, book the workspace, bind. *op untouched on failure. */
 mz_err mz_op_bind(mz_op **op, mz_queue *q, const mz_desc *desc);
-void mz_op_free(mz_op *op); /* NULL is legal */
+/* NULL is legal; what the op enqueued was synced before. */
+void mz_op_free(mz_op *op);
 /* Enqueues one pass. Arguments were checked by the front door. Keeps the trace, and waits if
  * sync_each. */
 mz_err mz_op_run(mz_op *op, mz_pass pass, const mz_args *args);
 size_t mz_op_saved(const mz_op *op); /* bytes */
-/* The op's share of the queue's workspace, as a U8 tensor; .buf is NULL if it asked for none. */
+/* The op's share of the queue's workspace, as a U8 tensor; .buf is NULL if it asked for none. Every
+ * op's share starts at the front of the block, so a composition that keeps scratch across its inner
+ * ops asks for (largest of theirs + its own) and keeps its own behind theirs. */
 mz_tensor mz_op_workspace(const mz_op *op);
 
 /* chip/compose: what can be built from the chip's other operators. */

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* chip/buffer.c - a chip's memory with its books kept, and checked copies in and out of it.
+ *
+ * Floor:  chip. May use tensor, base. */
+#include "base/mem.h"
+#include "chip/chip.h"
+
+mz_err mz_buffer_new(mz_buffer **buf, mz_device *device, size_t bytes)
+{
+    MZ_NEED(buf && device, "buf or device is NULL");
+    mz_buffer *b = NULL;
+    MZ_TRY(mz_mem_new(&b, 1, sizeof *b)); /* refuses inside a step guard */
+    b->device = device;
+    b->bytes = bytes;
+    const mz_err err = bytes ? device->chip->alloc(device, b) : MZ_OK;
+    if (err != MZ_OK) {
+        mz_mem_free(b);
+        return err;
+    }
+    device->bytes_used += bytes;
+    if (device->bytes_used > device->bytes_peak) device->bytes_peak = device->bytes_used;
+    *buf = b;
+    return MZ_OK;
+}
+
+void mz_buffer_free(mz_buffer *buf)
+{
+    if (!buf) return;
+    if (buf->bytes) buf->device->chip->free(buf->device, buf);
+    buf->device->bytes_used -= buf->bytes;
+    mz_mem_free(buf);
+}
+
+/* What every copy of a whole tensor needs: dense, inside its buffer, on the queue's device. */
+static mz_err check_dense(const mz_queue *q, const mz_tensor *t, size_t *bytes)
+{
+    MZ_NEED(q && t && t->buf, "queue, tensor or its buffer is NULL");
+    MZ_NEED(t->buf->device == q->device, "the tensor is on another device than the queue");
+    MZ_NEED(mz_is_dense(t), "only dense tensors are copied");
+    MZ_TRY(mz_shape_bytes(t->dtype, t->rank, t->dim, bytes));
+    MZ_NEED(t->offset_bytes <= t->buf->bytes && *bytes <= t->buf->bytes - t->offset_bytes,
+            "%zu bytes at %zu do not fit a buffer of %zu", *bytes, t->offset_bytes, t->buf->bytes);
+    return MZ_OK;
+}
+
+mz_err mz_upload(mz_queue *q, const mz_tensor *dst, const void *host)
+{
+    size_t bytes = 0;
+    MZ_TRY(check_dense(q, dst, &bytes));
+    MZ_NEED(host || !bytes, "host is NULL");
+    return bytes ? q->chip->upload(q, dst->buf, dst->offset_bytes, host, bytes) : MZ_OK;
+}
+
+mz_err mz_download(mz_queue *q, void *host, const mz_tensor *src)
+{
+    size_t bytes = 0;
+    MZ_TRY(check_dense(q, src, &bytes));
+    MZ_NEED(host || !bytes, "host is NULL");
+    return bytes ? q->chip->download(q, host, src->buf, src->offset_bytes, bytes) : MZ_OK;
+}
+
+mz_err mz_zero(mz_queue *q, const mz_tensor *dense)
+{
+    size_t bytes = 0;
+    MZ_TRY(check_dense(q, dense, &bytes));
+    return bytes ? q->chip->zero(q, dense->buf, dense->offset_bytes, bytes) : MZ_OK;
+}
+
+mz_err mz_copy_bytes(mz_queue *q, mz_buffer *dst, size_t dst_offset, const mz_buffer *src,
+                     size_t src_offset, size_t bytes)
+{
+    MZ_NEED(q && dst && src, "queue or buffer is NULL");
+    MZ_NEED(dst->device == q->device && src->device == q->device,
+            "a buffer is on another device than the queue");
+    MZ_NEED(dst_offset <= dst->bytes && bytes <= dst->bytes - dst_offset &&
+                src_offset <= src->bytes && bytes <= src->bytes - src_offset,
+            "%zu bytes from %zu of %zu to %zu of %zu do not fit", bytes, src_offset, src->bytes,
+            dst_offset, dst->bytes);
+    MZ_NEED(dst != src || dst_offset + bytes <= src_offset || src_offset + bytes <= dst_offset,
+            "source and destination overlap");
+    return bytes ? q->chip->copy(q, dst, dst_offset, src, src_offset, bytes) : MZ_OK;
+}

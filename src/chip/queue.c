@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* chip/queue.c - opening, closing and waiting; and what a fault's report says.
+ *
+ * Floor:  chip. May use tensor, base. */
+#include "chip/queue.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+mz_err mz_queue_open(mz_queue **q, mz_device *device)
+{
+    MZ_NEED(q && device, "queue or device is NULL");
+    mz_queue *n = NULL;
+    MZ_TRY(mz_mem_new(&n, 1, sizeof *n));
+    n->chip = device->chip;
+    n->device = device;
+    const mz_err err = device->chip->queue_open(n);
+    if (err != MZ_OK) {
+        mz_mem_free(n);
+        return err;
+    }
+    *q = n;
+    return MZ_OK;
+}
+
+void mz_queue_close(mz_queue *q)
+{
+    if (!q) return;
+    if (q->n_ops)
+        mz_log(MZ_LOG_LOUD, "a queue of chip %s is closed with %d operators still bound",
+               q->device->info.name, q->n_ops);
+    /* Work in flight may still use the workspace. Nobody is left to hear of a fault but the log. */
+    if (q->chip->queue_sync(q) != MZ_OK)
+        mz_log(MZ_LOG_LOUD, "closing a queue of chip %s: %s", q->device->info.name,
+               mz_err_last()->message);
+    mz_buffer_free(q->workspace);
+    q->chip->queue_close(q);
+    mz_mem_free(q);
+}
+
+static const char *pass_name(mz_pass pass)
+{
+    return pass == MZ_FORWARD ? "forward" : "backward";
+}
+
+mz_err mz_queue_report(const mz_queue *q, mz_err err)
+{
+    const mz_err_info was = *mz_err_last(); /* the chip's own words, made where it failed */
+    const mz_trace *t = &q->trace;
+    if (t->first_seq == 0)
+        mz_note(err, was.source, was.line,
+                "%s, rank %d, chip %s: %.280s; no operator since the last good sync",
+                mz_err_name(err), q->rank, q->device->info.name, was.message);
+    else
+        mz_note(
+            err, was.source, was.line,
+            "%s, rank %d, chip %s: %.280s; operators since the last good sync: first %s %s (%lld), "
+            "last %s %s (%lld)",
+            mz_err_name(err), q->rank, q->device->info.name, was.message, t->first_op,
+            pass_name(t->first_pass), (long long)t->first_seq, t->last_op, pass_name(t->last_pass),
+            (long long)t->last_seq);
+    mz_note_where(was.file, was.field, was.offset);
+    if (was.fix[0]) mz_note_fix("%s", was.fix);
+    return err;
+}
+
+mz_err mz_queue_sync(mz_queue *q)
+{
+    MZ_NEED(q, "queue is NULL");
+    const mz_err err = q->chip->queue_sync(q);
+    if (err != MZ_OK) return mz_queue_report(q, err);
+    q->trace = (mz_trace){0};
+    return MZ_OK;
+}

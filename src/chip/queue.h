@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* chip/queue.h - between queue.c and op.c. Floor: chip. */
+#ifndef MZ_CHIP_QUEUE_H
+#define MZ_CHIP_QUEUE_H
+
+#include "chip/chip.h"
+
+/* Puts code, rank, chip and the operators since the last good sync around the chip's own note, and
+ * returns err. */
+mz_err mz_queue_report(const mz_queue *q, mz_err err);
+
+#endif

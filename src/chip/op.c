@@ -43,7 +43,7 @@ static mz_err ask_chip(const mz_queue *q, const mz_desc *desc, mz_support *suppo
             return *slot = own, MZ_OK;
     }
     mz_support none = {.state = MZ_STATE_NONE};
-    snprintf(none.reason, sizeof none.reason, "%s", why);
+    snprintf(none.reason, sizeof none.reason, "%.159s", why);
     *support = none;
     *slot = NULL;
     return MZ_OK;

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* infer/session.h - one text that grows: prefill in chunks, then one chosen token after the other.
+ *
+ * Floor:  infer. May use model, op, chip, base.
+ * Time:   feed enqueues chunk by chunk and waits; next waits for its token.
+ * Owner:  the caller owns the session; it borrows model and queue, and uses the first pages of the
+ *         model's cache: one session a model at a time.
+ * Errors: MZ_EINVAL: more tokens than the cache holds, ids out of range. */
+#ifndef MZ_INFER_SESSION_H
+#define MZ_INFER_SESSION_H
+
+#include "model/model.h"
+
+typedef struct mz_sampling {
+    double temperature;                  /* 0 = the largest */
+    double top_p, min_p, repeat_penalty; /* 1, 0, 1 = off */
+    int64_t top_k;                       /* 0 = off */
+    int64_t repeat_last;                 /* tokens the penalty looks back on */
+    uint64_t seed;
+} mz_sampling;
+
+typedef struct mz_session mz_session;
+
+/* options: what the model was bound with (cache sizes, tokens_max). */
+mz_err mz_session_new(mz_session **s, mz_queue *q, mz_model *m, const mz_model_options *options,
+                      const mz_sampling *sampling);
+void mz_session_free(mz_session *s); /* NULL is legal */
+void mz_session_reset(
+    mz_session *s); /* an empty text again, the same random stream from its start */
+/* Appends n >= 1 ids to the text and computes the logits of the last. */
+mz_err mz_session_feed(mz_session *s, const int32_t *ids, int64_t n);
+/* Chooses the next id from those logits. Does not append it: feed it to go on. */
+mz_err mz_session_choose(mz_session *s, int32_t *id);
+int64_t mz_session_length(const mz_session *s); /* tokens in the cache */
+int64_t mz_session_room(const mz_session *s);   /* tokens that still fit */
+
+#endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* train/step.c - see step.h. Masters and moments have the layout of the gradient buffer, so that
+ * every parameter is found at its gradient's offset in each of them. */
+#include "train/step.h"
+
+#include "base/mem.h"
+#include "op/op.h"
+
+#include <math.h>
+
+struct mz_trainer {
+    mz_queue *queue;
+    mz_model *model;
+    mz_params *params;
+    mz_dtype acc;
+    int64_t step, tokens_max;
+    mz_buffer *master, *m, *v, *norm; /* master NULL where every parameter is in acc already */
+    mz_op *adamw_copy, *adamw, *sumsq, *cast;
+    double *loss_host; /* one micro-batch's losses as they come, acc */
+};
+
+static mz_err bind_ops(mz_trainer *t, int64_t largest, int64_t flat, mz_dtype dtype)
+{
+    mz_desc d = {.kind = MZ_OP_ADAMW, .u.adamw = {t->acc, t->acc, largest}};
+    MZ_TRY(mz_bind(&t->adamw, t->queue, &d));
+    d = (mz_desc){.kind = MZ_OP_SUMSQ, .u.sumsq = {t->acc, flat}};
+    MZ_TRY(mz_bind(&t->sumsq, t->queue, &d));
+    if (dtype == t->acc) return MZ_OK;
+    d = (mz_desc){.kind = MZ_OP_ADAMW, .u.adamw = {t->acc, dtype, largest}};
+    MZ_TRY(mz_bind(&t->adamw_copy, t->queue, &d));
+    d = (mz_desc){.kind = MZ_OP_CAST, .u.cast = {dtype, t->acc, 1, largest}};
+    return mz_bind(&t->cast, t->queue, &d);
+}
+
+static mz_err build(mz_trainer *t)
+{
+    int64_t largest = 1;
+    mz_dtype dtype = t->acc;
+    for (int64_t i = 0; i < t->params->n; i++) {
+        const mz_param *p = &t->params->list[i];
+        const int64_t n = mz_count(&p->w);
+        if (n > largest) largest = n;
+        if (p->dtype != t->acc) dtype = p->dtype;
+    }
+    const size_t bytes = t->params->grads_bytes;
+    const int64_t flat = (int64_t)(bytes / mz_dtype_bytes(t->acc));
+    mz_device *device = t->queue->device;
+    if (dtype != t->acc) MZ_TRY(mz_buffer_new(&t->master, device, bytes));
+    MZ_TRY(mz_buffer_new(&t->m, device, bytes));
+    MZ_TRY(mz_buffer_new(&t->v, device, bytes));
+    MZ_TRY(mz_buffer_new(&t->norm, device, sizeof(double)));
+    return bind_ops(t, largest, flat, dtype);
+}
+
+mz_err mz_trainer_new(mz_trainer **out, mz_queue *q, mz_model *m)
+{
+    mz_trainer *t = NULL;
+    MZ_NEED(out && q && m, "an argument is NULL");
+    MZ_NEED(mz_model_params(m)->grads, "the model was not bound for training");
+    MZ_TRY(mz_mem_new(&t, 1, sizeof *t));
+    t->queue = q;
+    t->model = m;
+    t->params = mz_model_params(m);
+    t->acc = mz_dtype_acc(t->params->list[0].dtype);
+    mz_err err = build(t);
+    if (err == MZ_OK) err = mz_trainer_sync_masters(t);
+    if (err != MZ_OK) {
+        mz_trainer_free(t);
+        return err;
+    }
+    *out = t;
+    return MZ_OK;
+}
+
+void mz_trainer_free(mz_trainer *t)
+{
+    if (!t) return;
+    mz_op_free(t->adamw);
+    mz_op_free(t->adamw_copy);
+    mz_op_free(t->sumsq);
+    mz_op_free(t->cast);
+    mz_buffer_free(t->master);
+    mz_buffer_free(t->m);
+    mz_buffer_free(t->v);
+    mz_buffer_free(t->norm);
+    mz_mem_free(t->loss_host);
+    mz_mem_free(t);
+}
+
+/* A parameter's part of one of the flat buffers, as [n]. */
+static mz_tensor part(const mz_param *p, mz_buffer *buf, mz_dtype acc)
+{
+    const int64_t n = mz_count(&p->g);
+    return mz_view(buf, p->g.offset_bytes, acc, 1, &n);
+}
+
+static mz_tensor flat_weights(const mz_param *p)
+{
+    const int64_t n = mz_count(&p->w);
+    return mz_view(p->w.buf, p->w.offset_bytes, p->dtype, 1, &n);
+}
+
+mz_err mz_trainer_sync_masters(mz_trainer *t)
+{
+    if (!t->master) return MZ_OK;
+    for (int64_t i = 0; i < t->params->n; i++) {
+        const mz_param *p = &t->params->list[i];
+        if (!p->g.buf || p->dtype == t->acc) continue;
+        const mz_tensor w = flat_weights(p), master = part(p, t->master, t->acc);
+        const int64_t row[2] = {1, w.dim[0]};
+        const mz_tensor x = mz_reshape(&w, 2, row), y = mz_reshape(&master, 2, row);
+        MZ_TRY(mz_forward(t->cast, &(mz_args){.cast = {.y = &y, .x = &x}}));
+    }
+    return mz_queue_sync(t->queue);
+}
+
+mz_err mz_trainer_begin(mz_trainer *t)
+{
+    return mz_model_zero_grads(t->model);
+}
+
+static mz_err weighted_sum(mz_trainer *t, const mz_batch *batch, const mz_tensor *loss, double *sum)
+{
+    if (batch->tokens > t->tokens_max) { /* first call, or a longer batch than before */
+        MZ_TRY(mz_mem_grow(&t->loss_host, batch->tokens, sizeof *t->loss_host));
+        t->tokens_max = batch->tokens;
+    }
+    MZ_TRY(mz_download(t->queue, t->loss_host, loss));
+    MZ_TRY(mz_queue_sync(t->queue));
+    *sum = 0.0;
+    const float *as_float = (const float *)(const void *)t->loss_host;
+    for (int64_t i = 0; i < batch->tokens; i++)
+        *sum += (double)batch->weight[i] *
+                (loss->dtype == MZ_F64 ? t->loss_host[i] : (double)as_float[i]);
+    return MZ_OK;
+}
+
+mz_err mz_trainer_micro(mz_trainer *t, const mz_batch *batch, const mz_loss_options *o, double *sum)
+{
+    mz_tensor loss;
+    MZ_TRY(mz_model_forward(t->model, batch));
+    MZ_TRY(mz_model_loss(t->model, batch, o, &loss));
+    return sum ? weighted_sum(t, batch, &loss, sum) : MZ_OK;
+}
+
+static mz_err gradient_norm(mz_trainer *t, double *norm)
+{
+    const int64_t one = 1, n = (int64_t)(t->params->grads_bytes / mz_dtype_bytes(t->acc));
+    const mz_tensor out = mz_view(t->norm, 0, t->acc, 1, &one);
+    const mz_tensor g = mz_view(t->params->grads, 0, t->acc, 1, &n);
+    double host = 0.0;
+    float as_float = 0.0f;
+    MZ_TRY(mz_zero(t->queue, &out));
+    MZ_TRY(mz_forward(t->sumsq, &(mz_args){.sumsq = {.out = &out, .x = &g}}));
+    MZ_TRY(mz_download(t->queue, t->acc == MZ_F64 ? (void *)&host : (void *)&as_float, &out));
+    MZ_TRY(mz_queue_sync(t->queue));
+    *norm = sqrt(t->acc == MZ_F64 ? host : (double)as_float);
+    return MZ_OK;
+}
+
+mz_err mz_trainer_update(mz_trainer *t, const mz_optim *o, double *norm)
+{
+    MZ_NEED(t && o && norm, "an argument is NULL");
+    MZ_TRY(gradient_norm(t, norm));
+    if (!isfinite(*norm)) return MZ_FAIL(MZ_ENUMERIC, "the gradient norm is %g", *norm);
+    const double limit = o->clip > 0.0 ? o->clip / (*norm + 1e-6) : 1.0;
+    mz_args args = {.k.adamw = {.lr = o->lr,
+                                .beta1 = o->beta1,
+                                .beta2 = o->beta2,
+                                .eps = o->eps,
+                                .grad_scale = limit < 1.0 ? limit : 1.0,
+                                .step = t->step + 1}};
+    for (int64_t i = 0; i < t->params->n; i++) {
+        const mz_param *x = &t->params->list[i];
+        if (!x->g.buf) continue;
+        const bool own = x->dtype == t->acc;
+        const mz_tensor w = flat_weights(x), g = part(x, t->params->grads, t->acc);
+        const mz_tensor p = own ? w : part(x, t->master, t->acc);
+        const mz_tensor m = part(x, t->m, t->acc), v = part(x, t->v, t->acc);
+        args.adamw.p = &p, args.adamw.m = &m, args.adamw.v = &v, args.adamw.g = &g;
+        args.adamw.copy = own ? NULL : &w;
+        const bool decays = x->kind == MZ_PARAM_MATRIX || x->kind == MZ_PARAM_EMBED;
+        args.k.adamw.weight_decay = decays ? o->weight_decay : 0.0;
+        MZ_TRY(mz_forward(own ? t->adamw : t->adamw_copy, &args));
+    }
+    MZ_TRY(mz_queue_sync(t->queue));
+    t->step++;
+    return MZ_OK;
+}
+
+int64_t mz_trainer_step(const mz_trainer *t)
+{
+    return t->step;
+}
+
+void mz_trainer_set_step(mz_trainer *t, int64_t step)
+{
+    t->step = step;
+}
+
+void mz_trainer_state_of(mz_trainer *t, mz_trainer_state *s)
+{
+    const int64_t n = (int64_t)(t->params->grads_bytes / mz_dtype_bytes(t->acc));
+    *s = (mz_trainer_state){.m = mz_view(t->m, 0, t->acc, 1, &n),
+                            .v = mz_view(t->v, 0, t->acc, 1, &n)};
+    if (t->master) s->master = mz_view(t->master, 0, t->acc, 1, &n);
+}

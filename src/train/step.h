@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* train/step.h - one optimizer step: micro-batches add gradients, then AdamW moves the weights.
+ *
+ *   g = sum over micro-batches;  norm = |g|;  g' = g * min(1, clip / (norm + 1e-6))
+ *   AdamW on master weights in acc (f32, or f64 for a f64 model), rounded into the model's dtype
+ *
+ * Source: Loshchilov & Hutter 2019, arXiv:1711.05101; clipping as torch.nn.utils.clip_grad_norm_.
+ * Floor:  train. May use model, op, chip, base.
+ * Time:   micro enqueues and returns; update waits for the queue (it needs the norm).
+ * Owner:  a trainer owns master weights and moments, borrows model and queue.
+ * Errors: MZ_ENUMERIC where the gradient norm is NaN or infinite: nothing was changed. */
+#ifndef MZ_TRAIN_STEP_H
+#define MZ_TRAIN_STEP_H
+
+#include "model/model.h"
+
+typedef struct mz_trainer mz_trainer;
+
+typedef struct mz_optim {
+    double lr, beta1, beta2, eps, weight_decay, clip; /* clip 0 = off */
+} mz_optim;
+
+mz_err mz_trainer_new(mz_trainer **t, mz_queue *q, mz_model *m);
+void mz_trainer_free(mz_trainer *t); /* NULL is legal */
+/* After the model's weights were loaded or changed from outside: masters follow them. */
+mz_err mz_trainer_sync_masters(mz_trainer *t);
+
+/* Zeroes the gradients: the start of a step. */
+mz_err mz_trainer_begin(mz_trainer *t);
+/* Forward, loss and backward of one micro-batch. *sum, where not NULL, receives sum_t weight[t]
+ * loss[t] (waits). */
+mz_err mz_trainer_micro(mz_trainer *t, const mz_batch *batch, const mz_loss_options *o,
+                        double *sum);
+/* Clips and steps; *norm is the norm before clipping. */
+mz_err mz_trainer_update(mz_trainer *t, const mz_optim *o, double *norm);
+int64_t mz_trainer_step(const mz_trainer *t); /* updates made so far */
+
+/* For checkpoints: the flat state, [params->grads_bytes / acc] elements each, in the layout of the
+ * gradients. master's buf is NULL where the model's own weights are the masters. */
+typedef struct mz_trainer_state {
+    mz_tensor master, m, v;
+} mz_trainer_state;
+void mz_trainer_state_of(mz_trainer *t, mz_trainer_state *s);
+void mz_trainer_set_step(mz_trainer *t, int64_t step);
+
+#endif

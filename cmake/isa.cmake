@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+# Kernels of the CPU chip: every *.isa.c is compiled once per instruction set, with that set's flags
+# and MZ_CPU_ISA = its name. isa.c refers to exactly these sets, by architecture.
+#
+# -O2 in every build type: vector code without optimisation is a hundred times slower, and tests run
+# it. No contraction by the compiler: where a product and a sum are fused, the source says so.
+file(GLOB MIZAN_ISA_SOURCES CONFIGURE_DEPENDS src/chips/cpu/*.isa.c)
+
+function(mizan_isa name)
+  add_library(mizan_isa_${name} OBJECT ${MIZAN_ISA_SOURCES})
+  target_include_directories(mizan_isa_${name} PRIVATE src)
+  target_compile_definitions(mizan_isa_${name} PRIVATE MZ_CPU_ISA=${name})
+  target_compile_options(mizan_isa_${name} PRIVATE -O2 -ffp-contract=off ${ARGN})
+  target_sources(mizan_core PRIVATE $<TARGET_OBJECTS:mizan_isa_${name}>)
+endfunction()
+
+set(MIZAN_AVX2 -mavx2 -mfma -mf16c)
+set(MIZAN_AVX512 ${MIZAN_AVX2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+mizan_isa(portable)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  mizan_isa(avx2 ${MIZAN_AVX2})
+  mizan_isa(avx512 ${MIZAN_AVX512})
+  mizan_isa(avx512bf16 ${MIZAN_AVX512} -mavx512bf16)
+  mizan_isa(amx ${MIZAN_AVX512} -mavx512bf16 -mamx-tile -mamx-bf16)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  mizan_isa(neon)
+endif()

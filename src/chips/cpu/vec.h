@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* chips/cpu/vec.h - vectors of the instruction set that an *.isa.c file is being compiled for.
+ *
+ * Arithmetic uses the compilers' vector types (a + b, a * b, a < b work lane by lane); what they
+ * cannot express is a small inline helper here. Only *.isa.c files include this.
+ *   vf  VF_LANES floats     vi, vu  as many int32 / uint32     vh  as many uint16     vd  doubles
+ * Floor: chips. */
+#ifndef MZ_CHIPS_CPU_VEC_H
+#define MZ_CHIPS_CPU_VEC_H
+
+#ifndef MZ_CPU_ISA
+#error "only for files that are compiled per instruction set"
+#endif
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define MZ_VEC_BYTES 64
+#include <immintrin.h>
+#elif defined(__AVX2__) && defined(__FMA__)
+#define MZ_VEC_BYTES 32
+#include <immintrin.h>
+#else
+#define MZ_VEC_BYTES 16
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+#endif
+
+enum { VF_LANES = MZ_VEC_BYTES / 4, VD_LANES = MZ_VEC_BYTES / 8 };
+
+typedef float vf __attribute__((vector_size(MZ_VEC_BYTES)));
+typedef double vd __attribute__((vector_size(MZ_VEC_BYTES)));
+typedef int32_t vi __attribute__((vector_size(MZ_VEC_BYTES)));
+typedef uint32_t vu __attribute__((vector_size(MZ_VEC_BYTES)));
+typedef uint16_t vh __attribute__((vector_size(MZ_VEC_BYTES / 2)));
+
+#define MZ_INLINE static inline __attribute__((always_inline, unused))
+
+MZ_INLINE vf vf_set(float x)
+{
+    return x - (vf){0}; /* not x + 0: that would turn -0 into 0 */
+}
+
+MZ_INLINE vf vf_load(const float *p)
+{
+    vf v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+MZ_INLINE void vf_store(float *p, vf v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+MZ_INLINE vd vd_load(const double *p)
+{
+    vd v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+MZ_INLINE void vd_store(double *p, vd v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+/* The first n lanes (n < VF_LANES), zero in the others; touches no byte beyond. */
+MZ_INLINE vf vf_load_n(const float *p, int64_t n)
+{
+    vf v = {0};
+    memcpy(&v, p, (size_t)n * sizeof *p);
+    return v;
+}
+
+MZ_INLINE void vf_store_n(float *p, vf v, int64_t n)
+{
+    memcpy(p, &v, (size_t)n * sizeof *p);
+}
+
+/* a*b + c: rounded once where the set has a fused instruction, twice where not. */
+MZ_INLINE vf vf_fma(vf a, vf b, vf c)
+{
+#if defined(__AVX512F__)
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__) && defined(__FMA__)
+    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+    return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+    return a * b + c;
+#endif
+}
+
+MZ_INLINE vu vu_of(vf v) /* the bits */
+{
+    return (vu)v;
+}
+
+/* Where mask is all ones a, where it is 0 b; mask comes from a comparison. */
+MZ_INLINE vf vf_pick(vi mask, vf a, vf b)
+{
+    return (vf)(((vu)mask & (vu)a) | (~(vu)mask & (vu)b));
+}
+
+/* Lane sum in one fixed order: halves, quarters ... */
+MZ_INLINE float vf_sum(vf v)
+{
+    float x[VF_LANES];
+    memcpy(x, &v, sizeof v);
+    for (int step = VF_LANES / 2; step > 0; step /= 2)
+        for (int i = 0; i < step; i++) x[i] += x[i + step];
+    return x[0];
+}
+
+/* ---- bf16 ---- */
+
+MZ_INLINE vf vf_from_bf16(vh h)
+{
+    return (vf)(__builtin_convertvector(h, vu) << 16);
+}
+
+MZ_INLINE vf vf_load_bf16(const uint16_t *p)
+{
+    vh h;
+    memcpy(&h, p, sizeof h);
+    return vf_from_bf16(h);
+}
+
+MZ_INLINE vf vf_load_bf16_n(const uint16_t *p, int64_t n)
+{
+    vh h = {0};
+    memcpy(&h, p, (size_t)n * sizeof *p);
+    return vf_from_bf16(h);
+}
+
+/* Round to nearest, ties to even; a NaN stays a (quiet) NaN. */
+MZ_INLINE vh vf_to_bf16(vf v)
+{
+    const vu u = (vu)v;
+    const vu rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+    const vu quiet = (u >> 16) | 0x40u;
+    const vu is_nan = (vu)((u & 0x7fffffffu) > 0x7f800000u);
+    return __builtin_convertvector((is_nan & quiet) | (~is_nan & rounded), vh);
+}
+
+MZ_INLINE void vf_store_bf16(uint16_t *p, vf v)
+{
+    const vh h = vf_to_bf16(v);
+    memcpy(p, &h, sizeof h);
+}
+
+MZ_INLINE void vf_store_bf16_n(uint16_t *p, vf v, int64_t n)
+{
+    const vh h = vf_to_bf16(v);
+    memcpy(p, &h, (size_t)n * sizeof *p);
+}
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* base/options.c - reads the environment, once, here only. */
+#include "base/options.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { THREADS_MAX = 4096 };
+
+/* An empty variable counts as none. */
+static const char *text(const char *name, const char *otherwise)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : otherwise;
+}
+
+static int thread_count(void)
+{
+    int64_t n = 0;
+    const char *value = text("MIZAN_THREADS", "0");
+    if (mz_str_to_i64(value, &n) && n >= 0 && n <= THREADS_MAX) return (int)n;
+    mz_log(MZ_LOG_WARN, "MIZAN_THREADS is \"%s\", want 0 to %d; it is not used", value,
+           THREADS_MAX);
+    return 0;
+}
+
+void mz_options_init(mz_options *o)
+{
+    *o = (mz_options){
+        .threads = thread_count(),
+        .isa = text("MIZAN_ISA", "auto"),
+        .chip = text("MIZAN_CHIP", "cpu"),
+        .driver_path = text("MIZAN_DRIVER_PATH", NULL),
+        .fault_plan = text("MIZAN_FAULT_PLAN", NULL),
+        .sync_each = strcmp(text("MIZAN_SYNC_EACH", "0"), "0") != 0,
+        .no_color = text("NO_COLOR", NULL) != NULL,
+    };
+}

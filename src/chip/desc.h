@@ -262,7 +262,8 @@ typedef struct mz_rows_desc {
 
 /* Chooses ids [B] I32 from logits [B,V] acc: repeat penalty on the ids of history [B,n] I32 (-1 =
  * empty; may be NULL), then temperature (0: the largest, ties to the lower id), top-k, top-p,
- * min-p, then one uniform number of Philox(seed, stream = row, counter). Scalars in k.sample. */
+ * min-p, then one uniform number of Philox(seed, stream = row, counter). Scalars in k.sample. The
+ * steps to the bit, which every chip follows: base/draw.h. */
 typedef struct mz_sample_desc {
     mz_dtype acc;
     int64_t B_max, V, history_max;

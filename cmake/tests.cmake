@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every tests/AREA/test_*.c is one program and one test of that name, with AREA as its label
+# (`ctest -L op`). What is beside them without the prefix test_ is linked into each program of the area.
+# tests/tools holds the checks of the tree itself.
+
+pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+find_package(Python3 COMPONENTS Interpreter)
+
+set(MIZAN_TEST_TIMEOUT 120 CACHE STRING "seconds that one test program may take")
+set(MIZAN_TEST_ENVIRONMENT
+  "ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:abort_on_error=0"
+  "UBSAN_OPTIONS=print_stacktrace=1"
+  "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
+
+file(GLOB_RECURSE MIZAN_TEST_SOURCES CONFIGURE_DEPENDS tests/*/test_*.c)
+foreach(source ${MIZAN_TEST_SOURCES})
+  get_filename_component(name ${source} NAME_WE)
+  get_filename_component(folder ${source} DIRECTORY)
+  get_filename_component(area ${folder} NAME)
+  file(GLOB support CONFIGURE_DEPENDS ${folder}/*.c tests/*.c)
+  list(FILTER support EXCLUDE REGEX "/test_[^/]*\\.c$")
+  add_executable(${name} ${source} ${support})
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE mizan_core PkgConfig::CMOCKA)
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS ${area} TIMEOUT ${MIZAN_TEST_TIMEOUT}
+    SKIP_RETURN_CODE 77 ENVIRONMENT "${MIZAN_TEST_ENVIRONMENT};MIZAN_PROGRAM=$<$<TARGET_EXISTS:mizan>:$<TARGET_FILE:mizan>>")
+endforeach()
+
+if(Python3_FOUND AND NOT CMAKE_CROSSCOMPILING)
+  function(mizan_tool_test name)
+    add_test(NAME ${name} COMMAND ${Python3_EXECUTABLE} -B ${ARGN}
+      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(${name} PROPERTIES LABELS tools TIMEOUT 120 SKIP_RETURN_CODE 77)
+  endfunction()
+  foreach(check floors size words calls headers format)
+    mizan_tool_test(check_${check} tools/check_${check})
+  endforeach()
+  mizan_tool_test(check_symbols tools/check_symbols $<TARGET_FILE:mizan_core> ${CMAKE_NM})
+  file(GLOB MIZAN_TOOL_TESTS CONFIGURE_DEPENDS tests/tools/test_*.py)
+  foreach(source ${MIZAN_TOOL_TESTS})
+    get_filename_component(name ${source} NAME_WE)
+    mizan_tool_test(tools_${name} ${source})
+  endforeach()
+endif()

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+# The warnings that every file of Mizan compiles without. They are errors for us (MIZAN_WERROR, on in
+# every preset but release: a newer compiler must not break the build of a user).
+
+set(MIZAN_WARNINGS
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -Wfloat-equal
+  -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wswitch-enum -Wformat=2 -Wcast-qual
+  -Wimplicit-fallthrough -Wpointer-arith
+  # errors in every build: code that gets these wrong does not work
+  -Werror=implicit-function-declaration -Werror=incompatible-pointer-types
+  -Werror=int-conversion -Werror=return-type)
+if(MIZAN_WERROR)
+  list(APPEND MIZAN_WARNINGS -Werror)
+endif()

@@ -68,7 +68,8 @@ const char *mz_err_name(mz_err code); /* "ECORRUPT" */
 const char *mz_err_text(mz_err code);
 int mz_err_exit(mz_err code); /* the process exit code of cli.md */
 
-#define MZ_FAIL(e, ...) (mz_note((e), __FILE__, __LINE__, __VA_ARGS__), (e))
+/* The cast lets `cond ? MZ_FAIL(...) : err` pass -Wsign-conversion. */
+#define MZ_FAIL(e, ...) (mz_note((e), __FILE__, __LINE__, __VA_ARGS__), (mz_err)(e))
 #define MZ_NEED(cond, ...)                                                                         \
     do {                                                                                           \
         if (!(cond)) return MZ_FAIL(MZ_EINVAL, __VA_ARGS__);                                       \

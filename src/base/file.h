@@ -18,7 +18,9 @@ typedef struct mz_map {
     const unsigned char *data; /* read-only; NULL for an empty file */
     size_t bytes;
 } mz_map;
-/* Maps a regular file read-only (not a folder, not a device, not a pipe). */
+/* Maps a regular file read-only (not a folder, not a device, not a pipe). Whoever makes the file
+ * shorter while it is mapped makes reading beyond its new end a SIGBUS; Mizan's own writers replace
+ * files and never shorten them. */
 mz_err mz_map_open(mz_map *map, const char *path);
 void mz_map_close(mz_map *map);
 
@@ -27,10 +29,11 @@ void mz_map_close(mz_map *map);
 mz_err mz_file_read(const char *path, size_t max_bytes, char **text, size_t *bytes);
 
 typedef struct mz_writer mz_writer;
+/* A symbolic link under that name is replaced, not followed. */
 mz_err mz_writer_open(mz_writer **w, const char *path);
 mz_err mz_writer_put(mz_writer *w, const void *bytes, size_t n);
-/* Makes the file durable under its name and frees w; on failure nothing is left under either name.
- */
+/* Makes the file durable under its name and frees w; on failure the new file is left under neither
+ * name, and an old file of that name is still there. */
 mz_err mz_writer_commit(mz_writer *w);
 void mz_writer_abort(mz_writer *w);                                  /* NULL is legal */
 mz_err mz_file_write(const char *path, const void *bytes, size_t n); /* the three in one */
@@ -42,7 +45,8 @@ mz_err mz_file_mkdirs(const char *path); /* like mkdir -p */
 mz_err mz_path_join(char *out, size_t out_bytes, const char *dir, const char *name);
 
 /* Fault hook, like mz_mem_fail_at: the n-th file system call from now fails with `error` (an
- * errno). */
+ * errno). error 0: if it is a read or a write, it moves half of the bytes instead. Calls that only
+ * clean up after a failure are not counted. */
 void mz_file_fail_at(int64_t n, int error, bool for_good);
 
 #endif

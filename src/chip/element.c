@@ -2,9 +2,9 @@
 /* chip/element.c - single elements of tensors in host-visible memory, for the oracle, tests and
  * messages; nothing fast reads a tensor this way.
  *
- * Floor:  chip. May use tensor, base.
- * memcpy instead of typed loads: a view may stand at any multiple of its element, and the bytes
- * behind it have no declared type. */
+ * Floor:  chip. May use tensor, base. */
+#include "chip/element.h"
+
 #include "base/num.h"
 #include "chip/buffer.h"
 
@@ -94,28 +94,45 @@ static void put_float(mz_dtype dtype, void *p, double x)
     memcpy(p, &h, sizeof h);
 }
 
+double mz_load(mz_dtype dtype, const void *p)
+{
+    int64_t x = 0;
+    if (mz_dtype_is_float(dtype)) return get_float(dtype, p);
+    return get_int(dtype, p, &x) ? (double)x : get_float(dtype, p);
+}
+
+void mz_store(mz_dtype dtype, void *p, double x)
+{
+    if (mz_dtype_is_float(dtype) || !put_int(dtype, p, (int64_t)x)) put_float(dtype, p, x);
+}
+
+int64_t mz_load_int(mz_dtype dtype, const void *p)
+{
+    int64_t x = 0;
+    return get_int(dtype, p, &x) ? x : (int64_t)get_float(dtype, p);
+}
+
+void mz_store_int(mz_dtype dtype, void *p, int64_t x)
+{
+    if (!put_int(dtype, p, x)) put_float(dtype, p, (double)x);
+}
+
 double mz_at(const mz_tensor *t, int64_t i)
 {
-    const unsigned char *p = address(t, i);
-    int64_t x = 0;
-    return get_int(t->dtype, p, &x) ? (double)x : get_float(t->dtype, p);
+    return mz_load(t->dtype, address(t, i));
 }
 
 void mz_put(const mz_tensor *t, int64_t i, double x)
 {
-    unsigned char *p = address(t, i);
-    if (mz_dtype_is_float(t->dtype) || !put_int(t->dtype, p, (int64_t)x)) put_float(t->dtype, p, x);
+    mz_store(t->dtype, address(t, i), x);
 }
 
 int64_t mz_at_int(const mz_tensor *t, int64_t i)
 {
-    const unsigned char *p = address(t, i);
-    int64_t x = 0;
-    return get_int(t->dtype, p, &x) ? x : (int64_t)get_float(t->dtype, p);
+    return mz_load_int(t->dtype, address(t, i));
 }
 
 void mz_put_int(const mz_tensor *t, int64_t i, int64_t x)
 {
-    unsigned char *p = address(t, i);
-    if (!put_int(t->dtype, p, x)) put_float(t->dtype, p, (double)x);
+    mz_store_int(t->dtype, address(t, i), x);
 }

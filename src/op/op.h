@@ -6,6 +6,14 @@
  * are checked once, so that a chip only computes. One file a kind holds its checks
  * (op/matmul.c ...), one table joins them.
  *
+ * Numbers inside tensors (ids, offsets, cu, positions, page tables, indices) are on the device and
+ * are not checked here; whoever writes them checks them. What is checked besides what desc.h says:
+ * tensors that it does not call strided are dense; no two elements of one tensor share an address,
+ * but for axes that may repeat; `saved` starts at a multiple of 64 bytes and has exactly
+ * mz_op_saved(op) of them (NULL where that is 0). A call that has nothing to write (T = 0) is
+ * checked and then returns without reaching the chip; one that has (matmul with K = 0, a sum over
+ * nothing that overwrites, offsets of no token) reaches it.
+ *
  *   mz_desc d = {.kind = MZ_OP_RMSNORM, .u.rmsnorm = {.dtype = MZ_F32, .T_max = T, .D = D ...}};
  *   mz_bind(&op, q, &d);
  *   mz_forward(op, &(mz_args){.rmsnorm = {.y = &y, .saved = &saved, .x = &x, .w = &w}});

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/near.h - numerics on top of cmocka: tensors with guarded margins, repeatable data, nearness
+ * that prints both sides and refuses NaN, and a gradient test that works on any operator.
+ *
+ * Tensors are made on the reference chip, whose memory the test may look at; mzt_on carries one to
+ * another chip and mzt_back fetches it. All live until mzt_clear or the end of the group. */
+#ifndef MZ_TESTS_NEAR_H
+#define MZ_TESTS_NEAR_H
+
+#include "op/op.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define MZT_DIMS(...) ((const int64_t[]){__VA_ARGS__})
+/* Runs a group and frees what it made. */
+#define MZT_RUN(tests) cmocka_run_group_tests(tests, NULL, mzt_teardown)
+
+int mzt_teardown(void **state);
+void mzt_clear(void); /* frees all tensors; queues stay */
+
+/* ---- queues ---- */
+mz_queue *mzt_reference(void);
+/* The queue of a device opened once as `spec`; chip is registered if it is not yet. */
+mz_queue *mzt_queue(const mz_chip *chip, const char *spec);
+/* Binds through the front door; NULL if the chip does not have it; any other error fails the test.
+ */
+mz_op *mzt_bind(mz_queue *q, const mz_desc *desc);
+
+/* ---- tensors ---- */
+mz_tensor *mzt_new(mz_dtype dtype, int rank, const int64_t *dim); /* dense, zero */
+/* stride NULL: dense. skip: elements before the first, so that it starts off any alignment but its
+ * own. */
+mz_tensor *mzt_strided(mz_dtype dtype, int rank, const int64_t *dim, const int64_t *stride,
+                       int64_t skip);
+void mzt_fill(mz_tensor *t, uint64_t seed);                                         /* normal */
+mz_tensor *mzt_random(mz_dtype dtype, int rank, const int64_t *dim, uint64_t seed); /* dense */
+mz_tensor *mzt_values(mz_dtype dtype, int rank, const int64_t *dim, const double *values);
+mz_tensor *mzt_ints(int rank, const int64_t *dim, const int *values); /* I32 */
+mz_tensor *mzt_like(const mz_tensor *t);                              /* dense zero of that shape */
+mz_tensor *mzt_copy(const mz_tensor *t); /* same strides, bytes and margins */
+/* What op's forward saves, on op's device; NULL if it saves nothing. */
+mz_tensor *mzt_saved(const mz_op *op);
+mz_tensor *mzt_on(mz_queue *q, const mz_tensor *host);
+mz_tensor *mzt_back(mz_queue *q, const mz_tensor *t); /* syncs */
+
+/* Fills the whole buffer with a pattern; asks whether it still stands everywhere, or everywhere
+ * outside the view's own elements (margins and gaps between rows, set so by every constructor). */
+void mzt_poison(mz_tensor *t);
+bool mzt_untouched(const mz_tensor *t);
+bool mzt_margins_untouched(const mz_tensor *t);
+bool mzt_same_bits(const mz_tensor *a, const mz_tensor *b);
+
+/* ---- nearness: all print what differs and are false for NaN ---- */
+/* |got - want| <= limit (1 + |want|) */
+bool mzt_near(double got, double want, double limit);
+bool mzt_all_near(const mz_tensor *got, const mz_tensor *want, double limit);
+/* Against values written in the test. */
+bool mzt_is(const mz_tensor *got, double limit, const double *want);
+
+/* How far a chip may be from the oracle (style.md 6.5): for a sum of n products of vectors with
+ * these norms 2 u_out |want| + u_acc sqrt(n) |a| |b|, for everything else (n = 0) 4 u_out (1 +
+ * |want|). */
+typedef struct mzt_bound {
+    mz_dtype out;
+    int64_t n;
+    double norms; /* largest |a| |b| */
+} mzt_bound;
+double mzt_unit(mz_dtype dtype); /* 2^-53, 2^-24, 2^-11, 2^-8 */
+double mzt_limit(const mzt_bound *bound, double want);
+/* Element by element, NaN and infinities at the same places; then all together: the root mean
+ * square error at most half that of the limits, and no zeros where the oracle has none. */
+bool mzt_agree(const mz_tensor *got, const mz_tensor *want, const mzt_bound *bound);
+
+/* ---- gradients ---- */
+/* args: forward's tensors (f64, on the reference chip; `saved` is made here) and scalars. Checks
+ * every gradient that the operator's backward gives of a float input against central differences
+ * (h = 1e-5, limit 1e-8 relative to 1 + |g|), that gradients of activations are overwritten, that
+ * those of weights add up, and that nothing else is written. */
+void mzt_gradient(const mz_desc *desc, mz_args *args);
+
+/* A call that must be refused with MZ_EINVAL and leave every output as it is (host tensors). */
+void mzt_refused(mz_op *op, mz_pass pass, const mz_args *args);
+void mzt_desc_refused(const mz_desc *desc);
+
+#endif

@@ -111,6 +111,16 @@ static mz_err escape(mz_scan *s, uint32_t *out)
     return MZ_OK;
 }
 
+/* Bytes from here on that stand for themselves. */
+static size_t plain_run(const mz_scan *s)
+{
+    size_t at = s->at;
+    while (at < s->end && s->text[at] >= 0x20 && s->text[at] < 0x80 && s->text[at] != '"' &&
+           s->text[at] != '\\')
+        at++;
+    return at - s->at;
+}
+
 mz_err mz_scan_string(mz_scan *s, char *out, size_t *bytes)
 {
     MZ_TRY(mz_scan_take(s, '"', "expected a string"));
@@ -128,7 +138,8 @@ mz_err mz_scan_string(mz_scan *s, char *out, size_t *bytes)
             n += utf8_write(out ? out + n : NULL, point);
             continue;
         }
-        const size_t length = utf8_length(s->text + s->at, s->end - s->at);
+        const size_t length =
+            c < 0x80 ? plain_run(s) : utf8_length(s->text + s->at, s->end - s->at);
         if (length == 0) return mz_scan_bad(s, s->at, "text that is not UTF-8");
         if (out) memcpy(out + n, s->text + s->at, length);
         n += length;

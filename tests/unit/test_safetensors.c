@@ -290,10 +290,10 @@ static mz_err open_big(const char *head, const char *unit, int64_t n, const char
     const double ms = 1e3 * (mz_clock_cpu_s() - start), mb = (double)length / 1e6;
     const size_t bytes = mz_mem_bytes_used() - before;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    const double slow = 10.0;
+    const double slow = 30.0;
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    const double slow = 10.0;
+    const double slow = 30.0;
 #else
     const double slow = 1.0;
 #endif

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* model/params.c - see params.h.
+ *
+ * Floor:  model. May use base, tensor, chip. */
+#include "model/params.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "model/list.h"
+#include "tensor/convert.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { ALIGN_BYTES = 256 }; /* of every parameter: what the strictest vendor library asks */
+
+/* ---- listing ---- */
+
+static bool computes_in_acc(mz_param_kind kind)
+{
+    return kind == MZ_PARAM_NORM || kind == MZ_PARAM_BIAS || kind == MZ_PARAM_ROUTER_BIAS;
+}
+
+/* A view that has its place but no buffer yet; *bytes grows by what it takes. */
+static mz_err place(mz_tensor *view, size_t *bytes, const mz_param *p, mz_dtype dtype)
+{
+    size_t own = 0;
+    MZ_TRY(mz_shape_bytes(dtype, p->rank, p->dim, &own));
+    MZ_NEED(own < SIZE_MAX / 2 - *bytes, "the parameters overflow a size");
+    *view = mz_view(NULL, *bytes, dtype, p->rank, p->dim);
+    *bytes += (own + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
+    return MZ_OK;
+}
+
+mz_err mz_list_add(mz_lister *l, mz_param_kind kind, const char *name, int rank, const int64_t *dim)
+{
+    mz_params *ps = l->params;
+    mz_param p = {.kind = kind, .rank = rank, .by_expert = strstr(name, "{e}") != NULL};
+    const mz_dtype acc = mz_dtype_acc(l->dtype);
+    int64_t count = 0;
+    MZ_NEED(strlen(name) < sizeof p.name, "parameter name %s is too long", name);
+    snprintf(p.name, sizeof p.name, "%s", name);
+    for (int i = 0; i < rank; i++) p.dim[i] = dim[i];
+    p.dtype = computes_in_acc(kind) ? acc : l->dtype;
+    MZ_TRY(mz_shape_count(rank, dim, &count));
+    if (ps->n == l->cap) {
+        const int64_t cap = l->cap ? 2 * l->cap : 64;
+        MZ_TRY(mz_mem_grow(&ps->list, cap, sizeof *ps->list));
+        l->cap = cap;
+    }
+    MZ_TRY(place(&p.w, &ps->weights_bytes, &p, p.dtype));
+    if (kind != MZ_PARAM_ROUTER_BIAS) {
+        MZ_TRY(place(&p.g, &ps->grads_bytes, &p, acc));
+        ps->elements += count;
+    }
+    ps->list[ps->n++] = p;
+    return MZ_OK;
+}
+
+mz_err mz_list_linear(mz_lister *l, const char *prefix, const char *name, const int64_t dim[2],
+                      bool bias)
+{
+    char full[160];
+    snprintf(full, sizeof full, "%s.%s.weight", prefix, name);
+    MZ_TRY(mz_list_add(l, MZ_PARAM_MATRIX, full, 2, dim));
+    if (!bias) return MZ_OK;
+    snprintf(full, sizeof full, "%s.%s.bias", prefix, name);
+    return mz_list_add(l, MZ_PARAM_BIAS, full, 1, dim);
+}
+
+mz_err mz_list_norm(mz_lister *l, const char *prefix, const char *name, int64_t width)
+{
+    char full[160];
+    snprintf(full, sizeof full, "%s.%s.weight", prefix, name);
+    return mz_list_add(l, MZ_PARAM_NORM, full, 1, &width);
+}
+
+static mz_err list_all(mz_lister *l)
+{
+    const mz_config *c = l->config;
+    const int64_t table[2] = {c->vocab, c->width};
+    MZ_TRY(mz_list_add(l, MZ_PARAM_EMBED, "model.embed_tokens.weight", 2, table));
+    for (int64_t i = 0; i < c->layers; i++) MZ_TRY(mz_block_list(l, i));
+    MZ_TRY(mz_list_norm(l, "model", "norm", c->width));
+    if (!c->tied) MZ_TRY(mz_list_add(l, MZ_PARAM_MATRIX, "lm_head.weight", 2, table));
+    for (int64_t i = 0; i < c->mtp_layers; i++) MZ_TRY(mz_mtp_list(l, c->layers + i));
+    return MZ_OK;
+}
+
+mz_err mz_params_list(mz_params *p, const mz_config *c, mz_dtype dtype)
+{
+    MZ_NEED(p && c, "params or config is NULL");
+    MZ_NEED(mz_dtype_is_float(dtype), "%s is not a compute dtype", mz_dtype_name(dtype));
+    mz_params list = {0};
+    mz_lister l = {.params = &list, .config = c, .dtype = dtype};
+    const mz_err err = list_all(&l);
+    if (err != MZ_OK) {
+        mz_params_clear(&list);
+        return err;
+    }
+    *p = list;
+    return MZ_OK;
+}
+
+/* ---- booking ---- */
+
+mz_err mz_params_alloc(mz_params *p, mz_device *device, bool train)
+{
+    MZ_NEED(p && device && !p->weights, "params or device is NULL, or params has buffers already");
+    MZ_TRY(mz_buffer_new(&p->weights, device, p->weights_bytes));
+    if (train) {
+        const mz_err err = mz_buffer_new(&p->grads, device, p->grads_bytes);
+        if (err != MZ_OK) {
+            mz_buffer_free(p->weights);
+            p->weights = NULL;
+            return err;
+        }
+    }
+    for (int64_t i = 0; i < p->n; i++) {
+        p->list[i].w.buf = p->weights;
+        if (p->list[i].kind != MZ_PARAM_ROUTER_BIAS) p->list[i].g.buf = p->grads;
+    }
+    if (!train) p->grads_bytes = 0;
+    return MZ_OK;
+}
+
+void mz_params_clear(mz_params *p)
+{
+    mz_buffer_free(p->grads);
+    mz_buffer_free(p->weights);
+    mz_mem_free(p->list);
+    *p = (mz_params){0};
+}
+
+mz_param *mz_params_find(const mz_params *p, const char *name)
+{
+    for (int64_t i = 0; i < p->n; i++)
+        if (strcmp(p->list[i].name, name) == 0) return &p->list[i];
+    return NULL;
+}
+
+/* ---- as files have them ---- */
+
+int64_t mz_param_disk_count(const mz_param *p)
+{
+    return p->by_expert ? p->dim[0] : 1;
+}
+
+mz_err mz_param_disk_name(const mz_param *p, int64_t e, char *out, size_t out_bytes)
+{
+    MZ_NEED(e >= 0 && e < mz_param_disk_count(p), "%s has no expert %lld", p->name, (long long)e);
+    const char *hole = p->by_expert ? strstr(p->name, "{e}") : NULL;
+    const int n = hole ? snprintf(out, out_bytes, "%.*s%lld%s", (int)(hole - p->name), p->name,
+                                  (long long)e, hole + 3)
+                       : snprintf(out, out_bytes, "%s", p->name);
+    MZ_NEED(n >= 0 && (size_t)n < out_bytes, "the name of %s needs more than %zu bytes", p->name,
+            out_bytes);
+    return MZ_OK;
+}
+
+mz_tensor mz_param_disk_view(const mz_param *p, const mz_tensor *whole, int64_t e)
+{
+    if (!p->by_expert) return *whole;
+    const mz_tensor one = mz_slice(whole, 0, e, 1);
+    return mz_reshape(&one, p->rank - 1, p->dim + 1);
+}
+
+/* ---- a random start ---- */
+
+/* FNV-1a of the name: a parameter's random stream, whatever stands before it in the list. */
+static uint64_t name_stream(const char *name)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (; *name; name++) h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+    return h;
+}
+
+typedef struct init_room {
+    double *values;
+    unsigned char *bytes; /* the same in the parameter's dtype */
+    uint64_t seed;
+    double deviation;
+} init_room;
+
+static mz_err init_one(const mz_param *p, mz_queue *q, const init_room *room, int64_t e)
+{
+    char name[160];
+    mz_rng rng;
+    const mz_tensor view = mz_param_disk_view(p, &p->w, e);
+    const int64_t n = mz_count(&view);
+    MZ_TRY(mz_param_disk_name(p, e, name, sizeof name));
+    mz_rng_init(&rng, room->seed, name_stream(name));
+    const bool random = p->kind == MZ_PARAM_MATRIX || p->kind == MZ_PARAM_EMBED;
+    for (int64_t i = 0; i < n; i++)
+        room->values[i] = random                     ? room->deviation * mz_rng_normal(&rng)
+                          : p->kind == MZ_PARAM_NORM ? 1.0
+                                                     : 0.0;
+    MZ_TRY(mz_convert(room->bytes, p->dtype, room->values, MZ_F64, n));
+    MZ_TRY(mz_upload(q, &view, room->bytes));
+    return mz_queue_sync(q); /* the room is written again for the next one */
+}
+
+static int64_t largest(const mz_params *p)
+{
+    int64_t most = 1;
+    for (int64_t i = 0; i < p->n; i++) {
+        const int64_t n = mz_count(&p->list[i].w) / mz_param_disk_count(&p->list[i]);
+        if (n > most) most = n;
+    }
+    return most;
+}
+
+mz_err mz_params_init(mz_params *p, mz_queue *q, const mz_config *c, uint64_t seed)
+{
+    MZ_NEED(p && q && c && p->weights, "params has no buffers, or an argument is NULL");
+    init_room room = {.seed = seed, .deviation = c->init_std};
+    const int64_t most = largest(p);
+    mz_err err = mz_mem_new(&room.values, most, sizeof *room.values);
+    if (err == MZ_OK) err = mz_mem_new(&room.bytes, most, sizeof(double));
+    for (int64_t i = 0; i < p->n && err == MZ_OK; i++)
+        for (int64_t e = 0; e < mz_param_disk_count(&p->list[i]) && err == MZ_OK; e++)
+            err = init_one(&p->list[i], q, &room, e);
+    mz_mem_free(room.bytes);
+    mz_mem_free(room.values);
+    return err;
+}

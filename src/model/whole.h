@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* model/whole.h - the whole model and its staging memory. Private to model/.
+ * Floor: model. */
+#ifndef MZ_MODEL_WHOLE_H
+#define MZ_MODEL_WHOLE_H
+
+#include "model/net.h"
+
+/* Host copies of what one call uploads. A call takes one stage; the queue is synced before a stage
+ * is written again, so that nothing in flight reads what is being overwritten. */
+typedef struct mz_stage {
+    void *block;                            /* owns all of it */
+    int32_t *ids, *pos, *targets, *rows;    /* [T] */
+    int32_t *cu, *lens;                     /* [sequences_max + 1] */
+    int32_t *table;                         /* [sequences_max, pages] */
+    int32_t *index;                         /* [head rows] */
+    int32_t *shifted_ids, *shifted_targets; /* [mtp_layers, T] */
+    void *weight, *shifted_weight;          /* acc */
+} mz_stage;
+
+enum { MZ_STAGES = 4 };
+
+struct mz_model {
+    mz_net net;
+    mz_embed embed;
+    mz_block *blocks; /* [layers] */
+    mz_mtp *mtp;      /* [config.mtp_layers] of the net's config */
+    mz_norm norm;
+    mz_head head;
+    int add;
+    mz_memory_plan plan;
+
+    mz_cell first, normed;                 /* hidden 0, and the final norm's output */
+    mz_cell dnormed, d, dh;                /* gradients, when training */
+    mz_cell ids, pos, cu, targets, weight; /* inputs */
+    mz_cell rows, table, lens, loss;
+
+    mz_stage stage[MZ_STAGES];
+    int next_stage, stages_in_flight;
+
+    /* what the last forward ran on, to refuse a loss of something else */
+    int32_t *seen_ids, *seen_cu;
+    int64_t seen_tokens, seen_sequences;
+    bool can_logits, can_loss, can_backward, has_mtp_loss;
+    int64_t *forced_tokens; /* [layers + mtp_layers] ids that force_router was given */
+};
+
+mz_err mz_stage_book(mz_model *m);
+void mz_stage_clear(mz_model *m);
+/* Waits where every stage is in flight. */
+mz_err mz_stage_take(mz_model *m, mz_stage **s);
+
+/* Everything about a batch that the host can see; nothing is enqueued. */
+mz_err mz_check_batch(const mz_model *m, const mz_batch *b);
+mz_err mz_check_targets(const mz_model *m, const mz_batch *b, bool weighted);
+mz_err mz_check_cached(const mz_model *m, const mz_batch *b, const mz_cached *c);
+
+/* Upload, and set the net's views of this call. */
+mz_err mz_stage_batch(mz_model *m, mz_stage *s, const mz_batch *b);
+mz_err mz_stage_cached(mz_model *m, mz_stage *s, const mz_batch *b, const mz_cached *c);
+mz_err mz_stage_targets(mz_model *m, mz_stage *s, const mz_batch *b);
+mz_err mz_stage_mtp(mz_model *m, mz_stage *s, const mz_batch *b, double share);
+
+#endif

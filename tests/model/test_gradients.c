@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/model/test_gradients.c - the gradient of every parameter of every kind of network against
+ * central differences, in f64 on the oracle. The differentiated number is what mz_model_loss
+ * says: weighted losses, MTP losses, balance losses. */
+#include "model/whole.h" /* the balance losses have no public reader */
+#include "tests/model/tiny.h"
+
+static const double H = 1e-5, LIMIT = 1e-8;
+
+static double weighted(const tiny *t, const mz_tensor *loss, int64_t depth, double factor)
+{
+    double each[TINY_T], sum = 0.0;
+    const tiny_batch *b = &t->b;
+    tiny_get(t, loss, each);
+    for (int i = 0; i < TINY_B; i++)
+        for (int32_t at = b->cu[i]; at + depth < b->cu[i + 1]; at++)
+            sum += factor * (double)b->weight[at + depth] * each[at];
+    return sum;
+}
+
+static double balance_of(const tiny *t, const mz_block *block)
+{
+    double x = 0.0;
+    if (!block->is_moe) return 0.0;
+    const mz_tensor view = mz_cell_all(&t->model->net, &block->mlp.moe.balance_loss);
+    tiny_get(t, &view, &x);
+    return x;
+}
+
+/* The number itself. A balance loss is there after a backward pass only. */
+static double objective(const tiny *t, mz_loss_options o)
+{
+    mz_tensor loss;
+    const int64_t depths = t->model->net.config.mtp_layers;
+    o.backward = o.backward || o.balance_alpha > 0.0;
+    tiny_ok(mz_model_forward(t->model, &t->b.batch));
+    tiny_ok(mz_model_loss(t->model, &t->b.batch, &o, &loss));
+    double sum = weighted(t, &loss, 0, 1.0);
+    for (int64_t k = 1; k <= depths; k++) {
+        tiny_ok(mz_model_mtp_loss(t->model, k, &loss));
+        sum += weighted(t, &loss, k, o.mtp_weight / (double)depths);
+    }
+    if (!(o.balance_alpha > 0.0)) return sum;
+    for (int64_t i = 0; i < t->config.layers; i++) sum += balance_of(t, &t->model->blocks[i]);
+    for (int64_t k = 0; k < depths; k++) sum += balance_of(t, &t->model->mtp[k].block);
+    return sum;
+}
+
+/* A step along `dir`, whose length is 1, on all elements of w. */
+static void move(const mz_tensor *w, const double *was, const double *dir, double h)
+{
+    for (int64_t i = 0; i < mz_count(w); i++) mz_put(w, i, was[i] + h * dir[i]);
+}
+
+static void check_direction(const tiny *t, const mz_loss_options *o, const mz_param *p,
+                            const double *grads, const double *dir)
+{
+    double was[2048], got = 0.0;
+    const mz_loss_options forward = {.balance_alpha = o->balance_alpha,
+                                     .mtp_weight = o->mtp_weight};
+    const int64_t n = mz_count(&p->w);
+    assert_true(n <= MZ_COUNT(was));
+    for (int64_t i = 0; i < n; i++) was[i] = mz_at(&p->w, i);
+    move(&p->w, was, dir, H);
+    const double up = objective(t, forward);
+    move(&p->w, was, dir, -H);
+    const double down = objective(t, forward);
+    move(&p->w, was, dir, 0.0);
+    const double want = (up - down) / (2.0 * H);
+    for (int64_t i = 0; i < n; i++) got += grads[i] * dir[i];
+    if (!(fabs(got - want) <= LIMIT * (1.0 + fabs(want))))
+        fail_msg("the gradient of %s gives %.12g, the slope is %.12g", p->name, got, want);
+}
+
+/* Every element at once with random signs, and one element alone. */
+static void check_parameter(const tiny *t, const mz_loss_options *o, const mz_param *p,
+                            const double *grads, int64_t salt)
+{
+    double dir[2048];
+    const int64_t n = mz_count(&p->w);
+    mz_rng rng;
+    mz_rng_init(&rng, 17, (uint64_t)salt);
+    assert_true(n <= MZ_COUNT(dir));
+    for (int64_t i = 0; i < n; i++) dir[i] = (mz_rng_u32(&rng) & 1 ? 1.0 : -1.0) / sqrt((double)n);
+    check_direction(t, o, p, grads, dir);
+    memset(dir, 0, sizeof dir);
+    int64_t one = (int64_t)mz_rng_below(&rng, (uint64_t)n);
+    if (p->kind == MZ_PARAM_EMBED) /* a row that the batch uses */
+        one = t->b.ids[one % TINY_T] * t->config.width + one % t->config.width;
+    dir[one] = 1.0;
+    check_direction(t, o, p, grads, dir);
+}
+
+/* only: check the parameters whose names hold it. */
+static void check_network(const tiny_case *which, double alpha, double mtp, const char *only)
+{
+    tiny t;
+    const mz_config c = which->config();
+    mz_model_options o = tiny_options(MZ_F64, true);
+    o.mtp = c.mtp_layers > 0;
+    const mz_loss_options lo = {
+        .backward = true, .balance_alpha = alpha, .mtp_weight = o.mtp ? mtp : 0.0};
+    tiny_open(&t, &c, &o);
+    tiny_ok(mz_model_zero_grads(t.model));
+    (void)objective(&t, lo);
+    const mz_params *ps = mz_model_params(t.model);
+    const int64_t n = (int64_t)(ps->grads_bytes / sizeof(double));
+    double *grads = NULL;
+    tiny_ok(mz_mem_new(&grads, n, sizeof *grads));
+    memcpy(grads, ps->grads->host, ps->grads_bytes); /* later passes add to the buffer */
+    int64_t seen = 0;
+    for (int64_t i = 0; i < ps->n; i++) {
+        const mz_param *p = &ps->list[i];
+        if (p->kind == MZ_PARAM_ROUTER_BIAS) {
+            assert_null(p->g.buf);
+            continue;
+        }
+        if (only && !strstr(p->name, only)) continue;
+        check_parameter(&t, &lo, p, grads + p->g.offset_bytes / sizeof(double), i);
+        seen++;
+    }
+    assert_true(seen >= (only ? 1 : 12));
+    mz_mem_free(grads);
+    tiny_close(&t);
+}
+
+static void gradients_are_slopes(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MZ_COUNT(TINY); i++) check_network(&TINY[i], 0.0, 0.3, NULL);
+}
+
+static void balance_reaches_the_router(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MZ_COUNT(TINY); i++) {
+        if (TINY[i].config().moe.experts == 0) continue;
+        check_network(&TINY[i], 0.7, 0.3, "mlp.gate.weight");
+        check_network(&TINY[i], 0.7, 0.3, "embed_tokens");
+    }
+}
+
+static void micro_batches_add_up(void **state)
+{
+    (void)state;
+    tiny t;
+    const mz_config c = tiny_v3();
+    mz_model_options o = tiny_options(MZ_F64, true);
+    const mz_loss_options lo = {.backward = true};
+    double once[4096], twice[4096];
+    tiny_open(&t, &c, &o);
+    const mz_param *p =
+        mz_params_find(mz_model_params(t.model), "model.layers.1.mlp.experts.{e}.up_proj.weight");
+    assert_non_null(p);
+    tiny_ok(mz_model_zero_grads(t.model));
+    for (int call = 0; call < 2; call++) {
+        (void)objective(&t, lo);
+        tiny_get(&t, &p->g, call ? twice : once);
+    }
+    double size = 0.0;
+    for (int64_t i = 0; i < mz_count(&p->g); i++) {
+        assert_true(fabs(twice[i] - 2.0 * once[i]) <= 1e-13);
+        size += fabs(once[i]);
+    }
+    assert_true(size > 0.01);
+    tiny_close(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradients_are_slopes),
+        cmocka_unit_test(balance_reaches_the_router),
+        cmocka_unit_test(micro_batches_add_up),
+    };
+    return cmocka_run_group_tests(tests, tiny_setup, NULL);
+}

@@ -270,6 +270,10 @@ class Headers(Tree):
                    "src/op/b.h:1: include guard MZ_OP_A_H, want MZ_OP_B_H")
         self.fails({"tools/x.py": "x = 1\n"}, "tools/x.py:1: no 'SPDX")
         self.fails({"scripts/x": "#!/bin/sh\n\n"}, "scripts/x:2: no 'SPDX", "scripts/x:2: not exactly one")
+        cited = self.GOOD + "/* arXiv:1910.07467, arXiv:2405.04434 */\n"
+        self.passes({"src/op/a.h": cited, "docs/papers.md": "arXiv:1910.07467; arXiv:2405.04434\n"})
+        self.fails({"src/op/a.h": cited, "docs/papers.md": "arXiv:1910.07467\n"},
+                   "src/op/a.h:6: arXiv:2405.04434 is not")
         self.fails({"src/op/a.h": self.GOOD + "int x; \n"}, "src/op/a.h:6: blanks")
         self.fails({"src/op/a.h": self.GOOD + "\tint x;\n"}, "src/op/a.h:6: a tab")
         self.fails({"src/op/a.h": self.GOOD + "int x;"}, "src/op/a.h:5: not exactly one newline")

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* app/chips.c - the one list of the chips that are built in. A new chip is a folder and a row.
+ * Floor: app. */
+#include "app/chips.h"
+
+#include "chips/cpu/cpu.h"
+#include "chips/far/far.h"
+#include "chips/ref/ref.h"
+
+mz_err mz_app_register_chips(void)
+{
+    const mz_chip *const chips[] = {mz_cpu_chip(), &mz_chip_ref, mz_far_chip()};
+    for (int i = 0; i < MZ_COUNT(chips); i++) MZ_TRY(mz_chip_register(chips[i]));
+    return MZ_OK;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* app/options.c - the options that commands share, and the help that the tables make. Floor: app.
+ */
+#include "app/options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const mz_option HELP[] = {{.name = "help", .help = "show this and stop"}, {0}};
+static const mz_option JSON[] = {
+    {.name = "json", .help = "print JSON; a failure is the last line on stderr, as JSON too"}, {0}};
+static const mz_option CHIP[] = {
+    {.name = "chip",
+     .kind = MZ_OPTION_TEXT,
+     .value = "NAME",
+     .help = "the chip to use (default cpu; `mizan chips` lists them)"},
+    {.name = "threads",
+     .kind = MZ_OPTION_INT,
+     .value = "N",
+     .help = "threads of the cpu chip (default: all processors)",
+     .least = 1,
+     .most = 4096},
+    {.name = "isa",
+     .kind = MZ_OPTION_TEXT,
+     .value = "SET",
+     .choices = "auto|amx|avx512|avx2|neon|portable",
+     .help = "instruction set of the cpu chip (default auto)"},
+    {.name = "driver-path",
+     .kind = MZ_OPTION_TEXT,
+     .value = "DIR",
+     .help = "where to look for vendor libraries first"},
+    {.name = "fault-plan",
+     .kind = MZ_OPTION_TEXT,
+     .value = "FILE",
+     .help = "faults to inject, for tests"},
+    {0}};
+static const mz_option SEED[] = {{.name = "seed",
+                                  .kind = MZ_OPTION_INT,
+                                  .value = "N",
+                                  .help = "of random numbers (default 0)",
+                                  .most = 9e18},
+                                 {0}};
+static const mz_option DTYPE[] = {{.name = "dtype",
+                                   .kind = MZ_OPTION_TEXT,
+                                   .value = "TYPE",
+                                   .choices = "f32|bf16|f16|f64",
+                                   .help = "numbers to compute with"},
+                                  {0}};
+
+static const struct {
+    unsigned bit; /* 0: every command */
+    const mz_option *options;
+} SHARED[] = {{MZ_COMMON_CHIP, CHIP},
+              {MZ_COMMON_SEED, SEED},
+              {MZ_COMMON_DTYPE, DTYPE},
+              {MZ_COMMON_JSON, JSON},
+              {0, HELP}};
+
+const mz_option *mz_option_at(const mz_command *command, int i)
+{
+    if (command && command->options)
+        for (const mz_option *o = command->options; o->name; o++)
+            if (i-- == 0) return o;
+    for (int k = 0; k < MZ_COUNT(SHARED); k++) {
+        const unsigned bit = SHARED[k].bit;
+        if (bit != 0 && !(command && command->common & bit)) continue;
+        for (const mz_option *o = SHARED[k].options; o->name; o++)
+            if (i-- == 0) return o;
+    }
+    return NULL;
+}
+
+const mz_option *mz_option_find(const mz_command *command, const char *name)
+{
+    const mz_option *o;
+    for (int i = 0; (o = mz_option_at(command, i)); i++)
+        if (strcmp(o->name, name) == 0) return o;
+    return NULL;
+}
+
+/* ---- help ---- */
+
+void mz_help_all(const mz_command *const *commands)
+{
+    printf("usage: mizan COMMAND [ARGUMENTS] [OPTIONS]\n\n"
+           "Trains, distils and serves language models on unlike chips.\n\n");
+    int widest = 0;
+    for (int i = 0; commands[i]; i++) {
+        const int n = (int)strlen(commands[i]->name);
+        widest = n > widest ? n : widest;
+    }
+    for (int i = 0; commands[i]; i++)
+        printf("  %-*s  %s\n", widest, commands[i]->name, commands[i]->summary);
+    printf("\n`mizan COMMAND --help` shows a command's options; `mizan --version` the version.\n");
+}
+
+static void print_option(const mz_option *o)
+{
+    char left[96];
+    const char *value = o->choices ? o->choices : o->value;
+    if (o->kind == MZ_OPTION_FLAG)
+        snprintf(left, sizeof left, "--%s", o->name);
+    else
+        snprintf(left, sizeof left, "--%s %s%s", o->name, value ? value : "VALUE",
+                 o->many ? " ..." : "");
+    if (strlen(left) > 22)
+        printf("  %s\n  %-22s  %s\n", left, "", o->help);
+    else
+        printf("  %-22s  %s\n", left, o->help);
+}
+
+void mz_help_command(const mz_command *command)
+{
+    const bool has_arguments = command->arguments && command->arguments[0];
+    printf("usage: mizan %s%s%s [OPTIONS]\n\n%s\n", command->name, has_arguments ? " " : "",
+           has_arguments ? command->arguments : "", command->summary);
+    if (command->description) printf("\n%s\n", command->description);
+    printf("\n");
+    const mz_option *o;
+    for (int i = 0; (o = mz_option_at(command, i)); i++) print_option(o);
+}

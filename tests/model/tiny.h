@@ -288,7 +288,7 @@ static inline void tiny_close(tiny *t)
 
 static inline void tiny_get(const tiny *t, const mz_tensor *x, double *out)
 {
-    double raw[4096];
+    double raw[8192];
     const int64_t n = mz_count(x);
     assert_true(n <= MZ_COUNT(raw));
     tiny_ok(mz_download(t->queue, raw, x));

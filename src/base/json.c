@@ -122,11 +122,13 @@ static mz_err load(json_t **out, const char *text, size_t bytes, const char *nam
 {
     out_of_memory = false;
     json_t *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, error);
-    if (value) {
-        *out = value;
-        return MZ_OK;
+    if (out_of_memory) { /* even with a value: jansson drops letters of a token and goes on */
+        json_decref(value);
+        return no_memory(name);
     }
-    return out_of_memory ? no_memory(name) : MZ_ECORRUPT;
+    if (!value) return MZ_ECORRUPT;
+    *out = value;
+    return MZ_OK;
 }
 
 static size_t clamp_position(const json_error_t *error, size_t bytes)

@@ -80,7 +80,7 @@ static int min3(int a, int b, int c)
     return m < c ? m : c;
 }
 
-/* Edits (insert, drop, change, swap of neighbours) from a to b; both shorter than WORD_MAX. */
+/* Edits (insert, drop, change, swap of neighbours) from a to b; b is shorter than WORD_MAX. */
 static int distance(const char *a, const char *b)
 {
     const int n = (int)strlen(a), m = (int)strlen(b);
@@ -108,7 +108,6 @@ const char *mz_str_nearest(const char *word, const char *const *names, int n)
     const char *best = NULL;
     /* A third of the letters wrong is still a slip; more is another word. */
     int limit = len < 3 ? 1 : (int)(len / 3);
-    if (len >= WORD_MAX) return NULL;
     for (int i = 0; i < n; i++) {
         if (!names[i] || strlen(names[i]) >= WORD_MAX) continue;
         const int d = distance(word, names[i]);

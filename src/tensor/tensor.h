@@ -26,7 +26,10 @@ typedef struct mz_tensor {
 mz_err mz_shape_count(int rank, const int64_t *dim, int64_t *count);
 mz_err mz_shape_bytes(mz_dtype dtype, int rank, const int64_t *dim, size_t *bytes);
 
-/* A dense view at offset_bytes of buf. No check against the buffer's size: the front doors do that.
+/* The three below cannot fail: what makes no sense (a shape that mz_shape_count refuses, a range
+ * outside the axis, half a byte) gives the null view, all zero with buf NULL, which front doors
+ * refuse.
+ * A dense view at offset_bytes of buf. No check against the buffer's size: the front doors do that.
  */
 mz_tensor mz_view(mz_buffer *buf, size_t offset_bytes, mz_dtype dtype, int rank,
                   const int64_t *dim);

@@ -120,9 +120,12 @@ static bool take_args(mz_far_queue *q, mz_far_command *c, const mz_desc *desc, c
 static mz_err run(mz_op *op, mz_far_verb verb, const mz_args *args)
 {
     mz_far_queue *q = op->queue->state;
+    mz_far_op *fo = op->state;
+    MZ_NEED(verb == FAR_FORWARD || fo->inner.slot->backward, "%s has no backward pass",
+            mz_op_name(op->desc.kind));
     mz_far_command *c = mz_far_reserve(q);
     c->verb = verb;
-    c->op = op->state;
+    c->op = fo;
     c->args = *args;
     if (op->desc.kind == MZ_OP_ATTENTION && args->k.attention.cu_host && args->attention.cu)
         c->hash = mz_far_hash(0, args->k.attention.cu_host,

@@ -199,7 +199,8 @@ static mz_err zero(mz_queue *q, mz_buffer *dst, size_t offset, size_t bytes)
 
 /* Operators that exist; the others stay empty, which means "not supported". */
 static const mz_slot *const SLOTS[MZ_OP_COUNT] = {
-    [MZ_OP_MATMUL] = NULL,
+    [MZ_OP_MATMUL] = &mz_cpu_matmul,
+    [MZ_OP_EXPERTS] = &mz_cpu_experts,
 };
 
 static mz_chip table = {
@@ -218,6 +219,9 @@ static mz_chip table = {
     .download = download,
     .copy = copy,
     .zero = zero,
+    .pack_bytes = mz_cpu_pack_bytes,
+    .pack = mz_cpu_pack,
+    .unpack = mz_cpu_unpack,
 };
 
 static void fill_slots(void)

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* chips/cpu/gemm_kernels.h - the inner kernels of matrix products, per instruction set.
  *
- * A family computes c[m,NR] (+)= a[m,k] b[k,NR] on packed operands, sums in f32 over ascending k:
- *   a  rows of KC elements one after the other (row i at i*kc elements), zero from k on up to the
- *      next multiple of k_unit
- *   b  one panel of NR columns: f32 [k][NR]; bf16 [k/2][NR][2], zero beyond k and beyond n
- * The order of a sum depends on k alone, not on m, n or where the element lies.
- * Floor: chips. */
+ * A family computes c[m,n] (+)= a[m,k] b[k,n] on packed operands, k <= kc, n <= nr:
+ *   a  rows one after the other, kc elements apart whatever k is; zero from k up to the next
+ *      multiple of k_unit. Rows up to the next multiple of row_unit exist, their values do not
+ *      matter.
+ *   b  one panel of nr columns: f32 [k][nr], bf16 [k/2][nr][2]; zero from k up to the next multiple
+ *      of k_unit and from column n on
+ * Repeat: bitwise. How the sum of an element is taken depends on k alone, never on m, n or where
+ *         the element lies, so cutting a product into blocks of rows and columns cannot change it.
+ * Floor:  chips. */
 #ifndef MZ_CHIPS_CPU_GEMM_KERNELS_H
 #define MZ_CHIPS_CPU_GEMM_KERNELS_H
 
@@ -14,38 +17,46 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Element (i, j) of a matrix at data + i*row + j*col elements; one of the two is 1. */
+/* Element (i, j) of a matrix lies at data + i*row + j*col elements; one of the two is 1. */
 typedef struct mz_cpu_mat {
     const void *data;
     int64_t row, col;
-    bool is_bf16;
+    bool is_bf16; /* else f32 */
 } mz_cpu_mat;
 
-typedef struct mz_cpu_gemm_family {
-    int nr;         /* columns of a panel */
-    int mr;         /* rows that one pass over a panel keeps in registers */
-    int kc;         /* longest k of one call; a multiple of k_unit */
-    int mc;         /* rows of packed a that should stay in the second cache */
-    int k_unit;     /* packed k is a multiple of it */
-    int row_unit;   /* packed a holds a multiple of it of rows */
+/* One call of a panel kernel: c [m,n] (+)= a [m,k] b [k,n]. */
+typedef struct mz_cpu_block {
+    int64_t m, n, k;
+    const void *a, *b; /* packed */
+    float *c;
+    int64_t ldc; /* elements from row to row of c */
+    bool add;    /* c += instead of c = */
+} mz_cpu_block;
+
+typedef struct mz_cpu_family {
+    int nr, kc;
+    int mr;         /* rows whose sums stay in registers: blocks should be multiples of it */
+    int mc;         /* rows of packed a that fit the second cache; a multiple of mr */
+    int k_unit;     /* divides kc */
+    int row_unit;   /* divides mr */
     int elem_bytes; /* of packed a and b */
-    /* rows i0.. of a: m x k elements from src */
-    void (*pack_a)(void *dst, mz_cpu_mat src, int64_t m, int64_t k);
-    /* one panel: k x n elements, n <= nr */
-    void (*pack_b)(void *dst, mz_cpu_mat src, int64_t k, int64_t n);
-    /* c f32, row stride ldc, n <= nr columns of it are written; add: c += instead of c = */
-    void (*panel)(int64_t m, int64_t n, int64_t k, const void *a, const void *b, float *c,
-                  int64_t ldc, bool add);
-} mz_cpu_gemm_family;
+    /* m x k elements of src, k <= kc */
+    void (*pack_a)(void *a, mz_cpu_mat src, int64_t m, int64_t k);
+    /* k x n elements of src, n <= nr; k is free */
+    void (*pack_b)(void *b, mz_cpu_mat src, int64_t k, int64_t n);
+    void (*panel)(const mz_cpu_block *w);
+} mz_cpu_family;
 
 typedef struct mz_cpu_gemm_table {
-    const mz_cpu_gemm_family *f32;
-    const mz_cpu_gemm_family *bf16; /* both operands bf16, dot products of pairs; NULL without */
-    /* One row of a result: y[n] = (add ? y : 0) + sum[n] + bias[n] (bias may be NULL), rounded to
-     * nearest. */
-    void (*finish_bf16)(uint16_t *y, const float *sum, const float *bias, int64_t n, bool add);
+    mz_cpu_family f32;  /* operands f32 or bf16, products of f32 */
+    mz_cpu_family bf16; /* both operands bf16, dot products of pairs; nr is 0 where the set has no
+                           such instruction */
+    /* y = (add ? y : 0) + sum + bias, rounded to nearest; bias may be NULL, sum may be y in f32. */
     void (*finish_f32)(float *y, const float *sum, const float *bias, int64_t n, bool add);
+    void (*finish_bf16)(uint16_t *y, const float *sum, const float *bias, int64_t n, bool add);
     void (*widen)(float *y, const uint16_t *x, int64_t n); /* bf16 to f32 */
+    /* sum[j] += src[i,j] for n columns and i = 0..m-1 in order; src.col is 1 */
+    void (*sum_rows)(float *sum, mz_cpu_mat src, int64_t m, int64_t n);
 } mz_cpu_gemm_table;
 
 #endif

@@ -37,6 +37,13 @@ typedef int32_t vi __attribute__((vector_size(MZ_VEC_BYTES)));
 typedef uint32_t vu __attribute__((vector_size(MZ_VEC_BYTES)));
 typedef uint16_t vh __attribute__((vector_size(MZ_VEC_BYTES / 2)));
 
+/* Before a loop of constant length (at most 16) whose arrays shall live in registers. */
+#if defined(__clang__)
+#define MZ_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define MZ_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 #define MZ_INLINE static inline __attribute__((always_inline, unused))
 
 MZ_INLINE vf vf_set(float x)

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* chips/cpu/gemm.c - cuts products into blocks for the threads and feeds the panel kernels.
+ *
+ * A part of the work is a block of c: up to mc rows and N_GROUP columns over the whole of K, so no
+ * two threads ever touch one sum. Inside, K goes in steps of the family's kc: a's block is packed
+ * for the second cache, then one panel of b after the other passes through the first.
+ *
+ *   many rows, one product   b is packed once for all row blocks, in strips of at most STRIP_BYTES
+ *   few rows, one product    a is packed once for all; each panel of b is packed by the part that
+ *                            needs it, so that b streams through once (decoding)
+ *   lists of products        both are packed by the part
+ * Only the place where an operand is packed differs: bits never do. */
+#include "chips/cpu/gemm.h"
+
+#include <string.h>
+
+enum {
+    N_GROUP = 512,          /* columns of a part, at most */
+    STRIP_BYTES = 16 << 20, /* of packed b that all threads share */
+    CALLER_ONLY = 1 << 16,  /* less work is not worth waking threads */
+    PARTS_PER_THREAD = 4,   /* below it parts are made smaller, for balance */
+    SUM_ROWS = 256,
+    SUM_COLS = 256,
+};
+
+typedef struct job {
+    const mz_op *op;
+    const mz_cpu_product *p;
+    const mz_cpu_gemm_table *table;
+    const mz_cpu_family *f;
+    mz_cpu_room room;
+    unsigned char *a_all, *strip; /* operands packed for all parts, NULL where parts pack */
+    int64_t strip_j0;             /* first column of the strip */
+    int64_t strip_n;
+    int64_t groups, group_n; /* column groups of a product (or strip) and their width */
+    int64_t row_blocks;      /* of one product where all are alike */
+    double work;             /* multiplications of the whole */
+    int64_t *first;          /* [count+1] running number of row blocks, NULL if alike */
+} job;
+
+/* A block of c. */
+typedef struct tile {
+    int64_t i0, m, j0, n;
+} tile;
+
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t round_up(int64_t x, int64_t unit)
+{
+    return (x + unit - 1) / unit * unit;
+}
+
+static const void *moved(const void *data, int64_t elements, int elem_bytes)
+{
+    return (const unsigned char *)data + elements * elem_bytes;
+}
+
+static int elem_bytes(const mz_cpu_product *p, bool is_bf16)
+{
+    return p->is_f64 ? 8 : is_bf16 ? 2 : 4;
+}
+
+/* Product g of the list, by itself. */
+static mz_cpu_product one_of(const mz_cpu_product *p, int64_t g)
+{
+    mz_cpu_product s = *p;
+    int64_t a = g * p->a_step, b = g * p->b_step, c = g * p->c_step;
+    if (p->cut != MZ_CPU_CUT_NONE) {
+        const int64_t from = p->offsets[g], n = p->offsets[g + 1] - from;
+        if (p->cut == MZ_CPU_CUT_M) {
+            s.M = n;
+            a += from * p->a.row;
+            c += from * p->c_row;
+        } else {
+            s.K = n;
+            a += from * p->a.col;
+            b += from * p->b.row;
+        }
+    }
+    s.a.data = moved(p->a.data, a, elem_bytes(p, p->a.is_bf16));
+    s.b.data = moved(p->b.data, b, elem_bytes(p, p->b.is_bf16));
+    s.c = (unsigned char *)p->c + c * elem_bytes(p, p->c_is_bf16);
+    return s;
+}
+
+/* ---- scratch ---- */
+
+static size_t packed_a_bytes(const mz_cpu_family *f, int64_t M, int64_t K)
+{
+    const int64_t k_blocks = (K + f->kc - 1) / f->kc;
+    return (size_t)(k_blocks * f->kc * round_up(M, f->row_unit) * f->elem_bytes);
+}
+
+static size_t packed_b_bytes(const mz_cpu_family *f, int64_t N, int64_t K)
+{
+    return (size_t)(round_up(K, f->k_unit) * round_up(N, f->nr) * f->elem_bytes);
+}
+
+static size_t strip_bytes(const mz_cpu_family *f, int64_t N, int64_t K)
+{
+    const size_t all = packed_b_bytes(f, N, K), panel = packed_b_bytes(f, 1, K);
+    const size_t most = panel > STRIP_BYTES ? panel : STRIP_BYTES;
+    return all < most ? all : most;
+}
+
+/* A thread's scratch: a's block, one panel of b, f32 sums of a block whose c is bf16. */
+typedef struct scratch {
+    void *a, *b;
+    float *sum;
+} scratch;
+
+static size_t whole_lines(int64_t bytes)
+{
+    return (size_t)round_up(bytes, 64);
+}
+
+static size_t scratch_a_bytes(const mz_cpu_family *f)
+{
+    return whole_lines((int64_t)f->mc * f->kc * f->elem_bytes);
+}
+
+static size_t scratch_b_bytes(const mz_cpu_family *f)
+{
+    return whole_lines((int64_t)f->kc * f->nr * f->elem_bytes);
+}
+
+static mz_cpu_room family_room(const mz_cpu_family *f, int64_t M, int64_t N, int64_t K,
+                               int64_t count)
+{
+    mz_cpu_room r = {0};
+    if (!f->nr) return r;
+    r.thread_bytes = scratch_a_bytes(f) + scratch_b_bytes(f) +
+                     (size_t)(f->mc * min64(round_up(N, f->nr), N_GROUP)) * sizeof(float);
+    if (count > 0) {
+        r.shared_bytes = (size_t)(count + 1) * sizeof(int64_t);
+        return r;
+    }
+    r.shared_bytes = packed_a_bytes(f, min64(M, f->mc), K);
+    const size_t strip = M > f->mc ? strip_bytes(f, N, K) : 0;
+    if (strip > r.shared_bytes) r.shared_bytes = strip;
+    return r;
+}
+
+mz_cpu_room mz_cpu_room_max(mz_cpu_room a, mz_cpu_room b)
+{
+    if (b.shared_bytes > a.shared_bytes) a.shared_bytes = b.shared_bytes;
+    if (b.thread_bytes > a.thread_bytes) a.thread_bytes = b.thread_bytes;
+    return a;
+}
+
+mz_cpu_room mz_cpu_product_room(const mz_cpu *cpu, int64_t M, int64_t N, int64_t K, int64_t count)
+{
+    return mz_cpu_room_max(family_room(&cpu->kernels.gemm->f32, M, N, K, count),
+                           family_room(&cpu->kernels.gemm->bf16, M, N, K, count));
+}
+
+static scratch scratch_of(const job *w, int thread)
+{
+    unsigned char *base = mz_cpu_room_thread(w->op, w->room, thread);
+    const size_t a = scratch_a_bytes(w->f), b = scratch_b_bytes(w->f);
+    return (scratch){.a = base, .b = base + a, .sum = (float *)(void *)(base + a + b)};
+}
+
+/* ---- one block ---- */
+
+static mz_cpu_mat sub(mz_cpu_mat m, int64_t i, int64_t j)
+{
+    m.data = moved(m.data, i * m.row + j * m.col, m.is_bf16 ? 2 : 4);
+    return m;
+}
+
+/* Rows i0.. and columns k0.. of a, packed. */
+static const void *block_of_a(const job *w, const mz_cpu_product *p, const tile *t, int64_t k0,
+                              void *scratch_a)
+{
+    const mz_cpu_family *f = w->f;
+    const int64_t k = min64(f->kc, p->K - k0);
+    if (w->a_all) /* then t covers all rows */
+        return w->a_all + k0 * round_up(p->M, f->row_unit) * f->elem_bytes;
+    f->pack_a(scratch_a, sub(p->a, t->i0, k0), t->m, k);
+    return scratch_a;
+}
+
+/* Rows k0.. of the panel that starts with column j, packed. */
+static const void *panel_of_b(const job *w, const mz_cpu_product *p, int64_t j, int64_t k0,
+                              void *scratch_b)
+{
+    const mz_cpu_family *f = w->f;
+    const int64_t k = min64(f->kc, p->K - k0);
+    const int64_t pitch = round_up(p->K, f->k_unit) * f->nr; /* from panel to panel */
+    if (w->strip)
+        return w->strip + ((j - w->strip_j0) / f->nr * pitch + k0 * f->nr) * f->elem_bytes;
+    if (!p->packed) {
+        f->pack_b(scratch_b, sub(p->b, k0, j), k, min64(f->nr, p->N - j));
+        return scratch_b;
+    }
+    const int64_t at = j / f->nr * pitch + k0 * f->nr;
+    if (f->elem_bytes == 2 || !p->b.is_bf16) return moved(p->packed, at, f->elem_bytes);
+    w->table->widen(scratch_b, moved(p->packed, at, 2), k * f->nr);
+    return scratch_b;
+}
+
+/* What is left to do when `sum` (c itself if c is f32) holds the products. */
+static void finish(const job *w, const mz_cpu_product *p, const tile *t, float *sum, int64_t ld)
+{
+    const float *bias = p->bias ? (const float *)p->bias + t->j0 : NULL;
+    for (int64_t i = 0; i < t->m; i++) {
+        float *row = sum + i * ld;
+        if (p->K == 0 && (p->c_is_bf16 || !p->add)) memset(row, 0, (size_t)t->n * sizeof *row);
+        if (p->c_is_bf16)
+            w->table->finish_bf16((uint16_t *)p->c + (t->i0 + i) * p->c_row + t->j0, row, bias,
+                                  t->n, p->add);
+        else if (bias)
+            w->table->finish_f32(row, row, bias, t->n, false);
+    }
+}
+
+static void compute(const job *w, const mz_cpu_product *p, const tile *t, int thread)
+{
+    const mz_cpu_family *f = w->f;
+    const scratch s = scratch_of(w, thread);
+    const int64_t ld = p->c_is_bf16 ? t->n : p->c_row;
+    float *sum = p->c_is_bf16 ? s.sum : (float *)p->c + t->i0 * p->c_row + t->j0;
+    for (int64_t k0 = 0; k0 < p->K; k0 += f->kc) {
+        const int64_t k = min64(f->kc, p->K - k0);
+        const bool add = k0 > 0 || (p->add && !p->c_is_bf16);
+        const void *a = block_of_a(w, p, t, k0, s.a);
+        for (int64_t j = 0; j < t->n; j += f->nr) {
+            const void *b = panel_of_b(w, p, t->j0 + j, k0, s.b);
+            const mz_cpu_block work = {t->m, min64(f->nr, t->n - j), k, a, b, sum + j, ld, add};
+            f->panel(&work);
+        }
+    }
+    finish(w, p, t, sum, ld);
+}
+
+/* ---- cutting ---- */
+
+static int64_t row_blocks_of(const mz_cpu_family *f, int64_t M)
+{
+    return (M + f->mc - 1) / f->mc;
+}
+
+/* Rows of block ib: blocks are about equal, and multiples of mr but for the last. */
+static void rows_of(const mz_cpu_family *f, int64_t M, int64_t ib, tile *t)
+{
+    const int64_t blocks = row_blocks_of(f, M);
+    const int64_t rows = round_up((M + blocks - 1) / blocks, f->mr);
+    t->i0 = min64(ib * rows, M);
+    t->m = min64(rows, M - t->i0);
+}
+
+static void set_groups(job *w, int64_t row_blocks, int64_t N)
+{
+    const int64_t threads = mz_cpu_of(w->op->queue)->threads, nr = w->f->nr;
+    int64_t n = N_GROUP / nr * nr;
+    while (n > 4 * nr && row_blocks * ((N + n - 1) / n) < PARTS_PER_THREAD * threads)
+        n = round_up(n / 2, nr);
+    w->group_n = n;
+    w->groups = (N + n - 1) / n;
+}
+
+/* Wakes the threads only for work that is worth it; which threads run changes no result.
+ * work: multiplications, or elements moved */
+static void run_parts(job *w, int64_t parts, mz_part_fn *fn, double work)
+{
+    if (work > CALLER_ONLY)
+        mz_cpu_run(w->op->queue, parts, fn, w);
+    else
+        for (int64_t i = 0; i < parts; i++) fn(w, i, 0);
+}
+
+/* ---- one product ---- */
+
+static void single_part(void *arg, int64_t part, int thread)
+{
+    const job *w = arg;
+    const mz_cpu_product *p = w->p;
+    const int64_t end = w->strip ? w->strip_j0 + w->strip_n : p->N;
+    tile t;
+    rows_of(w->f, p->M, part % w->row_blocks, &t); /* neighbours share columns of b */
+    t.j0 = w->strip_j0 + part / w->row_blocks * w->group_n;
+    t.n = min64(w->group_n, end - t.j0);
+    compute(w, p, &t, thread);
+}
+
+static void pack_a_part(void *arg, int64_t part, int thread)
+{
+    (void)thread;
+    const job *w = arg;
+    const mz_cpu_product *p = w->p;
+    const mz_cpu_family *f = w->f;
+    const int64_t k0 = part * f->kc;
+    unsigned char *to = w->a_all + k0 * round_up(p->M, f->row_unit) * f->elem_bytes;
+    f->pack_a(to, sub(p->a, 0, k0), p->M, min64(f->kc, p->K - k0));
+}
+
+static void pack_b_part(void *arg, int64_t part, int thread)
+{
+    (void)thread;
+    const job *w = arg;
+    const mz_cpu_product *p = w->p;
+    const mz_cpu_family *f = w->f;
+    const int64_t j = w->strip_j0 + part * f->nr, pitch = round_up(p->K, f->k_unit) * f->nr;
+    for (int64_t k0 = 0; k0 < p->K; k0 += f->kc) /* in steps, so that a panel stays in cache */
+        f->pack_b(w->strip + (part * pitch + k0 * f->nr) * f->elem_bytes, sub(p->b, k0, j),
+                  min64(f->kc, p->K - k0), min64(f->nr, p->N - j));
+}
+
+static void run_single(job *w)
+{
+    const mz_cpu_product *p = w->p;
+    const mz_cpu_family *f = w->f;
+    w->row_blocks = row_blocks_of(f, p->M);
+    if (w->row_blocks == 1 && p->K > 0) {
+        w->a_all = mz_cpu_room_shared(w->op);
+        run_parts(w, (p->K + f->kc - 1) / f->kc, pack_a_part, (double)p->M * (double)p->K);
+    }
+    if (w->row_blocks == 1 || p->packed || p->K == 0) {
+        set_groups(w, w->row_blocks, p->N);
+        run_parts(w, w->row_blocks * w->groups, single_part, w->work);
+        return;
+    }
+    const int64_t panel_bytes = (int64_t)packed_b_bytes(f, 1, p->K);
+    const int64_t most = (int64_t)w->room.shared_bytes / panel_bytes * f->nr;
+    w->strip = mz_cpu_room_shared(w->op);
+    for (int64_t j0 = 0; j0 < p->N; j0 += w->strip_n) {
+        w->strip_j0 = j0;
+        w->strip_n = min64(most, p->N - j0);
+        run_parts(w, (w->strip_n + f->nr - 1) / f->nr, pack_b_part, w->work);
+        set_groups(w, w->row_blocks, w->strip_n);
+        run_parts(w, w->row_blocks * w->groups, single_part, w->work);
+    }
+}
+
+/* ---- lists ---- */
+
+/* The product whose row blocks hold number `block`: first[g] <= block < first[g+1]. */
+static int64_t owner_of(const int64_t *first, int64_t count, int64_t block)
+{
+    int64_t lo = 0, hi = count;
+    while (hi - lo > 1) {
+        const int64_t mid = lo + (hi - lo) / 2;
+        if (first[mid] <= block)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static void list_part(void *arg, int64_t part, int thread)
+{
+    const job *w = arg;
+    const int64_t block = part / w->groups;
+    const int64_t g = w->first ? owner_of(w->first, w->p->count, block) : block / w->row_blocks;
+    const int64_t from = w->first ? w->first[g] : g * w->row_blocks;
+    const int64_t blocks = w->first ? w->first[g + 1] - from : w->row_blocks;
+    const int64_t local = part - from * w->groups;
+    const mz_cpu_product p = one_of(w->p, g);
+    tile t;
+    rows_of(w->f, p.M, local % blocks, &t);
+    t.j0 = local / blocks * w->group_n;
+    t.n = min64(w->group_n, p.N - t.j0);
+    compute(w, &p, &t, thread);
+}
+
+static void run_list(job *w)
+{
+    const mz_cpu_product *p = w->p;
+    int64_t total;
+    if (p->cut == MZ_CPU_CUT_M) {
+        w->first = mz_cpu_room_shared(w->op);
+        w->first[0] = 0;
+        for (int64_t g = 0; g < p->count; g++)
+            w->first[g + 1] = w->first[g] + row_blocks_of(w->f, p->offsets[g + 1] - p->offsets[g]);
+        total = w->first[p->count];
+    } else {
+        w->row_blocks = row_blocks_of(w->f, p->M);
+        total = w->row_blocks * p->count;
+    }
+    set_groups(w, total, p->N);
+    run_parts(w, total * w->groups, list_part, w->work);
+}
+
+/* ---- f64 ---- */
+
+enum { F64_ROWS = 8 };
+
+static void f64_part(void *arg, int64_t part, int thread)
+{
+    (void)thread;
+    const job *w = arg;
+    const mz_cpu_product p = one_of(w->p, part / w->row_blocks);
+    const int64_t i0 = part % w->row_blocks * F64_ROWS, i1 = min64(i0 + F64_ROWS, p.M);
+    const double *a = p.a.data, *b = p.b.data, *bias = p.bias;
+    double *c = p.c;
+    for (int64_t j = 0; j < p.N; j++) {
+        for (int64_t i = i0; i < i1; i++) {
+            double sum = 0.0;
+            for (int64_t k = 0; k < p.K; k++)
+                sum += a[i * p.a.row + k * p.a.col] * b[k * p.b.row + j * p.b.col];
+            double *y = c + i * p.c_row + j;
+            *y = (p.add ? *y : 0.0) + sum + (bias ? bias[j] : 0.0);
+        }
+    }
+}
+
+static void run_f64(job *w)
+{
+    const mz_cpu_product *p = w->p;
+    int64_t M = p->M;
+    for (int64_t g = 0; p->cut == MZ_CPU_CUT_M && g < p->count; g++)
+        M = max64(M, p->offsets[g + 1] - p->offsets[g]);
+    w->row_blocks = (M + F64_ROWS - 1) / F64_ROWS;
+    run_parts(w, w->row_blocks * max64(p->count, 1), f64_part, w->work);
+}
+
+static double work_of(const mz_cpu_product *p)
+{
+    const double rows = (double)p->M, cols = (double)p->N, k = (double)p->K;
+    if (p->cut == MZ_CPU_CUT_NONE) return rows * cols * k * (double)max64(p->count, 1);
+    const double cut = (double)(p->offsets[p->count] - p->offsets[0]);
+    return cols * cut * (p->cut == MZ_CPU_CUT_M ? k : rows);
+}
+
+void mz_cpu_product_run(const mz_op *op, mz_cpu_room room, const mz_cpu_product *p)
+{
+    const mz_cpu_gemm_table *table = mz_cpu_of(op->queue)->kernels.gemm;
+    const bool pairs = p->a.is_bf16 && p->b.is_bf16 && table->bf16.nr > 0;
+    job w = {.op = op,
+             .p = p,
+             .table = table,
+             .f = pairs ? &table->bf16 : &table->f32,
+             .room = room,
+             .work = work_of(p)};
+    if (p->N == 0 || (p->M == 0 && p->cut != MZ_CPU_CUT_M)) return;
+    if (p->is_f64)
+        run_f64(&w);
+    else if (p->count > 0)
+        run_list(&w);
+    else
+        run_single(&w);
+}
+
+/* ---- sums of rows ---- */
+
+typedef struct sum_job {
+    const mz_cpu_gemm_table *table;
+    void *sum;
+    mz_cpu_mat x;
+    bool is_f64;
+    int64_t M, N;
+} sum_job;
+
+static void sum_part(void *arg, int64_t part, int thread)
+{
+    (void)thread;
+    const sum_job *w = arg;
+    const int64_t j0 = part * SUM_COLS, n = min64(SUM_COLS, w->N - j0);
+    if (w->is_f64) {
+        double *sum = (double *)w->sum + j0;
+        const double *x = (const double *)w->x.data + j0;
+        for (int64_t i = 0; i < w->M; i++)
+            for (int64_t j = 0; j < n; j++) sum[j] += x[i * w->x.row + j];
+        return;
+    }
+    for (int64_t i = 0; i < w->M; i += SUM_ROWS) {
+        float block[SUM_COLS] = {0};
+        float *sum = (float *)w->sum + j0;
+        w->table->sum_rows(block, sub(w->x, i, j0), min64(SUM_ROWS, w->M - i), n);
+        w->table->finish_f32(sum, block, NULL, n, true);
+    }
+}
+
+void mz_cpu_sum_rows(const mz_op *op, void *sum, mz_cpu_mat x, bool is_f64, int64_t M, int64_t N)
+{
+    sum_job w = {mz_cpu_of(op->queue)->kernels.gemm, sum, x, is_f64, M, N};
+    mz_cpu_run(op->queue, (N + SUM_COLS - 1) / SUM_COLS, sum_part, &w);
+}
+
+/* ---- packed weights ---- */
+
+const mz_cpu_family *mz_cpu_packed_family(const mz_cpu *cpu, bool is_bf16)
+{
+    const mz_cpu_gemm_table *table = cpu->kernels.gemm;
+    return is_bf16 && table->bf16.nr > 0 ? &table->bf16 : &table->f32;
+}
+
+size_t mz_cpu_packed_bytes(const mz_cpu *cpu, bool is_bf16, int64_t N, int64_t K)
+{
+    const mz_cpu_family *f = mz_cpu_packed_family(cpu, is_bf16);
+    return (size_t)(round_up(K, f->k_unit) * round_up(N, f->nr)) * (is_bf16 ? 2u : 4u);
+}

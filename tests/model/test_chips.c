@@ -187,6 +187,39 @@ static void far_has_the_same_bits(void **state)
     if (mz_far_misuses() != 0) fail_msg("%s", text);
 }
 
+/* Micro-batches without a wait between them: host copies must stand until the chip has read them,
+ * although the next calls stage theirs. */
+static void accumulate(const char *spec, const mz_config *c, outcome *out)
+{
+    tiny t;
+    mz_tensor loss;
+    const mz_loss_options lo = {.backward = true};
+    const mz_model_options o = options_of(c, MZ_F64, true);
+    *out = (outcome){.n_grads = 0};
+    tiny_open_on(&t, spec, c, &o);
+    tiny_ok(mz_model_zero_grads(t.model));
+    for (int call = 0; call < 7; call++) {
+        for (int i = 0; i < TINY_T; i++) t.b.ids[i] = (t.b.ids[i] * 5 + call) % (int32_t)c->vocab;
+        for (int i = 0; i < TINY_T; i++) t.b.weight[i] = 0.01f * (float)(call + i);
+        tiny_ok(mz_model_forward(t.model, &t.b.batch));
+        tiny_ok(mz_model_loss(t.model, &t.b.batch, &lo, &loss));
+    }
+    take_gradients(&t, out);
+    tiny_close(&t);
+}
+
+static void staged_copies_outlive_the_call(void **state)
+{
+    (void)state;
+    outcome got, want;
+    const mz_config c = tiny_biased();
+    accumulate("ref", &c, &want);
+    accumulate("far:lazy,on=ref", &c, &got);
+    assert_memory_equal(got.grads, want.grads, (size_t)got.n_grads * sizeof *got.grads);
+    mz_mem_free(got.grads);
+    mz_mem_free(want.grads);
+}
+
 /* Serving asks for no backward attention, so a chip without it serves. */
 static void a_chip_without_backward_serves(void **state)
 {
@@ -215,6 +248,7 @@ int main(void)
         cmocka_unit_test(ref_in_f32),
         cmocka_unit_test(cpu_in_f32),
         cmocka_unit_test(far_has_the_same_bits),
+        cmocka_unit_test(staged_copies_outlive_the_call),
         cmocka_unit_test(a_chip_without_backward_serves),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

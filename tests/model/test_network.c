@@ -104,6 +104,50 @@ static void list_is_what_is_bound(void **state)
     }
 }
 
+static mz_err check_norm(void *arg, const mz_desc *desc)
+{
+    const mz_config *c = &((const tiny *)arg)->config;
+    if (desc->kind != MZ_OP_RMSNORM) return MZ_OK;
+    const mz_rmsnorm_desc *d = &desc->u.rmsnorm;
+    const double want = d->D == c->width ? c->rms_eps : c->inner_eps;
+    assert_true(d->D == c->width || d->D == c->kv_rank || d->D == c->q_rank);
+    assert_true(fabs(d->eps - want) <= 0.0);
+    return MZ_OK;
+}
+
+/* The norms inside the latent attention have an eps of their own, whatever the others have. */
+static void inner_norms_have_their_own_eps(void **state)
+{
+    (void)state;
+    tiny t = {.config = tiny_mla_lora()};
+    const mz_model_options o = tiny_options(MZ_F64, true);
+    assert_true(t.config.inner_eps < t.config.rms_eps);
+    tiny_ok(mz_model_ops(&t.config, &o, check_norm, &t));
+}
+
+static size_t activations(mz_config c, int64_t layers, bool train)
+{
+    mz_memory_plan plan;
+    tiny t;
+    const mz_model_options o = tiny_options(MZ_F64, train);
+    c.layers = layers;
+    tiny_open(&t, &c, &o);
+    tiny_ok(mz_model_plan(&plan, t.queue, &c, &o));
+    tiny_close(&t);
+    return plan.activations;
+}
+
+/* Serving, all layers share one block's memory; training, each layer keeps its own. */
+static void layers_share_memory_when_serving(void **state)
+{
+    (void)state;
+    assert_int_equal(activations(tiny_llama(), 2, false), activations(tiny_llama(), 6, false));
+    assert_int_equal(activations(tiny_mla(), 2, false), activations(tiny_mla(), 6, false));
+    const size_t two = activations(tiny_llama(), 2, true),
+                 four = activations(tiny_llama(), 4, true);
+    assert_true(four > two && activations(tiny_llama(), 6, true) - four == four - two);
+}
+
 /* ---- one batch, other ways ---- */
 
 static double *logits_of(const tiny *t, const mz_batch *b)
@@ -339,6 +383,8 @@ int main(void)
         cmocka_unit_test(plan_is_what_is_booked),
         cmocka_unit_test(steps_allocate_nothing),
         cmocka_unit_test(list_is_what_is_bound),
+        cmocka_unit_test(inner_norms_have_their_own_eps),
+        cmocka_unit_test(layers_share_memory_when_serving),
         cmocka_unit_test(packed_is_separate),
         cmocka_unit_test(positions_are_relative),
         cmocka_unit_test(head_runs_by_chunks),

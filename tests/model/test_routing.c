@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/model/test_routing.c - routers and multi-token prediction: what the selection bias may do,
  * how it evens the load, and which positions MTP counts. */
+#include "model/whole.h" /* what MTP joins has no public reader */
 #include "tests/model/tiny.h"
 
 /* ---- routers ---- */
@@ -188,6 +189,74 @@ static void mtp_stays_inside_its_sequence(void **state)
     tiny_close(&t);
 }
 
+static void read_param(const tiny *t, const char *name, double *out)
+{
+    const mz_param *p = mz_params_find(mz_model_params(t->model), name);
+    if (!p) fail_msg("there is no %s", name);
+    tiny_get(t, &p->w, out);
+}
+
+/* y [D] = norm of one row */
+static void norm_by_hand(double *y, const double *x, const double *w, int64_t D, double eps)
+{
+    double square = 0.0;
+    for (int64_t i = 0; i < D; i++) square += x[i] * x[i] / (double)D;
+    for (int64_t i = 0; i < D; i++) y[i] = x[i] / sqrt(square + eps) * w[i];
+}
+
+/* The input of depth k's block at every position, by hand: the embedding of the token k places on
+ * comes first, what was fed (fed [T,D]) second. */
+static void check_join(const tiny *t, int k, const double *fed)
+{
+    enum { D = 12 };
+    double table[40 * D], enorm[D], hnorm[D], join[2 * D * D], got[TINY_T * D];
+    char name[96];
+    const mz_mtp *m = &t->model->mtp[k - 1];
+    const mz_tensor joined = mz_cell_rows(&t->model->net, &m->joined, TINY_T);
+    const long long layer = (long long)t->config.layers + k - 1;
+    read_param(t, "model.embed_tokens.weight", table);
+    snprintf(name, sizeof name, "model.layers.%lld.enorm.weight", layer);
+    read_param(t, name, enorm);
+    snprintf(name, sizeof name, "model.layers.%lld.hnorm.weight", layer);
+    read_param(t, name, hnorm);
+    snprintf(name, sizeof name, "model.layers.%lld.eh_proj.weight", layer);
+    read_param(t, name, join);
+    tiny_get(t, &joined, got);
+    for (int i = 0; i < TINY_B; i++)
+        for (int32_t at = t->b.cu[i]; at + k < t->b.cu[i + 1]; at++) {
+            double cat[2 * D];
+            norm_by_hand(cat, table + t->b.ids[at + k] * D, enorm, D, t->config.rms_eps);
+            norm_by_hand(cat + D, fed + at * D, hnorm, D, t->config.rms_eps);
+            for (int row = 0; row < D; row++) {
+                double want = 0.0;
+                for (int j = 0; j < 2 * D; j++) want += join[row * 2 * D + j] * cat[j];
+                assert_true(fabs(got[at * D + row] - want) <= 1e-12 * (1.0 + fabs(want)));
+            }
+        }
+}
+
+/* Depth 1 is fed the final norm's output, depth 2 the block of depth 1 before its last norm. */
+static void mtp_joins_embedding_then_hidden(void **state)
+{
+    (void)state;
+    tiny t;
+    mz_tensor out;
+    double fed[TINY_T * 12];
+    const mz_config c = tiny_mtp2();
+    mz_model_options o = tiny_options(MZ_F64, true);
+    o.mtp = true;
+    tiny_open(&t, &c, &o);
+    tiny_ok(mz_model_forward(t.model, &t.b.batch));
+    tiny_ok(mz_model_loss(t.model, &t.b.batch, &(mz_loss_options){.mtp_weight = 0.3}, &out));
+    tiny_ok(mz_model_hidden(t.model, c.layers + 1, &out));
+    tiny_get(&t, &out, fed);
+    check_join(&t, 1, fed);
+    out = mz_cell_rows(&t.model->net, &t.model->mtp[0].block.out, TINY_T);
+    tiny_get(&t, &out, fed);
+    check_join(&t, 2, fed);
+    tiny_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +264,7 @@ int main(void)
         cmocka_unit_test(bias_evens_the_load),
         cmocka_unit_test(mtp_without_weight_is_the_base),
         cmocka_unit_test(mtp_stays_inside_its_sequence),
+        cmocka_unit_test(mtp_joins_embedding_then_hidden),
     };
     return cmocka_run_group_tests(tests, tiny_setup, NULL);
 }

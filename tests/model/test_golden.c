@@ -20,7 +20,7 @@ static const limits F32 = {3e-6, 1e-6, 1e-5, 1e-5};
 
 typedef struct golden {
     tiny t;
-    char name[64];
+    char name[256];
     mz_st_file *in, *want, *weights;
     int64_t B, T, V;
     int32_t *ids, *pos, *cu, *targets, *table;
@@ -32,7 +32,7 @@ typedef struct golden {
 
 static mz_st_file *open_file(const char *folder, const char *file)
 {
-    char path[256];
+    char path[512];
     mz_st_file *f = NULL;
     snprintf(path, sizeof path, "tests/golden/%s/%s.safetensors", folder, file);
     tiny_ok(mz_st_open(&f, path));
@@ -119,7 +119,7 @@ static void load(const golden *g)
 
 static bool opened(golden *g, const char *name, const char *chip, mz_dtype dtype)
 {
-    char path[256];
+    char path[512];
     *g = (golden){.limit = dtype == MZ_F64 ? EXACT : F32};
     snprintf(g->name, sizeof g->name, "%s", name);
     snprintf(path, sizeof path, "tests/golden/%s/config.json", name);
@@ -169,7 +169,7 @@ static void closed(golden *g)
 
 static void near_max(const golden *g, const char *name, const double *got, double limit)
 {
-    char what[192];
+    char what[512];
     int64_t n = 0;
     double *want = values_of(g->want, name, &n);
     snprintf(what, sizeof what, "%s: %s", g->name, name);
@@ -179,7 +179,7 @@ static void near_max(const golden *g, const char *name, const double *got, doubl
 
 static void near_l2(const golden *g, const char *name, const double *got, double limit)
 {
-    char what[192];
+    char what[512];
     int64_t n = 0;
     double d = 0.0, size = 0.0;
     double *want = values_of(g->want, name, &n);

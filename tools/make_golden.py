@@ -90,7 +90,7 @@ VARIANTS = {
     "deepseek_v2": ("deepseek_v2", 5, dict(V2, vocab_size=53), 13),
     "deepseek_v2_yarn": ("deepseek_v2", 4, dict(V2, q_lora_rank=24, vocab_size=64, routed_scaling_factor=1.5,
                          rope_parameters=yarn(mscale=0.707, mscale_all_dim=0.707)), 21),
-    "deepseek_v2_groups": ("deepseek_v2", 5, dict(V2, q_lora_rank=20, topk_method="group_limited_greedy",
+    "deepseek_v2_groups": ("deepseek_v2", 5, dict(V2, attention_bias=True, mlp_bias=True, q_lora_rank=20, topk_method="group_limited_greedy",
                            n_group=4, topk_group=2, routed_scaling_factor=16.0, num_experts_per_tok=3,
                            hidden_size=36, num_attention_heads=3, num_key_value_heads=3, v_head_dim=6,
                            qk_nope_head_dim=10, vocab_size=61), 13),

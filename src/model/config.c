@@ -162,12 +162,6 @@ static mz_err read_biases(mz_config *c, const mz_fields *f)
     c->o_bias = c->family != MZ_FAMILY_QWEN2 && attention;
     c->mlp_bias = has_mlp_bias && mlp;
     c->qk_norm = c->family == MZ_FAMILY_QWEN3;
-    if (c->mla && attention)
-        return mz_field_refuse(f, "attention_bias", MZ_ECONFIG,
-                               "false: no release of this family has one");
-    if (c->mla && c->mlp_bias)
-        return mz_field_refuse(f, "mlp_bias", MZ_ECONFIG,
-                               "false: no release of this family has one");
     return MZ_OK;
 }
 
@@ -408,7 +402,8 @@ static int put_common(json_t *o, const mz_config *c)
     bad |= json_object_set_new(o, "attention_dropout", json_real(0.0));
     bad |= put_bool(o, "tie_word_embeddings", c->tied) | put_bool(o, "use_cache", true);
     if (c->family != MZ_FAMILY_QWEN2) bad |= put_bool(o, "attention_bias", c->o_bias);
-    if (c->family == MZ_FAMILY_LLAMA) bad |= put_bool(o, "mlp_bias", c->mlp_bias);
+    if (c->family == MZ_FAMILY_LLAMA || c->family == MZ_FAMILY_DEEPSEEK_V2)
+        bad |= put_bool(o, "mlp_bias", c->mlp_bias);
     if (!c->mla) bad |= put_int(o, "head_dim", c->head_dim);
     return bad | put_id(o, "bos_token_id", c->bos) | put_id(o, "eos_token_id", c->eos) |
            put_id(o, "pad_token_id", c->pad);

@@ -10,7 +10,9 @@
 #include "base/rng.h"
 #include "op/op.h"
 
+#include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef enum case_fill {
@@ -586,6 +588,39 @@ static inline mz_err case_do(mz_queue *q, const op_case *c, uint64_t seed, case_
     mz_op_free(run.op);
     for (int i = 0; i < MZ_ARGS_MAX; i++) mz_buffer_free(run.buf[i]);
     return err != MZ_OK ? err : late;
+}
+
+/* ---- comparing ---- */
+
+static inline double case_unit(mz_dtype d)
+{
+    if (d == MZ_F64) return 0x1p-53;
+    if (d == MZ_F32) return 0x1p-24;
+    return d == MZ_F16 ? 0x1p-11 : 0x1p-8;
+}
+
+/* Every number of an argument's buffer, padding included, within 8 units relative to 1 + |want|;
+ * NaN agrees with NaN only. Says what does not. */
+static inline bool case_agrees(const op_case *c, int i, const case_image *got,
+                               const case_image *want)
+{
+    const mz_dtype d = c->arg[i].dtype;
+    const int64_t n = (int64_t)(want->n[i] / mz_dtype_bytes(d));
+    mz_buffer g = {.bytes = got->n[i], .host = got->bytes[i]};
+    mz_buffer w = {.bytes = want->n[i], .host = want->bytes[i]};
+    const mz_tensor a = mz_view(&g, 0, d, 1, &n), b = mz_view(&w, 0, d, 1, &n);
+    if (got->n[i] != want->n[i]) return false;
+    if (!mz_dtype_is_float(d)) return memcmp(got->bytes[i], want->bytes[i], got->n[i]) == 0;
+    for (int64_t k = 0; k < n; k++) {
+        const double x = mz_at(&a, k), y = mz_at(&b, k);
+        if (isnan(x) && isnan(y)) continue;
+        if (fabs(x - y) <= 8.0 * case_unit(d) * (1.0 + fabs(y))) continue;
+        fprintf(stderr, "%s %s of %s: [%lld] is %.9g, want %.9g\n", mz_dtype_name(d),
+                mz_op_signature_of(c->desc.kind)->arg[i].name, mz_op_name(c->desc.kind),
+                (long long)k, x, y);
+        return false;
+    }
+    return true;
 }
 
 #endif

@@ -117,25 +117,3 @@ void mzt_gradient(const mz_desc *desc, mz_args *args)
     assert_true(checked > 0);
     mz_op_free(t.op);
 }
-
-void mzt_refused(mz_op *op, mz_pass pass, const mz_args *args)
-{
-    const mz_tensor *before[MZ_ARGS_MAX] = {NULL};
-    const int n = mz_op_signature_of(op->desc.kind)->n_args;
-    const int64_t seq = op->queue->seq;
-    for (int i = 0; i < n; i++)
-        if (args->t[i] && args->t[i]->buf) before[i] = mzt_copy(args->t[i]);
-    const mz_err err = pass == MZ_FORWARD ? mz_forward(op, args) : mz_backward(op, args);
-    assert_int_equal(err, MZ_EINVAL);
-    assert_true(op->queue->seq == seq); /* it did not get as far as the chip */
-    for (int i = 0; i < n; i++)
-        if (before[i]) assert_true(mzt_same_bits(before[i], args->t[i]));
-}
-
-void mzt_desc_refused(const mz_desc *desc)
-{
-    mz_op *op = NULL;
-    assert_int_equal(mz_check_desc(desc), MZ_EINVAL);
-    assert_int_equal(mz_bind(&op, mzt_reference(), desc), MZ_EINVAL);
-    assert_null(op);
-}

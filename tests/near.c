@@ -184,7 +184,7 @@ mz_tensor *mzt_saved(const mz_op *op)
 {
     const int64_t bytes = (int64_t)mz_op_saved(op);
     if (bytes == 0) return NULL;
-    made *m = keep(op->queue->device, (size_t)bytes);
+    made *m = keep(op->queue->device, (size_t)bytes + MARGIN);
     m->tensor = mz_view(m->tensor.buf, 0, MZ_U8, 1, &bytes);
     return &m->tensor;
 }

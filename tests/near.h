@@ -84,8 +84,13 @@ bool mzt_agree(const mz_tensor *got, const mz_tensor *want, const mzt_bound *bou
  * those of weights add up, and that nothing else is written. */
 void mzt_gradient(const mz_desc *desc, mz_args *args);
 
-/* A call that must be refused with MZ_EINVAL and leave every output as it is (host tensors). */
+/* ---- refusals: MZ_EINVAL, every tensor as it was, and the chip not reached ---- */
 void mzt_refused(mz_op *op, mz_pass pass, const mz_args *args);
 void mzt_desc_refused(const mz_desc *desc);
+/* Takes a good call of dense tensors at the largest shape, and spoils one argument after the other:
+ * NULL, another dtype, one more on each axis, outside its buffer, off its alignment, on another
+ * device, over another argument. free_axes: "x0 y+" names axes (or the rank) that another call may
+ * choose freely, "" if none. */
+void mzt_refusals(mz_op *op, mz_pass pass, const mz_args *args, const char *free_axes);
 
 #endif

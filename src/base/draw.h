@@ -14,7 +14,7 @@
  *  3 weight       w = mz_draw_weight((float)((l - max) * acc(1/temperature)))
  *  4 top-k        keeps the k largest l, ties to the lower id   (0, or k >= V: all)
  *  5 top-p        total = sum of kept w. In the order of 4, an id stays while the sum of the w
- *                 before it is < mz_draw_share(total, top_p)    (1: all)
+ *                 before it is 0 or < mz_draw_share(total, top_p)    (1: all)
  *  6 min-p        keeps w >= mz_draw_share(2^30, min_p)         (0: all)
  *  7 draw         total = sum of kept w, at = mz_draw_point(total, first word of Philox(seed, row,
  *                 counter)); the id is the first, by ascending id, where the running sum of kept w

@@ -16,12 +16,14 @@
 
 enum { DEPTH_MAX = 512, INT_DIGITS = 18 /* any integer of so many fits into 64 bits */ };
 
-static _Thread_local bool out_of_memory;
+/* What the last allocation that failed in a call of this thread came to. */
+static _Thread_local mz_err refused;
 
 static void *allocate(size_t bytes)
 {
-    void *p = mz_mem_allow() == MZ_OK ? malloc(bytes) : NULL;
-    if (!p) out_of_memory = true;
+    const mz_err err = mz_mem_allow();
+    void *p = err == MZ_OK ? malloc(bytes) : NULL;
+    if (!p) refused = err != MZ_OK ? err : MZ_FAIL(MZ_ENOMEM, "no %zu bytes for JSON", bytes);
     return p;
 }
 
@@ -29,13 +31,6 @@ static void *allocate(size_t bytes)
 __attribute__((constructor)) static void hook_allocator(void)
 {
     json_set_alloc_funcs(allocate, free);
-}
-
-static mz_err no_memory(const char *name)
-{
-    mz_note(MZ_ENOMEM, __FILE__, __LINE__, "no memory for the JSON of %s", name);
-    mz_note_where(name, NULL, -1);
-    return MZ_ENOMEM;
 }
 
 static mz_err corrupt(const char *name, const char *text, size_t offset, const char *why)
@@ -120,11 +115,12 @@ static mz_err scan(const char *text, size_t bytes, const char *name, wide_list *
 static mz_err load(json_t **out, const char *text, size_t bytes, const char *name,
                    json_error_t *error)
 {
-    out_of_memory = false;
+    refused = MZ_OK;
     json_t *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, error);
-    if (out_of_memory) { /* even with a value: jansson drops letters of a token and goes on */
+    if (refused != MZ_OK) { /* even with a value: jansson drops letters of a token and goes on */
         json_decref(value);
-        return no_memory(name);
+        mz_note_where(name, NULL, -1);
+        return refused;
     }
     if (!value) return MZ_ECORRUPT;
     *out = value;
@@ -217,10 +213,11 @@ mz_err mz_json_write(const json_t *value, const char *path)
     dump d = {0};
     MZ_NEED(value && path, "value or path is NULL");
     MZ_TRY(mz_writer_open(&d.w, path));
-    out_of_memory = false;
-    if (json_dump_callback(value, put, &d, JSON_INDENT(2) | JSON_ENCODE_ANY) != 0 && d.err == MZ_OK)
-        d.err = out_of_memory ? no_memory(path)
-                              : MZ_FAIL(MZ_EINVAL, "%s: text that is not UTF-8, or a circle", path);
+    refused = MZ_OK;
+    if (json_dump_callback(value, put, &d, JSON_INDENT(2) | JSON_ENCODE_ANY) != 0 &&
+        d.err == MZ_OK && refused == MZ_OK)
+        d.err = MZ_FAIL(MZ_EINVAL, "%s: text that is not UTF-8, or a circle", path);
+    if (d.err == MZ_OK) d.err = refused;
     if (d.err == MZ_OK) d.err = mz_writer_put(d.w, "\n", 1);
     if (d.err == MZ_OK) return mz_writer_commit(d.w);
     mz_writer_abort(d.w);

@@ -15,6 +15,7 @@ typedef struct mz_str {
     size_t len, cap;
 } mz_str;
 
+/* Neither bytes nor an argument of the format may be a part of s. */
 mz_err mz_str_add(mz_str *s, const char *bytes, size_t len);
 mz_err mz_str_addf(mz_str *s, const char *fmt, ...) MZ_PRINTF(2, 3);
 void mz_str_clear(mz_str *s);

@@ -69,7 +69,7 @@ static void move(const mz_tensor *w, const double *was, const double *dir, doubl
 static void check_direction(const tiny *t, const mz_loss_options *o, const mz_param *p,
                             const double *grads, const double *dir)
 {
-    double was[2048], got = 0.0;
+    double was[2048] = {0}, got = 0.0;
     const mz_loss_options forward = {.balance_alpha = o->balance_alpha,
                                      .mtp_weight = o->mtp_weight};
     const int64_t n = mz_count(&p->w);

@@ -8,6 +8,8 @@
 const char *const RIG_ISAS[] = {"portable", "neon", "avx2", "avx512", "amx"};
 const int RIG_ISA_COUNT = MZ_COUNT(RIG_ISAS);
 
+const mz_cpu_gemm_table *rig_gemm;
+
 enum { PATTERN = 0xa5, GUARD_BYTES = 64 };
 
 bool rig_open(rig *r, const char *isa, int threads)
@@ -18,6 +20,7 @@ bool rig_open(rig *r, const char *isa, int threads)
     const mz_err err = mz_device_open(&r->device, "cpu", &options);
     if (err == MZ_ENOTSUP) return false;
     assert_int_equal(err, MZ_OK);
+    if (rig_gemm) ((mz_cpu *)r->device->state)->kernels.gemm = rig_gemm;
     assert_int_equal(mz_queue_open(&r->q, r->device), MZ_OK);
     return true;
 }

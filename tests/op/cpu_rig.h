@@ -26,6 +26,8 @@ typedef struct rig {
 extern const char *const RIG_ISAS[];
 extern const int RIG_ISA_COUNT;
 
+/* Not NULL: what devices opened from now on multiply with, instead of the set's own kernels. */
+extern const mz_cpu_gemm_table *rig_gemm;
 bool rig_open(rig *r, const char *isa, int threads); /* false: this machine lacks the set */
 void rig_close(rig *r);
 

@@ -36,6 +36,9 @@ static void weights_are_these_numbers(void **state)
     } known[] = {{-0x1p-30f, 1073741824}, {-0.125f, 947573824}, {-1.0f, 395007552}, {-20.0f, 2}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         assert_int_equal(mz_draw_weight(known[i].d), known[i].w);
+    uint64_t sum = 0; /* of 8192 weights, as another implementation of the same steps has it */
+    for (int i = 0; i < 8192; i++) sum += mz_draw_weight((float)i / -256.0f);
+    assert_true(sum == 275415130454u);
 }
 
 static void shares_and_points_are_exact(void **state)

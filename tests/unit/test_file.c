@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@
 
 #include <cmocka.h>
 
-static char folder[PATH_MAX - 300];
+static char folder[PATH_MAX - 300], in_place[PATH_MAX];
 
 /* A path inside the test's folder; four may be in use at a time. */
 static const char *in_folder(const char *name)
@@ -281,6 +282,11 @@ static void reading_has_a_limit(void **state)
     text = NULL;
     assert_int_equal(mz_file_read("/proc/self/maps", 100, &text, &bytes), MZ_ECORRUPT);
     assert_null(text);
+    assert_int_equal(mz_file_read("/proc/self/cmdline", 4000, &text, &bytes), MZ_OK);
+    mz_mem_free(text);
+    text = NULL;
+    assert_int_equal(mz_file_read("/proc/self/cmdline", bytes - 1, &text, &bytes), MZ_ECORRUPT);
+    assert_null(text);
     mz_mem_free(p);
     clear_folder();
 }
@@ -418,6 +424,48 @@ static void odd_targets(void **state)
     clear_folder();
 }
 
+enum { BIG = 150000, WRITERS = 3 };
+
+static void *write_often(void *arg)
+{
+    const unsigned char *p = arg;
+    for (int i = 0; i < 30; i++)
+        if (mz_file_write(in_place, p, BIG) != MZ_OK) return NULL;
+    return arg;
+}
+
+/* Whoever reads meanwhile sees one of the versions, whole. */
+static void writers_at_the_same_time_do_not_mix(void **state)
+{
+    (void)state;
+    pthread_t id[WRITERS];
+    unsigned char *p[WRITERS];
+    void *result;
+    (void)snprintf(in_place, sizeof in_place, "%s", in_folder("k"));
+    for (int i = 0; i < WRITERS; i++) {
+        p[i] = pattern(BIG, 0);
+        memset(p[i], 'a' + i, BIG);
+    }
+    assert_int_equal(mz_file_write(in_place, p[0], BIG), MZ_OK);
+    for (int i = 0; i < WRITERS; i++)
+        assert_int_equal(pthread_create(&id[i], NULL, write_often, p[i]), 0);
+    for (int round = 0; round < 60; round++) {
+        char *text = NULL;
+        size_t bytes;
+        assert_int_equal(mz_file_read(in_place, BIG, &text, &bytes), MZ_OK);
+        assert_int_equal(bytes, BIG);
+        assert_memory_equal(text, p[text[0] - 'a'], BIG);
+        mz_mem_free(text);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        assert_int_equal(pthread_join(id[i], &result), 0);
+        assert_non_null(result);
+        mz_mem_free(p[i]);
+    }
+    assert_int_equal(count_entries(folder), 1);
+    clear_folder();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -433,6 +481,7 @@ int main(void)
         cmocka_unit_test(folders_are_made_like_mkdir_p),
         cmocka_unit_test(names_are_told_apart),
         cmocka_unit_test(odd_targets),
+        cmocka_unit_test(writers_at_the_same_time_do_not_mix),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

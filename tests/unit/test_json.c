@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/rng.h"
 
 #include <errno.h>
 #include <math.h>
@@ -282,6 +283,54 @@ static void any_failed_allocation_is_an_error_without_a_leak(void **state)
     json_decref(value);
 }
 
+static void in_a_step_json_is_our_own_mistake(void **state)
+{
+    (void)state;
+    json_t *value = NULL;
+    /* mz_mem_new itself is not called for this text: jansson's allocator must see the guard */
+    mz_guard_enter();
+    const bool is_on = mz_guard_is_on();
+    const mz_err err = mz_json_parse(&value, "[1]", 3, "t.json");
+    mz_guard_leave();
+    assert_int_equal(err, is_on ? MZ_EINVAL : MZ_OK);
+    if (is_on) assert_non_null(strstr(mz_err_last()->message, "inside a step"));
+    json_decref(value);
+}
+
+/* Whatever bytes: no crash, and where no integer is long and nothing deep, jansson's own answer. */
+static void damaged_text_is_read_as_jansson_does(void **state)
+{
+    (void)state;
+    static const char seed_text[] =
+        "{\"a\": [1, -2.5e-3, true, null, \"\\u00e4\\n\"], \"b\": {\"\xc3\xa4\": "
+        "123456789012345678901234567890}, \"c\": [[], {}, \"\\\"[\"]}";
+    static const char alphabet[] = "\"\\{}[],:0123456789.eE+-tfnu \n\xff\xc3";
+    char text[sizeof seed_text];
+    mz_rng r;
+    int accepted = 0;
+    mz_rng_init(&r, 3, 1);
+    for (int round = 0; round < 8000; round++) {
+        const uint64_t changes = mz_rng_below(&r, 4);
+        memcpy(text, seed_text, sizeof text);
+        for (uint64_t k = 0; k < changes; k++)
+            text[mz_rng_below(&r, sizeof text - 1)] =
+                alphabet[mz_rng_below(&r, sizeof alphabet - 1)];
+        const size_t bytes = round % 3 == 0 ? mz_rng_below(&r, sizeof text) : sizeof text - 1;
+        json_t *got = NULL;
+        json_error_t error;
+        json_t *want = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+        const mz_err err = mz_json_parse(&got, text, bytes, "t.json");
+        assert_true(err == MZ_OK || (err == MZ_ECORRUPT && !got));
+        if (err != MZ_OK) assert_in_range(mz_err_last()->offset, 0, bytes);
+        if (want) assert_true(got && json_equal(got, want));
+        if (!want && got) assert_non_null(strstr(error.text, "too big"));
+        accepted += got != NULL;
+        json_decref(want);
+        json_decref(got);
+    }
+    assert_in_range(accepted, 800, 7200); /* the test saw both */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +342,8 @@ int main(void)
         cmocka_unit_test(numbers_that_json_lacks_are_null),
         cmocka_unit_test(what_cannot_be_written_leaves_the_old_file),
         cmocka_unit_test(any_failed_allocation_is_an_error_without_a_leak),
+        cmocka_unit_test(in_a_step_json_is_our_own_mistake),
+        cmocka_unit_test(damaged_text_is_read_as_jansson_does),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -20,19 +20,6 @@ enum { MR = 4, NV = 2, KC = 256, MC = 192 };
 #endif
 enum { NR = NV * VF_LANES };
 
-/* c [rows,n] = or += t [rows][pitch] */
-MZ_INLINE void add_block(float *c, int64_t ldc, const float *t, int64_t pitch, int64_t rows,
-                         int64_t n, bool add)
-{
-    for (int64_t i = 0; i < rows; i++, c += ldc, t += pitch) {
-        if (!add) {
-            memcpy(c, t, (size_t)n * sizeof *c);
-            continue;
-        }
-        for (int64_t j = 0; j < n; j++) c[j] += t[j];
-    }
-}
-
 /* c [rows,NR] (+)= a [rows][k] b [k][NR], rows <= MR known when this is inlined */
 MZ_INLINE void block(const int rows, int64_t k, const float *a, const float *b, float *c,
                      int64_t ldc, bool add)

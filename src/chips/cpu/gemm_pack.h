@@ -90,6 +90,19 @@ MZ_INLINE const void *mat_at(mz_cpu_mat m, int64_t i, int64_t j)
                      : (const void *)((const float *)m.data + at);
 }
 
+/* c [rows,n] = or += t [rows][pitch] */
+MZ_INLINE void add_block(float *c, int64_t ldc, const float *t, int64_t pitch, int64_t rows,
+                         int64_t n, bool add)
+{
+    for (int64_t i = 0; i < rows; i++, c += ldc, t += pitch) {
+        if (!add) {
+            memcpy(c, t, (size_t)n * sizeof *c);
+            continue;
+        }
+        for (int64_t j = 0; j < n; j++) c[j] += t[j];
+    }
+}
+
 /* ---- f32 ---- */
 
 MZ_INLINE void pack_a_32(float *a, const int64_t kc, mz_cpu_mat src, int64_t m, int64_t k,

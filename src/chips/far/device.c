@@ -176,6 +176,7 @@ static mz_err query(const mz_queue *outer, const mz_desc *desc, mz_support *supp
     MZ_TRY(ask_inner(q, desc, &inner));
     inner.blocks_host = false; /* if anybody waits, it is the worker */
     if (saved_index(desc) >= 0) inner.saved_bytes = mz_far_sealed_bytes(inner.saved_bytes);
+    inner.workspace_bytes = mz_far_fenced_bytes(inner.workspace_bytes);
     *support = inner;
     return MZ_OK;
 }

@@ -101,7 +101,7 @@ static bool take_args(mz_far_queue *q, mz_far_command *c, const mz_desc *desc, c
 {
     const mz_op_signature *s = mz_op_signature_of(desc->kind);
     const mz_pass pass = c->verb == FAR_FORWARD ? MZ_FORWARD : MZ_BACKWARD;
-    const size_t workspace = c->op->inner.support.workspace_bytes;
+    const size_t workspace = mz_far_fenced_bytes(c->op->inner.support.workspace_bytes);
     for (int i = 0; i < MZ_ARGS_MAX; i++) {
         const unsigned role = mz_arg_role(desc, pass, i);
         c->args.t[i] = NULL;

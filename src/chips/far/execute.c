@@ -12,7 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ALIGN = 64 };
+size_t mz_far_fenced_bytes(size_t bytes)
+{
+    return bytes ? (bytes + FAR_FENCE - 1) / FAR_FENCE * FAR_FENCE + FAR_FENCE : 0;
+}
 
 static mz_pass pass_of(const mz_far_command *c)
 {
@@ -89,20 +92,30 @@ static void spoil_outputs(const mz_far_command *c)
             poison(&c->view[i]);
 }
 
-/* The operator gets the last bytes of the block, so that it meets the canary and then the guard
- * page when it takes more than it asked for. They hold NaN. */
+/* The operator's share is the front of the block, as chip.h says: what stands behind may belong to
+ * a composition. It holds NaN, and canaries up to the end of what far booked for it. */
 static void lend_workspace(mz_far_queue *q, const mz_far_command *c)
 {
     q->inner->workspace = NULL;
     if (!c->workspace) return;
     const mz_buffer *whole = &c->workspace->inner;
     const size_t bytes = c->op->inner.support.workspace_bytes;
-    const size_t front = (whole->bytes - bytes) / ALIGN * ALIGN;
-    q->workspace = (mz_buffer){.device = whole->device, .bytes = bytes};
-    q->workspace.host = (unsigned char *)whole->host + front;
-    q->workspace.handle = q->workspace.host;
-    memset(q->workspace.host, FAR_NAN_BYTE, whole->bytes - front);
+    unsigned char *share = whole->host;
+    memset(share, FAR_NAN_BYTE, bytes);
+    memset(share + bytes, FAR_CANARY, mz_far_fenced_bytes(bytes) - bytes);
+    q->workspace = (mz_buffer){
+        .device = whole->device, .bytes = bytes, .host = whole->host, .handle = whole->host};
     q->inner->workspace = &q->workspace;
+}
+
+static bool is_fence_whole(const mz_far_command *c)
+{
+    if (!c->workspace) return true;
+    const unsigned char *share = c->workspace->inner.host;
+    size_t i = c->op->inner.support.workspace_bytes;
+    const size_t end = mz_far_fenced_bytes(i);
+    while (i < end && share[i] == FAR_CANARY) i++;
+    return i == end;
 }
 
 static void run_op(mz_far_queue *q, const mz_far_command *c)
@@ -124,6 +137,8 @@ static void run_op(mz_far_queue *q, const mz_far_command *c)
     if (err == MZ_OK) err = q->inner->chip->queue_sync(q->inner);
     mz_guard_leave();
     q->inner->workspace = NULL;
+    if (!is_fence_whole(c))
+        mz_far_fault(q, MZ_ECHIP, "%s %s: wrote behind the workspace it asked for", name, verb);
     if (err != MZ_OK) {
         mz_far_fault(q, MZ_ECHIP, "%s %s: %s", name, verb, mz_err_last()->message);
         spoil_outputs(c);

@@ -18,7 +18,7 @@
 #include <sys/types.h>
 
 enum { FAR_RING = 256, FAR_USES = 2048, FAR_QUEUES = 64, FAR_BUCKETS = 256 };
-enum { FAR_NAN_BYTE = 0xff, FAR_INT_BYTE = 0x81, FAR_CANARY = 0xc5 };
+enum { FAR_NAN_BYTE = 0xff, FAR_INT_BYTE = 0x81, FAR_CANARY = 0xc5, FAR_FENCE = 64 };
 
 typedef struct mz_far_memory {
     const mz_buffer *owner; /* compared, never followed */
@@ -154,6 +154,7 @@ mz_err mz_far_unpack(mz_queue *q, const mz_matmul_desc *desc, const mz_tensor *p
                      const mz_tensor *packed);
 
 /* ---- execute.c: on the worker ---- */
+size_t mz_far_fenced_bytes(size_t bytes); /* a workspace with its canaries */
 void mz_far_execute(mz_far_queue *q, mz_far_command *c);
 
 /* ---- seal.c: what ties `saved` to the call that wrote it ---- */

@@ -85,7 +85,7 @@ static void filter(const row *r)
         for (int64_t v = 0; v < r->V; v++) {
             if (r->rank[v] < (double)place || r->rank[v] > (double)place) continue;
             const uint64_t w = (uint64_t)r->w[v];
-            if (before >= stay || w < least) r->w[v] = 0.0;
+            if ((before > 0 && before >= stay) || w < least) r->w[v] = 0.0;
             before += w;
         }
 }

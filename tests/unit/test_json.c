@@ -177,6 +177,7 @@ static void integers_beyond_64_bits_are_reals(void **state)
     assert_true(equals(real_at("[1e0000000000000000000000000001]"), 10));
     assert_true(equals(real_at("[1E-0000000000000000000000000001]"), 0.1));
     assert_true(equals(real_at("[1.5e+0000000000000000000000000001]"), 15));
+    assert_true(equals(real_at("[1e-99999999999999999999]"), 0));
     assert_true(equals(real_at("[99999999999999999999.5e1]"), 1e21));
 }
 

@@ -22,12 +22,20 @@ typedef struct {
 static const format BF16 = {8, 7, 127, 0x7f80, true}, F16 = {5, 10, 15, 0x7c00, true};
 static const format E5M2 = {5, 2, 15, 0x7c, true}, E4M3 = {4, 3, 7, 0x7f, false};
 
-/* The value of non-negative finite bits. */
-static double value(const format *f, unsigned bits)
+/* The value of non-negative finite bits, once slowly, then from a list. */
+static double slow_value(const format *f, unsigned bits)
 {
     const int exponent = (int)(bits >> f->mantissa_bits);
     const double fraction = ldexp(bits & ((1u << f->mantissa_bits) - 1), -f->mantissa_bits);
     return exponent == 0 ? ldexp(fraction, 1 - f->bias) : ldexp(1.0 + fraction, exponent - f->bias);
+}
+
+static double value(const format *f, unsigned bits)
+{
+    static double list[4][0x7f80];
+    double *row = list[f == &BF16 ? 0 : f == &F16 ? 1 : f == &E5M2 ? 2 : 3];
+    if (bits > 0 && !(row[bits] > 0)) row[bits] = slow_value(f, bits);
+    return row[bits]; /* 0 for 0 */
 }
 
 static unsigned sign_bit(const format *f)

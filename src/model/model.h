@@ -26,7 +26,8 @@ typedef struct mz_model_options {
     int64_t position_max;  /* positions 0 .. position_max - 1 */
     int64_t head_rows;     /* logits are made for at most this many tokens at a time; 0 = chosen */
     bool train;            /* backward is bound and gradients are booked */
-    bool mtp;              /* the MTP layers are bound too (needs config.mtp_layers > 0) */
+    bool mtp;              /* the MTP layers are bound too (needs config.mtp_layers > 0); without it
+                              they are no parameters of this model, and mz_model_config says 0 */
     bool keep_hidden;      /* every block's output is kept for mz_model_hidden */
     bool forced_router;    /* expert ids come from mz_model_force_router */
     /* cached decode: 0 pages = none. A page holds page_tokens positions of one sequence. */
@@ -46,7 +47,7 @@ mz_params *mz_model_params(mz_model *m);
 const mz_config *mz_model_config(const mz_model *m);
 const mz_memory_plan *mz_model_memory(const mz_model *m); /* what was really booked */
 
-/* One packed batch. Host arrays, borrowed until the next mz_queue_sync. */
+/* One packed batch. Host arrays; they are copied before a call returns. */
 typedef struct mz_batch {
     int64_t tokens, sequences;
     const int32_t *ids;     /* [tokens], 0 .. V-1 */
@@ -67,15 +68,19 @@ mz_err mz_model_logits_rows(mz_model *m, const int32_t *index, int64_t count, mz
 /* After forward: the unweighted loss of each token [tokens] acc (borrowed, on the chip), and, if
  * `backward`, gradients ADDED TO the parameters' g of
  *   sum_t weight[t] loss[t] + moe_alpha * balance + mtp_weight/D * (the same sum for MTP targets).
- * The full logits of a long batch never exist: the head runs by chunks of head_rows tokens. */
+ * balance is the mean over this call's sequences, summed over the layers with experts. An MTP
+ * target brings the weight of its own position: weight[t+k] for depth k at t. The full logits of a
+ * long batch never exist: the head runs by chunks of head_rows tokens. Backward spends what forward
+ * kept: MZ_EINVAL for a second one, and for another batch than that of the last forward call. */
 typedef struct mz_loss_options {
     bool backward;
-    double
-        balance_alpha; /* sequence-wise balance loss, weighted by each sequence's share; 0 = off */
-    double mtp_weight; /* lambda; 0 = off */
+    double balance_alpha; /* of the sequence-wise balance loss; 0 = off. Where sequences are spread
+                             over several calls, alpha times this call's share of them */
+    double mtp_weight;    /* lambda; 0 = off */
 } mz_loss_options;
 mz_err mz_model_loss(mz_model *m, const mz_batch *batch, const mz_loss_options *o, mz_tensor *loss);
-/* MTP losses per token of the last mz_model_loss with mtp_weight > 0, [tokens] acc. */
+/* MTP losses per token of the last mz_model_loss with mtp_weight > 0, [tokens] acc; depth from 1.
+ */
 mz_err mz_model_mtp_loss(mz_model *m, int64_t depth, mz_tensor *loss);
 mz_err mz_model_zero_grads(mz_model *m);
 
@@ -83,7 +88,8 @@ mz_err mz_model_zero_grads(mz_model *m);
 mz_err mz_model_hidden(mz_model *m, int64_t i, mz_tensor *hidden);
 
 /* Routers, by layer number (MZ_EINVAL for a layer without experts). ids [tokens,k] I32 ascending,
- * weights [tokens,k] acc, counts [E] I32: tokens sent to each expert since mz_model_zero_counts. */
+ * weights [tokens,k] acc, counts [E] I32: tokens sent to each expert since mz_model_zero_counts, by
+ * every forward call of a model bound for training (others keep none: MZ_EINVAL). */
 mz_err mz_model_router(mz_model *m, int64_t layer, mz_tensor *ids, mz_tensor *weights);
 mz_err mz_model_router_counts(mz_model *m, int64_t layer, mz_tensor *counts);
 mz_err mz_model_zero_counts(mz_model *m);
@@ -94,7 +100,7 @@ mz_err mz_model_force_router(mz_model *m, int64_t layer, const int32_t *ids, int
  * mz_model_logits works as after forward. batch->pos are the positions in the sequences; table
  * [sequences, pages_per_sequence_max] page numbers; lens [sequences] keys with the new ones. */
 typedef struct mz_cached {
-    const int32_t *table, *lens; /* host, borrowed until the next sync */
+    const int32_t *table, *lens; /* host, copied before the call returns */
 } mz_cached;
 mz_err mz_model_cached(mz_model *m, const mz_batch *batch, const mz_cached *cached);
 

@@ -10,6 +10,7 @@
 #include "tensor/convert.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -283,6 +284,80 @@ static void mtp_copies_must_be_copies(void **state)
     refuses("deepseek_v3_mtp", (change){.skip = norm}, norm); /* half an MTP layer */
 }
 
+static mz_err load_and_save(const char *from, const char *to)
+{
+    loaded l;
+    mz_err err = load(&l, "ref", from, MZ_BF16);
+    if (err == MZ_OK) err = mz_hf_save(&l.params, l.q, &l.config, to, MZ_F32);
+    clear(&l);
+    return err;
+}
+
+static void every_failed_allocation_is_an_error(void **state)
+{
+    (void)state;
+    char to[PATH_BYTES];
+    snprintf(to, sizeof to, "%s/allocation", base);
+    mz_err err = MZ_EINVAL;
+    for (int64_t n = 1; err != MZ_OK; n++) {
+        const size_t before = mz_mem_bytes_used();
+        mz_mem_fail_at(n, false);
+        err = load_and_save("tests/golden/qwen3_tied", to);
+        mz_mem_fail_at(0, false);
+        if (err != MZ_OK && err != MZ_ENOMEM)
+            fail_msg("allocation %lld: %s", (long long)n, mz_err_last()->message);
+        assert_int_equal(mz_mem_bytes_used(), before);
+        assert_true(n < 5000);
+    }
+}
+
+static void every_failed_file_call_is_an_error(void **state)
+{
+    (void)state;
+    char to[PATH_BYTES], weights[PATH_BYTES];
+    snprintf(to, sizeof to, "%s/file", base);
+    assert_int_equal(mz_path_join(weights, sizeof weights, to, "model.safetensors"), MZ_OK);
+    mz_err err = MZ_EINVAL;
+    for (int64_t n = 1; err != MZ_OK; n++) {
+        mz_file_fail_at(n, ENOSPC, false);
+        err = load_and_save("tests/golden/qwen3_tied", to);
+        mz_file_fail_at(0, 0, false);
+        if (err != MZ_OK && err != MZ_EIO)
+            fail_msg("file call %lld: %s", (long long)n, mz_err_last()->message);
+        mz_st_file *f = NULL;
+        if (mz_file_exists(weights)) { /* then it is whole */
+            assert_int_equal(mz_st_open(&f, weights), MZ_OK);
+            mz_st_close(f);
+        }
+        assert_true(n < 5000);
+    }
+}
+
+/* One bit of a config.json at a time: read or refused, never more than that. */
+static void flipped_configs_are_read_or_refused(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"deepseek_v3_mscale", "llama_llama3"};
+    for (int k = 0; k < MZ_COUNT(names); k++) {
+        char path[PATH_BYTES], *text = NULL;
+        size_t bytes = 0;
+        snprintf(path, sizeof path, "%s/%s/config.json", GOLDEN, names[k]);
+        assert_int_equal(mz_file_read(path, 1 << 16, &text, &bytes), MZ_OK);
+        for (size_t i = 0; i < bytes; i++)
+            for (int bit = 0; bit < 8; bit += 3) {
+                json_t *json = NULL;
+                mz_config c;
+                text[i] = (char)(text[i] ^ 1 << bit);
+                mz_err err = mz_json_parse(&json, text, bytes, "flipped");
+                if (err == MZ_OK) err = mz_config_from_json(&c, json, "flipped");
+                json_decref(json);
+                assert_true(err == MZ_OK || err == MZ_ECORRUPT || err == MZ_ECONFIG);
+                text[i] = (char)(text[i] ^ 1 << bit);
+            }
+        mz_mem_free(text);
+    }
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -307,6 +382,9 @@ int main(void)
         cmocka_unit_test(mtp_is_there_only_with_its_weights),
         cmocka_unit_test(what_does_not_belong_is_refused),
         cmocka_unit_test(mtp_copies_must_be_copies),
+        cmocka_unit_test(every_failed_allocation_is_an_error),
+        cmocka_unit_test(every_failed_file_call_is_an_error),
+        cmocka_unit_test(flipped_configs_are_read_or_refused),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_hub.c - a Hugging Face folder: one file, shards, and every way to leave it. */
 #include "base/file.h"
+#include "base/mem.h"
 #include "file/hub.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -260,6 +262,35 @@ static void hub_cache_links_are_followed(void **state)
     snprintf(folder, sizeof folder, "%s", kept);
 }
 
+/* Every allocation, then every file call, fails in turn: an error, nothing kept, nothing leaked. */
+static void every_failure_is_an_error(void **state)
+{
+    (void)state;
+    write_text("config.json", "{\"a\":[1,2]}");
+    write_shard("x", "a b");
+    write_shard("y", "c");
+    index_with("'a':'x','b':'x','c':'y'");
+    for (int kind = 0; kind < 2; kind++) {
+        mz_err err = MZ_EINVAL;
+        int64_t n = 0;
+        while (err != MZ_OK) {
+            const size_t before = mz_mem_bytes_used();
+            n++;
+            if (kind == 0)
+                mz_mem_fail_at(n, false);
+            else
+                mz_file_fail_at(n, EIO, false);
+            err = open_and_close();
+            mz_mem_fail_at(0, false);
+            mz_file_fail_at(0, 0, false);
+            assert_true(err == MZ_OK || err == (kind == 0 ? MZ_ENOMEM : MZ_EIO));
+            assert_int_equal(mz_mem_bytes_used(), before);
+            assert_true(n < 1000);
+        }
+        assert_true(n > 5);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +300,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(index_and_files_must_agree, setup, teardown),
         cmocka_unit_test_setup_teardown(no_name_leaves_the_folder, setup, teardown),
         cmocka_unit_test_setup_teardown(hub_cache_links_are_followed, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_failure_is_an_error, setup, teardown),
     };
     return cmocka_run_group_tests(tests, make_base, drop_base);
 }

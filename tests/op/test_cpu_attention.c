@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/op/test_cpu_attention.c - the cpu chip's attention and decode against the oracle, and what
+ * the oracle cannot say: a token that may not be seen cannot be felt, not even as NaN. */
+#include "tests/op/twin.h"
+
+typedef struct shape {
+    int64_t H, G, K, W;
+} shape;
+
+/* Sequences end at cu[1..n]. */
+static void attention_case(mz_dtype dtype, shape s, int n, const int32_t *cu, bool causal)
+{
+    const int64_t T = cu[n];
+    const twin w = {
+        .desc = {MZ_OP_ATTENTION,
+                 {.attention = {dtype, T + 1, n + 1, s.H, s.G, s.K, s.W, 1.0 / sqrt((double)s.K),
+                                causal, true}}},
+        .arg = {{"q", dtype, 3, {T, s.H, s.K}, .low = -2, .high = 2, .pad = 3, .skew = 1},
+                {"k", dtype, 3, {T, s.G, s.K}, .low = -2, .high = 2, .pad = 1},
+                {"v", dtype, 3, {T, s.G, s.W}, .low = -1, .high = 1, .skew = 2},
+                {"cu", MZ_I32, 1, {n + 1}, .ids = cu},
+                {"out", dtype, 3, {T, s.H, s.W}, .low = KEEP, .pad = 2},
+                {"dout", dtype, 3, {T, s.H, s.W}, .low = -1, .high = 1, .pad = 1},
+                {"dq", dtype, 3, {T, s.H, s.K}, .low = KEEP, .pad = 1},
+                {"dk", dtype, 3, {T, s.G, s.K}, .low = KEEP, .skew = 3},
+                {"dv", dtype, 3, {T, s.G, s.W}, .low = KEEP, .pad = 4}},
+        .reach = 4.0 * (double)s.K + sqrt((double)(T * s.H / s.G)),
+    };
+    twin_check(&w);
+}
+
+static void attention(void **state)
+{
+    (void)state;
+    static const int32_t one[] = {0, 1}, short_ones[] = {0, 3, 3, 8, 9, 26}, none[] = {0, 0};
+    static const int32_t blocks[] = {0, 64, 65, 161, 290};
+    static const shape shapes[] = {{1, 1, 1, 1},   {2, 2, 8, 8},   {4, 2, 7, 5},    {3, 1, 16, 33},
+                                   {2, 2, 24, 16}, {6, 3, 64, 64}, {1, 1, 192, 128}};
+    for (int i = 0; i < MZ_COUNT(shapes) * 4; i++) {
+        const mz_dtype dtype = i % 2 ? MZ_BF16 : MZ_F32;
+        attention_case(dtype, shapes[i / 4], 1, one, i % 4 < 2);
+        attention_case(dtype, shapes[i / 4], 5, short_ones, i % 4 < 2);
+    }
+    attention_case(MZ_F32, shapes[1], 1, none, true);
+    for (int i = 0; i < 4; i++) {
+        attention_case(i % 2 ? MZ_BF16 : MZ_F32, (shape){2, 1, 16, 12}, 4, blocks, i < 2);
+        attention_case(i % 2 ? MZ_BF16 : MZ_F32, (shape){1, 1, 9, 20}, 1, (int32_t[]){0, 401},
+                       i < 2);
+    }
+}
+
+/* One argument of one token is all NaN or infinite: exactly what sees it may show it. */
+static void odd_tokens(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"q", "k", "v", "dout"};
+    static const int32_t cu[] = {0, 45, 52};
+    enum { T = 52, H = 2, K = 9, W = 10 };
+    for (int i = 0; i < MZ_COUNT(names) * 4; i++) {
+        const mz_dtype dtype = i % 2 ? MZ_BF16 : MZ_F32;
+        twin w = {
+            .desc = {MZ_OP_ATTENTION, {.attention = {dtype, T, 2, H, 1, K, W, 0.3, true, true}}},
+            .arg = {{"q", dtype, 3, {T, H, K}, .low = -2, .high = 2},
+                    {"k", dtype, 3, {T, 1, K}, .low = -2, .high = 2},
+                    {"v", dtype, 3, {T, 1, W}, .low = -1, .high = 1},
+                    {"dout", dtype, 3, {T, H, W}, .low = -1, .high = 1},
+                    {"cu", MZ_I32, 1, {3}, .ids = cu},
+                    {"out", dtype, 3, {T, H, W}, .low = KEEP},
+                    {"dq", dtype, 3, {T, H, K}, .low = KEEP},
+                    {"dk", dtype, 3, {T, 1, K}, .low = KEEP},
+                    {"dv", dtype, 3, {T, 1, W}, .low = KEEP}},
+            .reach = 100,
+        };
+        w.arg[i / 4].odd_first = 21, w.arg[i / 4].odd_rows = 1;
+        w.arg[i / 4].odd = i % 4 < 2 ? (double)NAN : (double)INFINITY;
+        twin_check(&w);
+    }
+}
+
+/* A score of -inf is a weight of 0, whether other keys came before or come after, and even where a
+ * whole tile of keys has nothing else. */
+static void scores_of_minus_infinity(void **state)
+{
+    (void)state;
+    static const int32_t cu[] = {0, 250};
+    static const int64_t odd[][2] = {{0, 1}, {120, 1}, {0, 200}, {60, 140}};
+    for (int i = 0; i < MZ_COUNT(odd); i++) {
+        const twin w = {
+            .desc = {MZ_OP_ATTENTION, {.attention = {MZ_F32, 250, 1, 1, 1, 1, 3, 1, true, false}}},
+            .arg = {{"q", MZ_F32, 3, {250, 1, 1}, .low = 0.5, .high = 2},
+                    {"k",
+                     MZ_F32,
+                     3,
+                     {250, 1, 1},
+                     .low = -2,
+                     .high = 2,
+                     .odd_first = odd[i][0],
+                     .odd_rows = odd[i][1],
+                     .odd = -(double)INFINITY},
+                    {"v", MZ_F32, 3, {250, 1, 3}, .low = -1, .high = 1},
+                    {"cu", MZ_I32, 1, {2}, .ids = cu},
+                    {"out", MZ_F32, 3, {250, 1, 3}, .low = KEEP}},
+            .reach = 20,
+        };
+        twin_check(&w);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attention),
+        cmocka_unit_test(odd_tokens),
+        cmocka_unit_test(scores_of_minus_infinity),
+    };
+    return cmocka_run_group_tests(tests, twin_setup, NULL);
+}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every tests/AREA/test_*.c is one program and one test of that name, with AREA as its label
-# (`ctest -L op`). What is beside them without the prefix test_ is linked into each program of the area.
-# tests/tools holds the checks of the tree itself.
+# (`ctest -L op`). What is beside them without the prefix test_ is linked into each program of the area,
+# tests/*.c into all. tests/tools holds the checks of the tree itself.
 
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 find_package(Python3 COMPONENTS Interpreter)
@@ -12,16 +12,24 @@ set(MIZAN_TEST_ENVIRONMENT
   "UBSAN_OPTIONS=print_stacktrace=1"
   "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
 
+file(GLOB MIZAN_TEST_SUPPORT CONFIGURE_DEPENDS tests/*.c)
+if(MIZAN_TEST_SUPPORT)
+  add_library(mizan_test_support STATIC ${MIZAN_TEST_SUPPORT})
+  target_include_directories(mizan_test_support PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(mizan_test_support PUBLIC mizan_core PkgConfig::CMOCKA)
+endif()
+
 file(GLOB_RECURSE MIZAN_TEST_SOURCES CONFIGURE_DEPENDS tests/*/test_*.c)
 foreach(source ${MIZAN_TEST_SOURCES})
   get_filename_component(name ${source} NAME_WE)
   get_filename_component(folder ${source} DIRECTORY)
   get_filename_component(area ${folder} NAME)
-  file(GLOB support CONFIGURE_DEPENDS ${folder}/*.c tests/*.c)
+  file(GLOB support CONFIGURE_DEPENDS ${folder}/*.c)
   list(FILTER support EXCLUDE REGEX "/test_[^/]*\\.c$")
   add_executable(${name} ${source} ${support})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
-  target_link_libraries(${name} PRIVATE mizan_core PkgConfig::CMOCKA)
+  target_link_libraries(${name} PRIVATE
+    $<$<TARGET_EXISTS:mizan_test_support>:mizan_test_support> mizan_core PkgConfig::CMOCKA)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS ${area} TIMEOUT ${MIZAN_TEST_TIMEOUT}
     SKIP_RETURN_CODE 77 ENVIRONMENT "${MIZAN_TEST_ENVIRONMENT};MIZAN_PROGRAM=$<$<TARGET_EXISTS:mizan>:$<TARGET_FILE:mizan>>")

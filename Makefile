@@ -36,7 +36,7 @@ check-peers: ## compare with the official implementations, installed in .cache/p
 	tools/check_peers
 
 bench: ## speed against peers, as CSV in bench/results
-	@$(MAKE) --no-print-directory all
+	@scripts/setup build bench
 	bench/run
 
 install: all ## into $(DESTDIR)$(PREFIX)

@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "chips/ref/ref.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { MARGIN = 64, PATTERN = 0xa5, QUEUES_MAX = 16 };
@@ -20,6 +21,16 @@ static struct {
     char spec[64];
     mz_queue *queue;
 } queues[QUEUES_MAX];
+
+int mzt_cases(int full)
+{
+    const char *text = getenv("MIZAN_TEST_SHARE");
+    char *end = NULL;
+    const long share = text && *text ? strtol(text, &end, 10) : 100;
+    if (end && (*end || share < 1 || share > 100)) fail_msg("MIZAN_TEST_SHARE is %s", text);
+    const int cases = (int)((long)full * share / 100);
+    return cases > 0 ? cases : 1;
+}
 
 void mzt_clear(void)
 {

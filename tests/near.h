@@ -24,6 +24,10 @@
 int mzt_teardown(void **state);
 void mzt_clear(void); /* frees all tensors; queues stay */
 
+/* How many of `full` random cases to run: all of them, or the percentage in MIZAN_TEST_SHARE, which
+ * the presets set that run under an emulator or a sanitizer (at least 1). */
+int mzt_cases(int full);
+
 /* ---- queues ---- */
 mz_queue *mzt_reference(void);
 /* The queue of a device opened once as `spec`; chip is registered if it is not yet. */

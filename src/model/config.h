@@ -8,8 +8,9 @@
  * Floor:  model. May use base, tensor, file.
  * Owner:  a mz_config is a plain value.
  * Errors: MZ_ECONFIG with file, field, value and what was expected, for a family, a feature or a
- *         value that Mizan does not have, and for values that contradict each other;
- *         MZ_ECORRUPT where a field has the wrong JSON type or is out of any sane range. */
+ *         value that Mizan does not have or that is out of range, for one that is missing, and for
+ *         values that contradict each other; MZ_ECORRUPT where a field has the wrong JSON type.
+ */
 #ifndef MZ_MODEL_CONFIG_H
 #define MZ_MODEL_CONFIG_H
 

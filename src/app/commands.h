@@ -6,6 +6,9 @@
 #include "app/cli.h"
 
 extern const mz_command mz_cmd_chips;
+extern const mz_command mz_cmd_chips_check;
+extern const mz_command mz_cmd_demo;
 extern const mz_command mz_cmd_inspect;
+extern const mz_command mz_cmd_probe;
 
 #endif

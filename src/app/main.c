@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const mz_command *const COMMANDS[] = {&mz_cmd_inspect, &mz_cmd_chips, NULL};
+static const mz_command *const COMMANDS[] = {&mz_cmd_demo,  &mz_cmd_inspect,     &mz_cmd_probe,
+                                             &mz_cmd_chips, &mz_cmd_chips_check, NULL};
 
 static void log_line(void *user, mz_log_level level, const char *line)
 {

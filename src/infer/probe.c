@@ -125,6 +125,7 @@ static mz_err bind(probe *p)
                                  .position_max = positions,
                                  .head_rows = rows > p->B ? rows : p->B,
                                  .train = o->gradients,
+                                 .mtp = p->config.mtp_layers > 0,
                                  .keep_hidden = o->hidden,
                                  .forced_router = o->forced != NULL,
                                  .cache_pages = cached ? p->B * p->pages_each : 0,

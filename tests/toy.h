@@ -25,7 +25,6 @@ typedef enum toy_flaw {
 } toy_flaw;
 
 static toy_flaw toy_flaw_now;
-static int64_t toy_launches;
 
 static inline mz_err toy_open(mz_device *device, const char *arg)
 {
@@ -101,7 +100,6 @@ static inline mz_err toy_zero(mz_queue *q, mz_buffer *dst, size_t offset, size_t
 static inline mz_err toy_launch(void)
 {
     void *p = NULL;
-    toy_launches++;
     if (toy_flaw_now == TOY_FAILS) return MZ_FAIL(MZ_ECHIP, "the toy broke");
     if (toy_flaw_now != TOY_ALLOCATES) return MZ_OK;
     MZ_TRY(mz_mem_new(&p, 1, 8));

@@ -2,6 +2,7 @@
 /* tests/op/test_hosted.c - wrapping chips compute what the chip behind them computes, bit for bit,
  * for every operator of the table; and hosted says what it does on the host, books it, counts it.
  */
+#include "chips/cpu/cpu.h"
 #include "chips/far/far.h"
 #include "chips/hosted/hosted.h"
 #include "chips/ref/ref.h"
@@ -105,6 +106,19 @@ static void hosted_has_every_operator_of_its_host(void **state)
     for (int i = 0; i < MZ_COUNT(specs); i++)
         for (int d = 0; d < MZ_COUNT(dtypes); d++)
             assert_int_equal(compare_all(specs[i], "ref", dtypes[d], 4), all_cases(dtypes[d]));
+}
+
+/* The specs that users write; whatever cpu has, far has with the same bits. */
+static void the_defaults_compute_on_cpu(void **state)
+{
+    (void)state;
+    static const mz_dtype dtypes[] = {MZ_F32, MZ_BF16, MZ_F64};
+    for (int d = 0; d < MZ_COUNT(dtypes); d++) {
+        const int n = compare_all("cpu", "cpu", dtypes[d], 6);
+        assert_true(n > 0);
+        assert_int_equal(compare_all("far", "cpu", dtypes[d], 6), n);
+        assert_int_equal(compare_all("hosted:far:matmul", "cpu", dtypes[d], 6), n);
+    }
 }
 
 static void what_runs_where_is_said_and_counted(void **state)
@@ -281,7 +295,8 @@ static int setup(void **state)
 {
     (void)state;
     return mz_chip_register(&mz_chip_ref) == MZ_OK && mz_chip_register(mz_far_chip()) == MZ_OK &&
-                   mz_chip_register(mz_hosted_chip()) == MZ_OK
+                   mz_chip_register(mz_hosted_chip()) == MZ_OK &&
+                   mz_chip_register(mz_cpu_chip()) == MZ_OK
                ? 0
                : -1;
 }
@@ -301,6 +316,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(far_is_its_inner_chip_in_every_operator),
         cmocka_unit_test(hosted_has_every_operator_of_its_host),
+        cmocka_unit_test(the_defaults_compute_on_cpu),
         cmocka_unit_test(what_runs_where_is_said_and_counted),
         cmocka_unit_test(tables_are_staged_by_the_rows_named),
         cmocka_unit_test(indices_outside_their_table_are_errors),

@@ -38,8 +38,7 @@ bool mz_scan_done(mz_scan *s)
     return s->at == s->end;
 }
 
-/* Bytes of the UTF-8 sequence at p, 0 if it is none (RFC 3629). */
-static size_t utf8_length(const unsigned char *p, size_t left)
+size_t mz_scan_utf8(const unsigned char *p, size_t left)
 {
     const unsigned char c = p[0];
     const size_t n = c < 0x80 ? 1 : (c >> 5) == 6 ? 2 : (c >> 4) == 14 ? 3 : (c >> 3) == 30 ? 4 : 0;
@@ -139,7 +138,7 @@ mz_err mz_scan_string(mz_scan *s, char *out, size_t *bytes)
             continue;
         }
         const size_t length =
-            c < 0x80 ? plain_run(s) : utf8_length(s->text + s->at, s->end - s->at);
+            c < 0x80 ? plain_run(s) : mz_scan_utf8(s->text + s->at, s->end - s->at);
         if (length == 0) return mz_scan_bad(s, s->at, "text that is not UTF-8");
         if (out) memcpy(out + n, s->text + s->at, length);
         n += length;

@@ -34,6 +34,8 @@ void mz_scan_space(mz_scan *s); /* skips white space */
 /* The string that stands here, unescaped, if it fits with its NUL; else out becomes "". Takes
  * nothing. */
 mz_err mz_scan_peek(const mz_scan *s, char *out, size_t out_bytes);
+/* Bytes of the UTF-8 sequence at p (RFC 3629), of which `left` bytes are there; 0 if it is none. */
+size_t mz_scan_utf8(const unsigned char *p, size_t left);
 /* Whether only white space is left (and skips it). */
 bool mz_scan_done(mz_scan *s);
 /* A string, unescaped. out NULL = checked only; else room for *bytes of the same call without out,

@@ -106,11 +106,67 @@ static void scores_of_minus_infinity(void **state)
     }
 }
 
+/* Sequences of `lens` keys, of which the new tokens are cu[b]..cu[b+1]-1. Pages are dealt out in an
+ * odd order. absorbed: keys and values are one, the narrower the first columns of the wider. */
+static void decode_case(mz_dtype dtype, shape s, int n, const int32_t *cu, const int32_t *lens,
+                        int64_t page, bool absorbed)
+{
+    enum { COLUMNS = 160, SEQUENCES = 4 };
+    static int32_t table[SEQUENCES * COLUMNS];
+    int64_t columns = 1, pages = 1;
+    for (int b = 0; b < n; b++)
+        columns = lens[b] / page + 1 > columns ? lens[b] / page + 1 : columns;
+    assert_true(columns <= COLUMNS && n <= SEQUENCES);
+    pages = n * columns + 3;
+    for (int64_t i = 0; i < n * columns; i++) table[i] = (int32_t)((i * 7 + 2) % pages);
+    const int64_t T = cu[n];
+    twin w = {
+        .desc = {MZ_OP_DECODE,
+                 {.decode = {dtype, T + 2, n + 1, s.H, s.G, s.K, s.W, page, columns + 1, 0.3}}},
+        .arg = {{"q", dtype, 3, {T, s.H, s.K}, .low = -2, .high = 2, .pad = 1},
+                {"k_cache", dtype, 4, {pages, page, s.G, s.K}, .low = -2, .high = 2, .skew = 1},
+                {"v_cache", dtype, 4, {pages, page, s.G, s.W}, .low = -1, .high = 1, .pad = 3},
+                {"table", MZ_I32, 2, {n, columns}, .ids = table},
+                {"lens", MZ_I32, 1, {n}, .ids = lens},
+                {"cu", MZ_I32, 1, {n + 1}, .ids = cu},
+                {"out", dtype, 3, {T, s.H, s.W}, .low = KEEP, .pad = 2}},
+        .reach = 6.0 * (double)s.K,
+    };
+    if (absorbed && s.W <= s.K)
+        w.arg[2] =
+            (twin_arg){"v_cache", .rank = 4, .dim = {pages, page, s.G, s.W}, .same = "k_cache"};
+    if (absorbed && s.W > s.K) {
+        w.arg[1] = w.arg[2];
+        w.arg[2] =
+            (twin_arg){"k_cache", .rank = 4, .dim = {pages, page, s.G, s.K}, .same = "v_cache"};
+    }
+    twin_check(&w);
+}
+
+static void decode(void **state)
+{
+    (void)state;
+    static const int32_t ones[] = {0, 1, 2, 3, 4}, mixed[] = {0, 3, 3, 4, 74}, single[] = {0, 1};
+    static const int32_t lens[] = {1, 17, 130, 97}, more[] = {5, 0, 300, 70}, large[] = {1500};
+    for (int i = 0; i < 4; i++) {
+        const mz_dtype dtype = i % 2 ? MZ_BF16 : MZ_F32;
+        const int64_t page = i < 2 ? 16 : 5;
+        decode_case(dtype, (shape){2, 2, 16, 16}, 4, ones, lens, page, false);
+        decode_case(dtype, (shape){6, 2, 12, 20}, 4, mixed, more, page == 5 ? 7 : page, false);
+        decode_case(dtype, (shape){2, 1, 9, 14}, 4, ones, lens, page, true);
+        decode_case(dtype, (shape){20, 1, 24, 17}, 4, mixed, more, page == 5 ? 7 : page, true);
+    }
+    decode_case(MZ_F32, (shape){3, 1, 8, 9}, 1, single, large, 64, false); /* keys in chunks */
+    decode_case(MZ_BF16, (shape){72, 1, 20, 16}, 1, single, large, 48, true);
+    decode_case(MZ_F32, (shape){4, 4, 8, 8}, 1, (int32_t[]){0, 40}, large, 64, false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention),
         cmocka_unit_test(odd_tokens),
+        cmocka_unit_test(decode),
         cmocka_unit_test(scores_of_minus_infinity),
     };
     return cmocka_run_group_tests(tests, twin_setup, NULL);

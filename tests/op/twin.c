@@ -79,6 +79,7 @@ static void place(const twin *w, result *r, mz_op *op)
         r->view[i] = view_of(a);
         if (a->same) {
             r->view[i] = r->view[index_of(kind, a->same)];
+            for (int axis = 0; axis < a->rank; axis++) r->view[i].dim[axis] = a->dim[axis];
             continue;
         }
         const size_t bytes = mz_extent_bytes(&r->view[i]) + EDGE_BYTES;

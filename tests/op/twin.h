@@ -30,7 +30,8 @@ typedef struct twin_arg {
     int64_t dim[MZ_RANK_MAX];
     double low, high;   /* uniform; for I32 both may occur; low KEEP fills nothing */
     const int32_t *ids; /* given numbers instead */
-    const char *same;   /* the same memory as that argument, named earlier */
+    const char
+        *same; /* the view of that argument, named earlier; if rank > 0, with dims of its own */
     int64_t pad, skew;
     int64_t stride[MZ_RANK_MAX]; /* if has_stride */
     bool has_stride;

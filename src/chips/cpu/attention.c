@@ -10,6 +10,7 @@
  *           Both add the same numbers in the same order, so the choice does not show in the bits.
  * saved holds the log-sum-exp of each row, f32 [H][T].
  * Floor: chips. */
+#include "chips/cpu/flash.h"
 #include "chips/cpu/split.h"
 
 #include <string.h>
@@ -20,39 +21,6 @@ enum { ROWS = MZ_FLASH_ROWS, KEYS = MZ_FLASH_KEYS };
 enum { WHOLE_MAX = 1 << 22 };
 
 /* ---- scratch ---- */
-
-/* Takes n floats, whole cache lines; with base NULL it only counts. */
-static float *take(float *base, int64_t *used, int64_t n)
-{
-    float *p = base ? base + *used : NULL;
-    *used += mz_flash_padded(n);
-    return p;
-}
-
-/* The arrays of a block; returns how many floats they are. */
-static int64_t lay_out(mz_cpu_flash *f, const mz_attention_desc *d, float *base)
-{
-    const int64_t s = ROWS * (KEYS + MZ_FLASH_PAD);
-    int64_t used = 0;
-    *f =
-        (mz_cpu_flash){.K = d->K, .W = d->W, .scale = (float)d->scale, .bf16 = d->dtype == MZ_BF16};
-    f->qt = take(base, &used, ROWS * d->K);
-    f->s = take(base, &used, s);
-    f->k = take(base, &used, KEYS * d->K);
-    f->v = take(base, &used, KEYS * d->W);
-    f->ot = take(base, &used, ROWS * d->W);
-    f->m = take(base, &used, ROWS);
-    f->l = take(base, &used, ROWS);
-    if (!d->backward) return used;
-    f->dot = take(base, &used, ROWS * d->W);
-    f->ds = take(base, &used, s);
-    f->dqt = take(base, &used, ROWS * d->K);
-    f->q_rows = take(base, &used, ROWS * mz_flash_padded(d->K));
-    f->dout_rows = take(base, &used, ROWS * mz_flash_padded(d->W));
-    f->lse = take(base, &used, ROWS);
-    f->delta = take(base, &used, ROWS);
-    return used;
-}
 
 static int64_t key_floats(const mz_attention_desc *d)
 {
@@ -68,7 +36,8 @@ static mz_cpu_room room_of(const mz_attention_desc *d)
 {
     mz_cpu_flash f;
     const int64_t keys = whole_fits(d) && d->T_max > KEYS ? d->T_max : KEYS;
-    const int64_t floats = lay_out(&f, d, NULL) + (d->backward ? keys * key_floats(d) : 0);
+    const int64_t floats =
+        mz_cpu_flash_lay_out(&f, d, NULL) + (d->backward ? keys * key_floats(d) : 0);
     return (mz_cpu_room){
         .shared_bytes = (size_t)(2 * (d->sequences_max + 1)) * sizeof(int64_t),
         .thread_bytes = (size_t)floats * sizeof(float),
@@ -78,7 +47,7 @@ static mz_cpu_room room_of(const mz_attention_desc *d)
 static mz_err query(const mz_queue *q, const mz_desc *desc, mz_support *support)
 {
     const mz_attention_desc *d = &desc->u.attention;
-    MZ_TRY(mz_cpu_need_f32_or_bf16(desc->kind, d->dtype));
+    MZ_TRY(mz_cpu_flash_need(desc->kind, d->dtype, d->K, d->W));
     support->repeats = true;
     support->workspace_bytes = mz_cpu_room_bytes(q, room_of(d));
     if (d->backward) support->saved_bytes = (size_t)(d->T_max * d->H) * sizeof(float);
@@ -199,7 +168,7 @@ static void forward_part(void *arg, int64_t part, int thread)
     mz_cpu_flash f;
     mz_cpu_keys keys;
     void *out[ROWS];
-    lay_out(&f, j->d, mz_cpu_room_thread(j->op, j->room, thread));
+    mz_cpu_flash_lay_out(&f, j->d, mz_cpu_room_thread(j->op, j->room, thread));
     aim_at_rows(&f, j, p, h);
     for (int64_t i = 0; i < p.n; i++) out[i] = at(j->args->attention.out, p.start + p.first + i, h);
     j->flash->start(&f);
@@ -262,7 +231,7 @@ static void rows_part(void *arg, int64_t part, int thread)
     const place p = place_at(j, j->blocks, blocks - 1 - part / j->d->H, ROWS);
     mz_cpu_flash f;
     mz_cpu_keys keys;
-    lay_out(&f, j->d, mz_cpu_room_thread(j->op, j->room, thread));
+    mz_cpu_flash_lay_out(&f, j->d, mz_cpu_room_thread(j->op, j->room, thread));
     start_back(&f, j, p, h);
     for (int64_t first = 0; first < end_of_keys(&f); first += KEYS) {
         aim_at_keys(&keys, j, tile_of(p, first), h / (j->d->H / j->d->G));
@@ -281,7 +250,8 @@ static void keys_part(void *arg, int64_t part, int thread)
     mz_cpu_flash f;
     mz_cpu_keys keys;
     float *base = mz_cpu_room_thread(j->op, j->room, thread);
-    float *dk = base + lay_out(&f, j->d, base), *dv = dk + p.n * mz_flash_padded(j->d->K);
+    float *dk = base + mz_cpu_flash_lay_out(&f, j->d, base),
+          *dv = dk + p.n * mz_flash_padded(j->d->K);
     memset(dk, 0, (size_t)(p.n * key_floats(j->d)) * sizeof *dk);
     aim_at_keys(&keys, j, p, g);
     for (int64_t h = g * group; h < (g + 1) * group; h++)
@@ -316,7 +286,8 @@ static void whole_part(void *arg, int64_t part, int thread)
     const int64_t g = part % j->d->G, group = j->d->H / j->d->G;
     place p = sequence_at(j, part / j->d->G);
     mz_cpu_flash f;
-    float *base = mz_cpu_room_thread(j->op, j->room, thread), *dk = base + lay_out(&f, j->d, base);
+    float *base = mz_cpu_room_thread(j->op, j->room, thread),
+          *dk = base + mz_cpu_flash_lay_out(&f, j->d, base);
     memset(dk, 0, (size_t)(p.len * key_floats(j->d)) * sizeof *dk);
     for (int64_t h = g * group; h < (g + 1) * group; h++)
         for (p.first = 0; p.first < p.len; p.first += ROWS) {

@@ -199,21 +199,17 @@ static mz_err zero(mz_queue *q, mz_buffer *dst, size_t offset, size_t bytes)
 
 /* Operators that exist; the others stay empty, which means "not supported". */
 static const mz_slot *const SLOTS[MZ_OP_COUNT] = {
-    [MZ_OP_MATMUL] = &mz_cpu_matmul,
-    [MZ_OP_EXPERTS] = &mz_cpu_experts,
-    [MZ_OP_RMSNORM] = &mz_cpu_rmsnorm,
-    [MZ_OP_ROPE] = &mz_cpu_rope,
-    [MZ_OP_ATTENTION] = &mz_cpu_attention,
-    [MZ_OP_SWIGLU] = &mz_cpu_swiglu,
-    [MZ_OP_EMBED] = &mz_cpu_embed,
-    [MZ_OP_XENT] = &mz_cpu_xent,
-    [MZ_OP_ADAMW] = &mz_cpu_adamw,
-    [MZ_OP_SUMSQ] = &mz_cpu_sumsq,
-    [MZ_OP_FINITE] = &mz_cpu_finite,
-    [MZ_OP_CAST] = &mz_cpu_cast,
-    [MZ_OP_ELEMENTWISE] = &mz_cpu_elementwise,
-    [MZ_OP_REDUCE] = &mz_cpu_reduce,
-    [MZ_OP_ROWS] = &mz_cpu_rows,
+    [MZ_OP_MATMUL] = &mz_cpu_matmul,       [MZ_OP_EXPERTS] = &mz_cpu_experts,
+    [MZ_OP_RMSNORM] = &mz_cpu_rmsnorm,     [MZ_OP_ROPE] = &mz_cpu_rope,
+    [MZ_OP_ATTENTION] = &mz_cpu_attention, [MZ_OP_DECODE] = &mz_cpu_decode,
+    [MZ_OP_SWIGLU] = &mz_cpu_swiglu,       [MZ_OP_EMBED] = &mz_cpu_embed,
+    [MZ_OP_ROUTER] = &mz_cpu_router,       [MZ_OP_BALANCE] = &mz_cpu_balance,
+    [MZ_OP_PERMUTE] = &mz_cpu_permute,     [MZ_OP_UNPERMUTE] = &mz_cpu_unpermute,
+    [MZ_OP_XENT] = &mz_cpu_xent,           [MZ_OP_ADAMW] = &mz_cpu_adamw,
+    [MZ_OP_SUMSQ] = &mz_cpu_sumsq,         [MZ_OP_FINITE] = &mz_cpu_finite,
+    [MZ_OP_CAST] = &mz_cpu_cast,           [MZ_OP_ELEMENTWISE] = &mz_cpu_elementwise,
+    [MZ_OP_REDUCE] = &mz_cpu_reduce,       [MZ_OP_ROWS] = &mz_cpu_rows,
+    [MZ_OP_SAMPLE] = &mz_cpu_sample,
 };
 
 static mz_chip table = {

@@ -8,6 +8,8 @@ typedef struct split {
     const mz_op *op;
     const mz_args *args;
     mz_cpu_range_fn *fn;
+    mz_cpu_scratch_fn *scratch_fn; /* instead of fn */
+    mz_cpu_room room;
     int64_t n, items; /* of a range */
 } split;
 
@@ -15,8 +17,11 @@ static void run_range(void *arg, int64_t part, int thread)
 {
     const split *s = arg;
     const int64_t first = part * s->items;
-    (void)thread;
-    s->fn(s->op, s->args, first, s->n - first < s->items ? s->n : first + s->items);
+    const int64_t last = s->n - first < s->items ? s->n : first + s->items;
+    if (s->fn)
+        s->fn(s->op, s->args, first, last);
+    else
+        s->scratch_fn(s->op, s->args, first, last, mz_cpu_room_thread(s->op, s->room, thread));
 }
 
 int64_t mz_cpu_items(int64_t elements)
@@ -28,6 +33,13 @@ void mz_cpu_split(const mz_op *op, const mz_args *args, int64_t n, int64_t items
                   mz_cpu_range_fn *fn)
 {
     split s = {.op = op, .args = args, .fn = fn, .n = n, .items = items};
+    mz_cpu_run(op->queue, (n + items - 1) / items, run_range, &s);
+}
+
+void mz_cpu_split_scratch(const mz_op *op, const mz_args *args, int64_t n, int64_t items,
+                          mz_cpu_room room, mz_cpu_scratch_fn *fn)
+{
+    split s = {.op = op, .args = args, .scratch_fn = fn, .room = room, .n = n, .items = items};
     mz_cpu_run(op->queue, (n + items - 1) / items, run_range, &s);
 }
 

@@ -19,6 +19,12 @@ void mz_cpu_split(const mz_op *op, const mz_args *args, int64_t n, int64_t items
 /* How many items of that many elements make a range worth a thread's while; at least 1. */
 int64_t mz_cpu_items(int64_t elements);
 
+/* The same with scratch of the running thread: room.thread_bytes bytes, with no given content. */
+typedef void mz_cpu_scratch_fn(const mz_op *op, const mz_args *args, int64_t first, int64_t last,
+                               void *scratch);
+void mz_cpu_split_scratch(const mz_op *op, const mz_args *args, int64_t n, int64_t items,
+                          mz_cpu_room room, mz_cpu_scratch_fn *fn);
+
 enum { MZ_CPU_COLUMNS = 256 }; /* of a range, where columns are shared out instead of rows */
 
 /* MZ_OK for f32 and bf16; else MZ_ENOTSUP with the reason noted. */

@@ -10,9 +10,9 @@ set(MIZAN_TEST_TIMEOUT 120 CACHE STRING "seconds that one test program may take"
 set(MIZAN_TEST_SHARE 100 CACHE STRING "percentage of the random cases that tests run (mzt_cases)")
 set(MIZAN_TEST_ENVIRONMENT
   "MIZAN_TEST_SHARE=${MIZAN_TEST_SHARE}"
-  "ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:abort_on_error=0"
+  "ASAN_OPTIONS=allocator_may_return_null=1:detect_stack_use_after_return=1:strict_string_checks=1:abort_on_error=0"
   "UBSAN_OPTIONS=print_stacktrace=1"
-  "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
+  "TSAN_OPTIONS=allocator_may_return_null=1:halt_on_error=1:second_deadlock_stack=1")
 
 file(GLOB MIZAN_TEST_SUPPORT CONFIGURE_DEPENDS tests/*.c)
 if(MIZAN_TEST_SUPPORT)

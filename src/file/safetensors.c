@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/num.h"
-#include "file/scan.h"
+#include "base/scan.h"
 
 #include <stdlib.h>
 #include <string.h>

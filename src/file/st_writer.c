@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "file/safetensors.h"
-#include "file/scan.h"
+#include "base/scan.h"
 
 #include <stdlib.h>
 #include <string.h>

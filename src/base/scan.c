@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* file/scan.c - a strict walk over JSON text. Floor: file. */
-#include "file/scan.h"
+/* base/scan.c - a strict walk over JSON text. Floor: base. */
+#include "base/scan.h"
 
 #include <string.h>
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* file/scan.h - a strict walk over JSON text that makes nothing but what its caller asks for.
+/* base/scan.h - a strict walk over JSON text that makes nothing but what its caller asks for.
  *
  * For headers that may be 100 MB: one pass, no tree, memory only where the caller puts a string.
  * Strict means RFC 8259: UTF-8 without overlong forms or surrogates, escapes checked, no control
  * characters in strings, numbers without leading zeros. A string with NUL in it is refused,
  * because names here are C strings.
- * Floor:  file. Inside file/ only.
+ * Floor:  base.
  * Errors: MZ_ECORRUPT with the file and the byte offset in it. */
-#ifndef MZ_FILE_SCAN_H
-#define MZ_FILE_SCAN_H
+#ifndef MZ_BASE_SCAN_H
+#define MZ_BASE_SCAN_H
 
 #include "base/err.h"
 

@@ -10,5 +10,7 @@ extern const mz_command mz_cmd_chips_check;
 extern const mz_command mz_cmd_demo;
 extern const mz_command mz_cmd_inspect;
 extern const mz_command mz_cmd_probe;
+extern const mz_command mz_cmd_tokenizer_decode;
+extern const mz_command mz_cmd_tokenizer_encode;
 
 #endif

@@ -9,8 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 
-static const mz_command *const COMMANDS[] = {&mz_cmd_demo,  &mz_cmd_inspect,     &mz_cmd_probe,
-                                             &mz_cmd_chips, &mz_cmd_chips_check, NULL};
+static const mz_command *const COMMANDS[] = {&mz_cmd_demo,
+                                             &mz_cmd_inspect,
+                                             &mz_cmd_probe,
+                                             &mz_cmd_chips,
+                                             &mz_cmd_chips_check,
+                                             &mz_cmd_tokenizer_encode,
+                                             &mz_cmd_tokenizer_decode,
+                                             NULL};
 
 static void log_line(void *user, mz_log_level level, const char *line)
 {

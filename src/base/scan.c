@@ -7,7 +7,7 @@
 mz_err mz_scan_bad(const mz_scan *s, size_t at, const char *what)
 {
     const mz_err err =
-        MZ_FAIL(MZ_ECORRUPT, "header: %s at byte %llu", what, (unsigned long long)(s->base + at));
+        MZ_FAIL(MZ_ECORRUPT, "%s at byte %llu", what, (unsigned long long)(s->base + at));
     mz_note_where(s->path, s->field, (int64_t)(s->base + at));
     return err;
 }
@@ -105,7 +105,7 @@ static mz_err escape(mz_scan *s, uint32_t *out)
         s->at += 6;
         high = 0x10000 + ((high - 0xd800) << 10 | (low - 0xdc00));
     }
-    if (high == 0) return mz_scan_bad(s, start, "a NUL in a string");
+    if (high == 0 && !s->nul) return mz_scan_bad(s, start, "a NUL in a string");
     *out = high;
     return MZ_OK;
 }
@@ -147,6 +147,33 @@ mz_err mz_scan_string(mz_scan *s, char *out, size_t *bytes)
     s->at++;
     if (out) out[n] = '\0';
     *bytes = n + 1;
+    return MZ_OK;
+}
+
+mz_err mz_scan_text(mz_scan *s, char **room, const char **text, size_t *bytes)
+{
+    MZ_TRY(mz_scan_take(s, '"', "expected a string"));
+    const size_t start = s->at;
+    size_t at = start;
+    while (at < s->end) {
+        const unsigned char c = s->text[at];
+        if (c == '"' || c < 0x20 || c == '\\') break;
+        const size_t length = c < 0x80 ? 1 : mz_scan_utf8(s->text + at, s->end - at);
+        if (length == 0) return mz_scan_bad(s, at, "text that is not UTF-8");
+        at += length;
+    }
+    if (at < s->end && s->text[at] == '"') {
+        *text = (const char *)s->text + start;
+        *bytes = at - start;
+        s->at = at + 1;
+        return MZ_OK;
+    }
+    size_t n = 0;
+    s->at = start - 1;
+    MZ_TRY(mz_scan_string(s, *room, &n));
+    *text = *room;
+    *bytes = n - 1;
+    *room += n;
     return MZ_OK;
 }
 

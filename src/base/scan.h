@@ -4,7 +4,7 @@
  * For headers that may be 100 MB: one pass, no tree, memory only where the caller puts a string.
  * Strict means RFC 8259: UTF-8 without overlong forms or surrogates, escapes checked, no control
  * characters in strings, numbers without leading zeros. A string with NUL in it is refused,
- * because names here are C strings.
+ * because names here are C strings (but see mz_scan.nul).
  * Floor:  base.
  * Errors: MZ_ECORRUPT with the file and the byte offset in it. */
 #ifndef MZ_BASE_SCAN_H
@@ -22,6 +22,7 @@ typedef struct mz_scan {
     uint64_t base;     /* offset of text[0] in the file, for messages */
     const char *path;  /* likewise */
     const char *field; /* what is being read, "" at first */
+    bool nul;          /* strings may hold NUL: they are texts, not names */
 } mz_scan;
 
 /* Notes `what` at byte `at` of the text. Returns MZ_ECORRUPT. */
@@ -41,6 +42,9 @@ bool mz_scan_done(mz_scan *s);
 /* A string, unescaped. out NULL = checked only; else room for *bytes of the same call without out,
  * which counts the NUL at its end. */
 mz_err mz_scan_string(mz_scan *s, char *out, size_t *bytes);
+/* The same without a copy: *text points into the scanned text, or, where the string has escapes, to
+ * *room, which then moves on. A string takes at most as many bytes there as it has in the file. */
+mz_err mz_scan_text(mz_scan *s, char **room, const char **text, size_t *bytes);
 /* An integer of 0 .. 2^63-1, written with digits only. */
 mz_err mz_scan_uint(mz_scan *s, uint64_t *out);
 /* Any value, checked and dropped; at most `depth` arrays and objects deep. */

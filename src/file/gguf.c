@@ -11,8 +11,8 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/scan.h"
 #include "base/size.h"
-#include "file/scan.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -10,9 +10,9 @@
  *         MZ_EIO; MZ_ENOMEM. */
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/scan.h"
 #include "base/str.h"
 #include "file/safetensors.h"
-#include "base/scan.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* text/bpe.c - the vocabulary's tables. Floor: text. */
+#include "text/bpe.h"
+#include "base/mem.h"
+#include "text/hash.h"
+#include "text/unicode.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Ids take memory whether they are used or not: this many are granted, then a few for each token.
+ */
+enum { IDS_FREE = 1 << 20, IDS_PER_TOKEN = 4, NONE = -1 };
+
+static mz_err bad(const mz_vocab *v, const char *what, const char *list, int64_t i)
+{
+    char field[64];
+    const mz_err err = MZ_FAIL(MZ_ECORRUPT, "%s: %s %lld: %s", v->file ? v->file : "vocabulary",
+                               list, (long long)i, what);
+    (void)snprintf(field, sizeof field, "%s[%lld]", list, (long long)i);
+    mz_note_where(v->file, field, -1);
+    return err;
+}
+
+/* ---- the alphabet: each byte is written as a letter ---- */
+
+uint32_t mz_bpe_letter(unsigned char byte)
+{
+    if ((byte >= 33 && byte <= 126) || (byte >= 161 && byte != 173)) return byte;
+    /* The 68 others, in order, from U+0100 on. */
+    if (byte < 33) return 0x100u + byte;
+    if (byte < 161) return 0x100u + 33 + byte - 127u;
+    return 0x143;
+}
+
+/* The byte that a letter stands for, -1 if it is none of the alphabet. */
+static int byte_of(uint32_t point)
+{
+    if (point < 0x100) return mz_bpe_letter((unsigned char)point) == point ? (int)point : -1;
+    if (point < 0x100 + 33) return (int)(point - 0x100);
+    if (point < 0x143) return (int)(point - 0x100 - 33 + 127);
+    return point == 0x143 ? 173 : -1;
+}
+
+bool mz_bpe_unwrap(const char *text, size_t bytes, char *out, size_t *out_bytes)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    size_t n = 0;
+    for (size_t at = 0; at < bytes;) {
+        uint32_t point = p[at];
+        if (point >= 0x80) {
+            at += mz_utf8_read(p + at, bytes - at, &point);
+        } else {
+            at++;
+        }
+        const int byte = byte_of(point);
+        if (byte < 0) return false;
+        out[n++] = (char)byte;
+    }
+    *out_bytes = n;
+    return true;
+}
+
+/* ---- tokens ---- */
+
+static bool same_text(const mz_bpe *bpe, uint32_t id, const char *bytes, size_t n)
+{
+    return bpe->length[id] == n && memcmp(bpe->bytes + bpe->start[id], bytes, n) == 0;
+}
+
+/* The slot of these bytes, or the empty one where they would go. */
+static uint32_t slot_of(const mz_bpe *bpe, const char *bytes, size_t n)
+{
+    uint32_t slot = (uint32_t)mz_hash_bytes(bytes, n) & bpe->slot_mask;
+    while (bpe->slots[slot] && !same_text(bpe, bpe->slots[slot] - 1, bytes, n))
+        slot = (slot + 1) & bpe->slot_mask;
+    return slot;
+}
+
+int32_t mz_bpe_find(const mz_bpe *bpe, const char *bytes, size_t n)
+{
+    const uint32_t id = bpe->slots[slot_of(bpe, bytes, n)];
+    return id ? (int32_t)(id - 1) : NONE;
+}
+
+static mz_err count_ids(const mz_vocab *v, int64_t *count, size_t *bytes)
+{
+    int64_t ids = 0;
+    size_t sum = 0;
+    for (int64_t i = 0; i < v->n_tokens; i++) {
+        if (v->tokens[i].id < 0 || v->tokens[i].id >= INT32_MAX)
+            return bad(v, "an id that is out of range", "vocab", i);
+        if (v->tokens[i].id >= ids) ids = v->tokens[i].id + 1;
+        sum += v->tokens[i].bytes;
+        if (sum > INT32_MAX) return bad(v, "more than 2 GiB of tokens", "vocab", i);
+    }
+    if (ids > IDS_FREE && ids / IDS_PER_TOKEN > v->n_tokens)
+        return bad(v, "an id far beyond the number of tokens", "vocab", v->n_tokens - 1);
+    *count = ids;
+    *bytes = sum;
+    return MZ_OK;
+}
+
+static mz_err power_of_two(int64_t least, uint32_t *out)
+{
+    uint32_t size = 64;
+    while (size < least) {
+        if (size > UINT32_MAX / 2) return MZ_FAIL(MZ_ENOMEM, "a table of %lld", (long long)least);
+        size *= 2;
+    }
+    *out = size;
+    return MZ_OK;
+}
+
+static mz_err add_tokens(mz_bpe *bpe, const mz_vocab *v)
+{
+    for (int64_t i = 0; i < v->n_tokens; i++) {
+        const mz_vocab_token *t = &v->tokens[i];
+        char *bytes = bpe->bytes + bpe->bytes_used;
+        size_t n = 0;
+        if (bpe->start[t->id] != UINT32_MAX) return bad(v, "its id is taken", "vocab", i);
+        const bool literal = !mz_bpe_unwrap(t->text, t->bytes, bytes, &n);
+        if (literal) memcpy(bytes, t->text, n = t->bytes);
+        if (!literal && n > 0) {
+            const uint32_t slot = slot_of(bpe, bytes, n);
+            if (bpe->slots[slot]) return bad(v, "a token that stands twice", "vocab", i);
+            bpe->slots[slot] = (uint32_t)t->id + 1;
+        }
+        bpe->start[t->id] = (uint32_t)bpe->bytes_used;
+        bpe->length[t->id] = (uint32_t)n;
+        bpe->bytes_used += n;
+    }
+    for (int b = 0; b < 256; b++) {
+        const char byte = (char)b;
+        bpe->byte_id[b] = mz_bpe_find(bpe, &byte, 1);
+        if (bpe->byte_id[b] < 0 && v->unknown >= 0) bpe->byte_id[b] = (int32_t)v->unknown;
+    }
+    return MZ_OK;
+}
+
+/* ---- merges ---- */
+
+static mz_bpe_pair *pair_slot(const mz_bpe *bpe, uint64_t key)
+{
+    uint32_t slot = mz_hash_pair(key) & bpe->pair_mask;
+    while (bpe->pairs[slot].key != key && bpe->pairs[slot].key != UINT64_MAX)
+        slot = (slot + 1) & bpe->pair_mask;
+    return &bpe->pairs[slot];
+}
+
+static mz_err add_merge(mz_bpe *bpe, const mz_vocab *v, int64_t i, char *joined)
+{
+    const mz_vocab_merge *m = &v->merges[i];
+    size_t a_bytes = 0, b_bytes = 0;
+    if (!mz_bpe_unwrap(m->a, m->a_bytes, joined, &a_bytes) ||
+        !mz_bpe_unwrap(m->b, m->b_bytes, joined + a_bytes, &b_bytes))
+        return bad(v, "a merge outside the byte-level alphabet", "merges", i);
+    const int32_t a = mz_bpe_find(bpe, joined, a_bytes);
+    const int32_t b = mz_bpe_find(bpe, joined + a_bytes, b_bytes);
+    const int32_t ab = mz_bpe_find(bpe, joined, a_bytes + b_bytes);
+    if (a < 0 || b < 0) return bad(v, "a merge of something that is no token", "merges", i);
+    if (ab < 0) return bad(v, "a merge to something that is no token", "merges", i);
+    mz_bpe_pair *pair = pair_slot(bpe, (uint64_t)(uint32_t)a << 32 | (uint32_t)b);
+    /* One that stands twice counts by its last place, as in the library. */
+    *pair = (mz_bpe_pair){
+        .key = (uint64_t)(uint32_t)a << 32 | (uint32_t)b, .rank = (uint32_t)i, .id = (uint32_t)ab};
+    return MZ_OK;
+}
+
+static mz_err add_merges(mz_bpe *bpe, const mz_vocab *v)
+{
+    size_t longest = 0;
+    char *joined = NULL;
+    if (v->n_merges > INT32_MAX) return bad(v, "too many", "merges", v->n_merges);
+    for (int64_t i = 0; i < v->n_merges; i++)
+        if (v->merges[i].a_bytes + v->merges[i].b_bytes > longest)
+            longest = v->merges[i].a_bytes + v->merges[i].b_bytes;
+    MZ_TRY(mz_mem_new(&joined, (int64_t)longest + 1, 1));
+    mz_err err = MZ_OK;
+    for (int64_t i = 0; err == MZ_OK && i < v->n_merges; i++) err = add_merge(bpe, v, i, joined);
+    mz_mem_free(joined);
+    return err;
+}
+
+mz_err mz_bpe_init(mz_bpe *bpe, const mz_vocab *v)
+{
+    mz_bpe b = {.ignore_merges = v->ignore_merges};
+    size_t bytes = 0;
+    uint32_t slots = 0, pairs = 0;
+    MZ_TRY(count_ids(v, &b.count, &bytes));
+    if (v->unknown >= b.count) return bad(v, "the unknown token is none", "vocab", v->unknown);
+    MZ_TRY(power_of_two(2 * v->n_tokens, &slots));
+    MZ_TRY(power_of_two(v->n_merges + v->n_merges / 2, &pairs));
+    mz_err err;
+    MZ_TRY_GOTO(err, mz_mem_new(&b.bytes, (int64_t)bytes + 1, 1), fail);
+    MZ_TRY_GOTO(err, mz_mem_new(&b.start, b.count, sizeof *b.start), fail);
+    MZ_TRY_GOTO(err, mz_mem_new(&b.length, b.count, sizeof *b.length), fail);
+    MZ_TRY_GOTO(err, mz_mem_new(&b.slots, slots, sizeof *b.slots), fail);
+    MZ_TRY_GOTO(err, mz_mem_new(&b.pairs, pairs, sizeof *b.pairs), fail);
+    b.slot_mask = slots - 1, b.pair_mask = pairs - 1;
+    for (int64_t i = 0; i < b.count; i++) b.start[i] = UINT32_MAX;
+    for (uint32_t i = 0; i < pairs; i++) b.pairs[i].key = UINT64_MAX;
+    MZ_TRY_GOTO(err, add_tokens(&b, v), fail);
+    MZ_TRY_GOTO(err, add_merges(&b, v), fail);
+    *bpe = b;
+    return MZ_OK;
+fail:
+    mz_bpe_clear(&b);
+    return err;
+}
+
+void mz_bpe_clear(mz_bpe *bpe)
+{
+    mz_mem_free(bpe->bytes);
+    mz_mem_free(bpe->start);
+    mz_mem_free(bpe->length);
+    mz_mem_free(bpe->slots);
+    mz_mem_free(bpe->pairs);
+    *bpe = (mz_bpe){0};
+}
+
+/* ---- one piece ---- */
+
+/* rank << 32 | id, UINT64_MAX if the two are not joined. */
+static inline uint64_t joins(const mz_bpe *bpe, uint32_t left, uint32_t right)
+{
+    const mz_bpe_pair *pair = pair_slot(bpe, (uint64_t)left << 32 | right);
+    return pair->key == UINT64_MAX ? UINT64_MAX : (uint64_t)pair->rank << 32 | pair->id;
+}
+
+/* In place: symbols[0..n-1] and what each joins to with its right neighbour. */
+static size_t join_short(const mz_bpe *bpe, uint32_t *symbols, size_t n)
+{
+    uint64_t join[MZ_BPE_SHORT];
+    for (size_t i = 0; i + 1 < n; i++) join[i] = joins(bpe, symbols[i], symbols[i + 1]);
+    while (n > 1) {
+        size_t best = 0;
+        for (size_t i = 1; i + 1 < n; i++)
+            if (join[i] < join[best]) best = i;
+        if (join[best] == UINT64_MAX) break;
+        symbols[best] = (uint32_t)join[best];
+        n--;
+        memmove(symbols + best + 1, symbols + best + 2, (n - best - 1) * sizeof *symbols);
+        if (best + 1 < n) {
+            memmove(join + best + 1, join + best + 2, (n - best - 2) * sizeof *join);
+            join[best] = joins(bpe, symbols[best], symbols[best + 1]);
+        }
+        if (best > 0) join[best - 1] = joins(bpe, symbols[best - 1], symbols[best]);
+    }
+    return n;
+}
+
+struct mz_bpe_join {
+    uint32_t rank, at, id; /* symbols[at] and its right neighbour become id */
+};
+
+static bool earlier(const struct mz_bpe_join *a, const struct mz_bpe_join *b)
+{
+    return a->rank != b->rank ? a->rank < b->rank : a->at < b->at;
+}
+
+static void heap_push(struct mz_bpe_join *heap, size_t *size, struct mz_bpe_join x)
+{
+    size_t i = (*size)++;
+    for (; i > 0 && earlier(&x, &heap[(i - 1) / 2]); i = (i - 1) / 2) heap[i] = heap[(i - 1) / 2];
+    heap[i] = x;
+}
+
+static struct mz_bpe_join heap_pop(struct mz_bpe_join *heap, size_t *size)
+{
+    const struct mz_bpe_join top = heap[0], x = heap[--*size];
+    size_t i = 0;
+    for (size_t child; (child = 2 * i + 1) < *size; i = child) {
+        if (child + 1 < *size && earlier(&heap[child + 1], &heap[child])) child++;
+        if (!earlier(&heap[child], &x)) break;
+        heap[i] = heap[child];
+    }
+    heap[i] = x;
+    return top;
+}
+
+static mz_err reserve(mz_bpe_work *w, size_t n)
+{
+    if (n <= w->cap) return MZ_OK;
+    /* Each join pushes at most two and pops one, and there are fewer joins than bytes. */
+    if (n > INT32_MAX / 4) return MZ_FAIL(MZ_ENOTSUP, "a piece of %zu bytes", n);
+    const size_t cap = n < 1024 ? 1024 : n + n / 2;
+    MZ_TRY(mz_mem_grow(&w->symbols, (int64_t)cap, sizeof *w->symbols));
+    MZ_TRY(mz_mem_grow(&w->before, (int64_t)cap, sizeof *w->before));
+    MZ_TRY(mz_mem_grow(&w->after, (int64_t)cap, sizeof *w->after));
+    MZ_TRY(mz_mem_grow(&w->heap, 3 * (int64_t)cap, sizeof *w->heap));
+    w->cap = cap;
+    return MZ_OK;
+}
+
+void mz_bpe_work_clear(mz_bpe_work *w)
+{
+    mz_mem_free(w->symbols);
+    mz_mem_free(w->before);
+    mz_mem_free(w->after);
+    mz_mem_free(w->heap);
+    *w = (mz_bpe_work){0};
+}
+
+static void consider(const mz_bpe *bpe, mz_bpe_work *w, size_t *size, uint32_t left, uint32_t right)
+{
+    const uint64_t join = joins(bpe, w->symbols[left], w->symbols[right]);
+    if (join == UINT64_MAX) return;
+    heap_push(
+        w->heap, size,
+        (struct mz_bpe_join){.rank = (uint32_t)(join >> 32), .at = left, .id = (uint32_t)join});
+}
+
+/* A list of symbols linked both ways and a heap of possible joins. A join that no longer holds is
+ * found out when it is popped: its left side is gone (before[at] == at), or the pair has another
+ * rank by now. */
+static size_t join_long(const mz_bpe *bpe, mz_bpe_work *w, size_t n)
+{
+    const uint32_t end = (uint32_t)n;
+    size_t size = 0;
+    for (uint32_t i = 0; i < end; i++) w->before[i] = i - 1, w->after[i] = i + 1;
+    for (uint32_t i = 0; i + 1 < end; i++) consider(bpe, w, &size, i, i + 1);
+    while (size > 0) {
+        const struct mz_bpe_join top = heap_pop(w->heap, &size);
+        const uint32_t right = w->after[top.at];
+        if (w->before[top.at] == top.at || right == end) continue;
+        const uint64_t join = joins(bpe, w->symbols[top.at], w->symbols[right]);
+        if (join != ((uint64_t)top.rank << 32 | top.id)) continue;
+        w->symbols[top.at] = top.id;
+        w->before[right] = right;
+        const uint32_t next = w->after[top.at] = w->after[right];
+        if (next != end) {
+            w->before[next] = top.at;
+            consider(bpe, w, &size, top.at, next);
+        }
+        if (top.at > 0) consider(bpe, w, &size, w->before[top.at], top.at);
+    }
+    size_t count = 0;
+    for (uint32_t i = 0; i < end; i = w->after[i]) w->symbols[count++] = w->symbols[i];
+    return count;
+}
+
+mz_err mz_bpe_piece(const mz_bpe *bpe, mz_bpe_work *work, const char *bytes, size_t n, int32_t *out,
+                    size_t *count)
+{
+    if (bpe->ignore_merges) {
+        out[0] = mz_bpe_find(bpe, bytes, n);
+        *count = 1;
+        if (out[0] >= 0) return MZ_OK;
+    }
+    uint32_t few[MZ_BPE_SHORT];
+    uint32_t *symbols = few;
+    if (n > MZ_BPE_SHORT) {
+        MZ_TRY(reserve(work, n));
+        symbols = work->symbols;
+    }
+    size_t used = 0;
+    for (size_t i = 0; i < n; i++) {
+        const int32_t id = bpe->byte_id[(unsigned char)bytes[i]];
+        if (id >= 0) symbols[used++] = (uint32_t)id;
+    }
+    if (used > 0) used = n > MZ_BPE_SHORT ? join_long(bpe, work, used) : join_short(bpe, few, used);
+    for (size_t i = 0; i < used; i++) out[i] = (int32_t)symbols[i];
+    *count = used;
+    return MZ_OK;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* text/bpe.h - a byte-level vocabulary and its merges, and the ids of one piece of text.
+ *
+ * Source: Sennrich, Haddow & Birch 2016, arXiv:1508.07909 (byte pair encoding); Radford et al. 2019
+ *         (bytes as the alphabet). What a piece becomes is defined by the tokenizers library:
+ *         repeatedly join the pair of the lowest rank, leftmost first.
+ * Floor:  text. May use base. Inside text/ only.
+ * Time:   mz_bpe_piece: O(n^2) up to MZ_BPE_SHORT bytes, O(n log n) beyond. A made mz_bpe is
+ *         read-only: any number of threads, each with a mz_bpe_work of its own.
+ * Errors: MZ_ECORRUPT with the field: two tokens of one id or one text, a merge of something that
+ *         is no token. */
+#ifndef MZ_TEXT_BPE_H
+#define MZ_TEXT_BPE_H
+
+#include "base/err.h"
+#include "text/tokenizer.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { MZ_BPE_SHORT = 96 }; /* bytes of a piece that is joined in place */
+
+typedef struct mz_bpe_pair {
+    uint64_t key;      /* left << 32 | right; UINT64_MAX where empty */
+    uint32_t rank, id; /* what they become */
+} mz_bpe_pair;
+
+typedef struct mz_bpe {
+    int64_t count; /* ids are below */
+    char *bytes;   /* the text of all tokens, as bytes that they stand for */
+    size_t bytes_used, bytes_cap;
+    uint32_t *start, *length; /* [count] in bytes; start is UINT32_MAX where an id has no token */
+    uint32_t *slots;          /* text -> id + 1, 0 where empty */
+    uint32_t slot_mask;
+    mz_bpe_pair *pairs;
+    uint32_t pair_mask;
+    int32_t byte_id[256]; /* -1 where a byte has no token: it is dropped */
+    bool ignore_merges;   /* a piece that is a token is that token */
+} mz_bpe;
+
+/* tokens, merges of a description; `file` and the names are for messages. */
+mz_err mz_bpe_init(mz_bpe *bpe, const mz_vocab *vocab);
+void mz_bpe_clear(mz_bpe *bpe);
+
+/* The bytes that a token's written form stands for (the byte-level alphabet), into out, which has
+ * room for `bytes`. False if a character is not of that alphabet: the token is then literal and no
+ * text ever becomes it. */
+bool mz_bpe_unwrap(const char *text, size_t bytes, char *out, size_t *out_bytes);
+/* The code point that a byte is written as. */
+uint32_t mz_bpe_letter(unsigned char byte);
+
+/* The id of exactly these bytes, -1 if they are no token. */
+int32_t mz_bpe_find(const mz_bpe *bpe, const char *bytes, size_t n);
+
+typedef struct mz_bpe_work {
+    uint32_t *symbols; /* of a long piece */
+    uint32_t *before, *after;
+    struct mz_bpe_join *heap;
+    size_t cap;
+} mz_bpe_work;
+void mz_bpe_work_clear(mz_bpe_work *work);
+
+/* The ids of a piece of n > 0 bytes, into out, which has room for n. */
+mz_err mz_bpe_piece(const mz_bpe *bpe, mz_bpe_work *work, const char *bytes, size_t n, int32_t *out,
+                    size_t *count);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* text/split.h - cuts text into the pieces that byte pair encoding never joins.
+ *
+ * Each kind is what a family's regular expressions do, written out as a matcher; split_names.c
+ * recognises the expressions. Pieces follow each other without gaps and are never empty. A byte
+ * that is no UTF-8 counts as a symbol (U+FFFD).
+ * Floor:  text. May use base. Inside text/ only.
+ * Time:   mz_split_next is O(piece), but for a run of white space, which may be read twice. */
+#ifndef MZ_TEXT_SPLIT_H
+#define MZ_TEXT_SPLIT_H
+
+#include "text/unicode.h"
+
+/* X(enum, name, names in GGUF's tokenizer.ggml.pre, families) */
+#define MZ_SPLIT_LIST(X)                                                                           \
+    X(GPT2, "gpt-2", "gpt-2|gpt2|default", "GPT-2")                                                \
+    X(SMOLLM, "smollm", "smollm|refact|starcoder|command-r|codeshell", "SmolLM, StarCoder")        \
+    X(QWEN2, "qwen2", "qwen2|deepseek-r1-qwen", "Qwen2, Qwen2.5, Qwen3, R1-Distill-Qwen")          \
+    X(LLAMA3, "llama3", "llama-bpe|llama3|llama-v3", "Llama-3, R1-Distill-Llama")                  \
+    X(DEEPSEEK3, "deepseek-v3", "deepseek-v3", "DeepSeek-V3, R1 and later")
+
+typedef enum mz_split_kind {
+#define MZ_SPLIT_ENUM(name, text, gguf, families) MZ_SPLIT_##name,
+    MZ_SPLIT_LIST(MZ_SPLIT_ENUM)
+#undef MZ_SPLIT_ENUM
+        MZ_SPLIT_COUNT
+} mz_split_kind;
+
+typedef struct mz_split {
+    mz_split_kind kind;
+    const mz_unicode *unicode;
+    const unsigned char *text;
+    size_t at, end; /* of text, in bytes; [at,end) is to be cut */
+    size_t chunk;   /* where the outer splits of the kind cut next; pieces do not cross it */
+} mz_split;
+
+void mz_split_begin(mz_split *s, mz_split_kind kind, const mz_unicode *u, const char *text,
+                    size_t bytes);
+/* The end of the piece that begins at s->at (< s->end), which moves there. */
+size_t mz_split_next(mz_split *s);
+
+#endif

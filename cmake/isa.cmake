@@ -1,17 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 # Kernels of the CPU chip: every *.isa.c is compiled once per instruction set, with that set's flags
-# and MZ_CPU_ISA = its name. isa.c refers to exactly these sets, by architecture.
+# and MZ_CPU_ISA = its name; isa.c learns from MZ_CPU_BUILT_<name> which there are. A set whose flags
+# the compiler does not know is left out.
 #
 # -O2 in every build type: vector code without optimisation is a hundred times slower, and tests run
 # it. No contraction by the compiler: where a product and a sum are fused, the source says so.
+include(CheckCCompilerFlag)
 file(GLOB MIZAN_ISA_SOURCES CONFIGURE_DEPENDS src/chips/cpu/*.isa.c)
 
 function(mizan_isa name)
+  list(JOIN ARGN " " flags)
+  if(flags)
+    set(CMAKE_REQUIRED_FLAGS "-Werror")
+    check_c_compiler_flag("${flags}" MIZAN_HAS_ISA_${name})
+    if(NOT MIZAN_HAS_ISA_${name})
+      return()
+    endif()
+  endif()
   add_library(mizan_isa_${name} OBJECT ${MIZAN_ISA_SOURCES})
   target_include_directories(mizan_isa_${name} PRIVATE src)
   target_compile_definitions(mizan_isa_${name} PRIVATE MZ_CPU_ISA=${name})
   target_compile_options(mizan_isa_${name} PRIVATE -O2 -ffp-contract=off ${ARGN})
   target_sources(mizan_core PRIVATE $<TARGET_OBJECTS:mizan_isa_${name}>)
+  target_compile_definitions(mizan_core PRIVATE MZ_CPU_BUILT_${name})
 endfunction()
 
 set(MIZAN_AVX2 -mavx2 -mfma -mf16c)

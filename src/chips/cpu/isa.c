@@ -130,19 +130,30 @@ void mz_cpu_id_read(mz_cpu_id *id)
 }
 #endif
 
+/* What this build holds, the strongest first; cmake/isa.cmake defines MZ_CPU_BUILT_... too. */
+static const mz_cpu_kernels BUILT[] = {
 #define TABLES(isa)                                                                                \
     {                                                                                              \
         MZ_CPU_ISA_##isa, #isa, &mz_cpu_gemm_##isa, &mz_cpu_ops_##isa                              \
     }
-/* What this build holds, the strongest first; the same sets as in cmake/isa.cmake. */
-static const mz_cpu_kernels BUILT[] = {
-#if defined(__x86_64__)
-    TABLES(amx), TABLES(avx512bf16), TABLES(avx512), TABLES(avx2),
-#elif defined(__aarch64__)
+#ifdef MZ_CPU_BUILT_amx
+    TABLES(amx),
+#endif
+#ifdef MZ_CPU_BUILT_avx512bf16
+    TABLES(avx512bf16),
+#endif
+#ifdef MZ_CPU_BUILT_avx512
+    TABLES(avx512),
+#endif
+#ifdef MZ_CPU_BUILT_avx2
+    TABLES(avx2),
+#endif
+#ifdef MZ_CPU_BUILT_neon
     TABLES(neon),
 #endif
-    TABLES(portable)};
+    TABLES(portable)
 #undef TABLES
+};
 
 static const char *option_of(mz_cpu_isa isa)
 {
@@ -178,7 +189,9 @@ mz_err mz_cpu_isa_choose(const char *option, const mz_cpu_id *id, mz_cpu_kernels
         return MZ_OK;
     }
     if (!is_built)
-        return MZ_FAIL(MZ_ENOTSUP, "instruction set %s belongs to another processor architecture",
+        return MZ_FAIL(MZ_ENOTSUP,
+                       "this build has no kernels for %s: another processor architecture, "
+                       "or a compiler that does not know it",
                        option);
     return MZ_FAIL(MZ_ENOTSUP, "this processor or its system does not offer %s (%s)", option,
                    id->model[0] ? id->model : "model unknown");

@@ -251,7 +251,7 @@ static void check_panel(const mz_cpu_family *f, scalar_fn *scalar, uint64_t seed
     memset(a_packed, 0xff, sizeof a_packed); /* NaNs where nothing is packed */
     memset(b_packed, 0xff, sizeof b_packed);
     f->pack_a(a_packed, a, m, k);
-    f->pack_b(b_packed, b, k, n);
+    f->pack_b(b_packed, 0, b, k, n);
     const mz_cpu_block w = {m, n, k, a_packed, b_packed, c, 40, seed % 2 == 0};
     f->panel(&w);
     for (int64_t i = 0; i < M_MOST * 40; i++) {
@@ -297,8 +297,8 @@ static void both_layouts_pack_alike(void **state)
         f->pack_a(again, (mz_cpu_mat){turned, 1, m, true}, m, k);
         assert_memory_equal(a_packed, again, sizeof again);
         memset(a_packed, 0xff, sizeof a_packed), memset(again, 0xff, sizeof again);
-        f->pack_b(a_packed, (mz_cpu_mat){a_plain, 1, k, true}, k, m);
-        f->pack_b(again, (mz_cpu_mat){turned, m, 1, true}, k, m);
+        f->pack_b(a_packed, 0, (mz_cpu_mat){a_plain, 1, k, true}, k, m);
+        f->pack_b(again, 0, (mz_cpu_mat){turned, m, 1, true}, k, m);
         assert_memory_equal(a_packed, again, sizeof again);
     }
 }

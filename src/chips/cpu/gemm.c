@@ -19,6 +19,8 @@ enum {
     STRIP_BYTES = 16 << 20, /* of packed b that all threads share */
     CALLER_ONLY = 1 << 16,  /* less work is not worth waking threads */
     PARTS_PER_THREAD = 4,   /* below it parts are made smaller, for balance */
+    PACK_PANELS = 8,        /* of b that are packed together where its rows are contiguous */
+    A_STAYS_BYTES = 192 << 10,
     SUM_ROWS = 256,
     SUM_COLS = 256,
 };
@@ -111,7 +113,7 @@ static size_t strip_bytes(const mz_cpu_family *f, int64_t N, int64_t K)
     return all < most ? all : most;
 }
 
-/* A thread's scratch: a's block, one panel of b, f32 sums of a block whose c is bf16. */
+/* A thread's scratch: a's block, panels of b, f32 sums of a block whose c is bf16. */
 typedef struct scratch {
     void *a, *b;
     float *sum;
@@ -129,7 +131,7 @@ static size_t scratch_a_bytes(const mz_cpu_family *f)
 
 static size_t scratch_b_bytes(const mz_cpu_family *f)
 {
-    return whole_lines((int64_t)f->kc * f->nr * f->elem_bytes);
+    return whole_lines((int64_t)PACK_PANELS * f->kc * f->nr * f->elem_bytes);
 }
 
 static mz_cpu_room family_room(const mz_cpu_family *f, int64_t M, int64_t N, int64_t K,
@@ -171,6 +173,19 @@ static scratch scratch_of(const job *w, int thread)
 
 /* ---- one block ---- */
 
+/* Where the sums of a block are kept: in c, or in scratch where c is bf16. */
+typedef struct sums {
+    float *sum;
+    int64_t ld;
+} sums;
+
+/* Panels of one k0 that are taken together: columns j..j+n-1 of the block. */
+typedef struct step {
+    int64_t j, n, k0;
+    const void *a;
+    void *scratch_b;
+} step;
+
 static mz_cpu_mat sub(mz_cpu_mat m, int64_t i, int64_t j)
 {
     m.data = moved(m.data, i * m.row + j * m.col, m.is_bf16 ? 2 : 4);
@@ -189,23 +204,30 @@ static const void *block_of_a(const job *w, const mz_cpu_product *p, const tile 
     return scratch_a;
 }
 
-/* Rows k0.. of the panel that starts with column j, packed. */
-static const void *panel_of_b(const job *w, const mz_cpu_product *p, int64_t j, int64_t k0,
-                              void *scratch_b)
+/* Packs the step's columns of b if that has not been done before. */
+static void pack_step(const job *w, const mz_cpu_product *p, const tile *t, const step *at)
 {
     const mz_cpu_family *f = w->f;
-    const int64_t k = min64(f->kc, p->K - k0);
+    if (w->strip || p->packed) return;
+    f->pack_b(at->scratch_b, (int64_t)f->kc * f->nr, sub(p->b, at->k0, t->j0 + at->j),
+              min64(f->kc, p->K - at->k0), at->n);
+}
+
+/* The step's panel that begins with column j of b. */
+static const void *panel_of_b(const job *w, const mz_cpu_product *p, const tile *t, const step *at,
+                              int64_t j)
+{
+    const mz_cpu_family *f = w->f;
     const int64_t pitch = round_up(p->K, f->k_unit) * f->nr; /* from panel to panel */
     if (w->strip)
-        return w->strip + ((j - w->strip_j0) / f->nr * pitch + k0 * f->nr) * f->elem_bytes;
-    if (!p->packed) {
-        f->pack_b(scratch_b, sub(p->b, k0, j), k, min64(f->nr, p->N - j));
-        return scratch_b;
-    }
-    const int64_t at = j / f->nr * pitch + k0 * f->nr;
-    if (f->elem_bytes == 2 || !p->b.is_bf16) return moved(p->packed, at, f->elem_bytes);
-    w->table->widen(scratch_b, moved(p->packed, at, 2), k * f->nr);
-    return scratch_b;
+        return w->strip + ((j - w->strip_j0) / f->nr * pitch + at->k0 * f->nr) * f->elem_bytes;
+    if (!p->packed)
+        return moved(at->scratch_b, (j - t->j0 - at->j) / f->nr * f->kc * f->nr, f->elem_bytes);
+    const int64_t offset = j / f->nr * pitch + at->k0 * f->nr;
+    if (f->elem_bytes == 2 || !p->b.is_bf16) return moved(p->packed, offset, f->elem_bytes);
+    w->table->widen(at->scratch_b, moved(p->packed, offset, 2),
+                    min64(f->kc, p->K - at->k0) * f->nr);
+    return at->scratch_b;
 }
 
 /* What is left to do when `sum` (c itself if c is f32) holds the products. */
@@ -223,23 +245,53 @@ static void finish(const job *w, const mz_cpu_product *p, const tile *t, float *
     }
 }
 
+/* Adds the products of one step to the block's sums. */
+static void add_step(const job *w, const mz_cpu_product *p, const tile *t, const sums *to,
+                     const step *at)
+{
+    const mz_cpu_family *f = w->f;
+    pack_step(w, p, t, at);
+    for (int64_t j = at->j; j < at->j + at->n; j += f->nr) {
+        const mz_cpu_block work = {.m = t->m,
+                                   .n = min64(f->nr, t->n - j),
+                                   .k = min64(f->kc, p->K - at->k0),
+                                   .a = at->a,
+                                   .b = panel_of_b(w, p, t, at, t->j0 + j),
+                                   .c = to->sum + j,
+                                   .ldc = to->ld,
+                                   .add = at->k0 > 0 || (p->add && !p->c_is_bf16)};
+        f->panel(&work);
+    }
+}
+
+/* Two orders of the same steps. Where all of a stays in cache, a panel of b is walked from end to
+ * end, so that plain rows of b are read as long streams (decoding); else a block of a serves all
+ * panels before the next one is packed. */
 static void compute(const job *w, const mz_cpu_product *p, const tile *t, int thread)
 {
     const mz_cpu_family *f = w->f;
     const scratch s = scratch_of(w, thread);
-    const int64_t ld = p->c_is_bf16 ? t->n : p->c_row;
-    float *sum = p->c_is_bf16 ? s.sum : (float *)p->c + t->i0 * p->c_row + t->j0;
-    for (int64_t k0 = 0; k0 < p->K; k0 += f->kc) {
-        const int64_t k = min64(f->kc, p->K - k0);
-        const bool add = k0 > 0 || (p->add && !p->c_is_bf16);
-        const void *a = block_of_a(w, p, t, k0, s.a);
-        for (int64_t j = 0; j < t->n; j += f->nr) {
-            const void *b = panel_of_b(w, p, t->j0 + j, k0, s.b);
-            const mz_cpu_block work = {t->m, min64(f->nr, t->n - j), k, a, b, sum + j, ld, add};
-            f->panel(&work);
+    const sums to = {.sum = p->c_is_bf16 ? s.sum : (float *)p->c + t->i0 * p->c_row + t->j0,
+                     .ld = p->c_is_bf16 ? t->n : p->c_row};
+    step at = {.scratch_b = s.b};
+    const int64_t most = f->nr * (p->b.col == 1 ? PACK_PANELS : 1);
+    if (w->a_all && packed_a_bytes(f, p->M, p->K) <= A_STAYS_BYTES) {
+        for (at.j = 0; at.j < t->n; at.j += most)
+            for (at.k0 = 0; at.k0 < p->K; at.k0 += f->kc) {
+                at.n = min64(most, t->n - at.j);
+                at.a = block_of_a(w, p, t, at.k0, s.a);
+                add_step(w, p, t, &to, &at);
+            }
+    } else {
+        for (at.k0 = 0; at.k0 < p->K; at.k0 += f->kc) {
+            at.a = block_of_a(w, p, t, at.k0, s.a);
+            for (at.j = 0; at.j < t->n; at.j += most) {
+                at.n = min64(most, t->n - at.j);
+                add_step(w, p, t, &to, &at);
+            }
         }
     }
-    finish(w, p, t, sum, ld);
+    finish(w, p, t, to.sum, to.ld);
 }
 
 /* ---- cutting ---- */
@@ -309,10 +361,11 @@ static void pack_b_part(void *arg, int64_t part, int thread)
     const job *w = arg;
     const mz_cpu_product *p = w->p;
     const mz_cpu_family *f = w->f;
-    const int64_t j = w->strip_j0 + part * f->nr, pitch = round_up(p->K, f->k_unit) * f->nr;
-    for (int64_t k0 = 0; k0 < p->K; k0 += f->kc) /* in steps, so that a panel stays in cache */
-        f->pack_b(w->strip + (part * pitch + k0 * f->nr) * f->elem_bytes, sub(p->b, k0, j),
-                  min64(f->kc, p->K - k0), min64(f->nr, p->N - j));
+    const int64_t pitch = round_up(p->K, f->k_unit) * f->nr, j = part * PACK_PANELS * f->nr;
+    const int64_t n = min64(PACK_PANELS * f->nr, w->strip_n - j);
+    for (int64_t k0 = 0; k0 < p->K; k0 += f->kc) /* in steps that stay in cache */
+        f->pack_b(w->strip + (part * PACK_PANELS * pitch + k0 * f->nr) * f->elem_bytes, pitch,
+                  sub(p->b, k0, w->strip_j0 + j), min64(f->kc, p->K - k0), n);
 }
 
 static void run_single(job *w)
@@ -335,7 +388,8 @@ static void run_single(job *w)
     for (int64_t j0 = 0; j0 < p->N; j0 += w->strip_n) {
         w->strip_j0 = j0;
         w->strip_n = min64(most, p->N - j0);
-        run_parts(w, (w->strip_n + f->nr - 1) / f->nr, pack_b_part, w->work);
+        const int64_t together = (int64_t)PACK_PANELS * f->nr;
+        run_parts(w, (w->strip_n + together - 1) / together, pack_b_part, w->work);
         set_groups(w, w->row_blocks, w->strip_n);
         run_parts(w, w->row_blocks * w->groups, single_part, w->work);
     }

@@ -14,7 +14,7 @@ enum { MR = 12, NV = 2, KC = 192, MC = 192 };
 #elif defined(__AVX2__) && defined(__FMA__)
 enum { MR = 6, NV = 2, KC = 256, MC = 192 };
 #elif defined(__aarch64__)
-enum { MR = 8, NV = 3, KC = 256, MC = 192 };
+enum { MR = 6, NV = 4, KC = 256, MC = 192 };
 #else
 enum { MR = 4, NV = 2, KC = 256, MC = 192 };
 #endif
@@ -63,11 +63,9 @@ static void block_of(int64_t rows, int64_t k, const float *a, const float *b, fl
         CASE(4)
         CASE(5)
 #endif
-#if defined(__AVX512F__) || defined(__aarch64__)
+#if defined(__AVX512F__)
         CASE(6)
         CASE(7)
-#endif
-#if defined(__AVX512F__)
         CASE(8)
         CASE(9)
         CASE(10)
@@ -103,12 +101,12 @@ static void pack_a_f32(void *a, mz_cpu_mat src, int64_t m, int64_t k)
         pack_a_32(a, KC, src, m, k, false);
 }
 
-static void pack_b_f32(void *b, mz_cpu_mat src, int64_t k, int64_t n)
+static void pack_b_f32(void *b, int64_t pitch, mz_cpu_mat src, int64_t k, int64_t n)
 {
     if (src.is_bf16)
-        pack_b_32(b, NR, src, k, n, true);
+        pack_b_32(b, NR, pitch, src, k, n, true);
     else
-        pack_b_32(b, NR, src, k, n, false);
+        pack_b_32(b, NR, pitch, src, k, n, false);
 }
 
 /* ---- after the sums ---- */

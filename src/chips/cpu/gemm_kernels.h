@@ -42,8 +42,8 @@ typedef struct mz_cpu_family {
     int elem_bytes; /* of packed a and b */
     /* m x k elements of src, k <= kc */
     void (*pack_a)(void *a, mz_cpu_mat src, int64_t m, int64_t k);
-    /* k x n elements of src, n <= nr; k is free */
-    void (*pack_b)(void *b, mz_cpu_mat src, int64_t k, int64_t n);
+    /* k x n elements of src, as panels that begin `pitch` elements apart; the last may be narrow */
+    void (*pack_b)(void *b, int64_t pitch, mz_cpu_mat src, int64_t k, int64_t n);
     void (*panel)(const mz_cpu_block *w);
 } mz_cpu_family;
 

@@ -32,43 +32,103 @@ MZ_INLINE uint32_t bits_at(const void *in, int64_t at, bool is_bf16)
     return mz_f32_bits(((const float *)in)[at]);
 }
 
-MZ_INLINE u32x4 bits4_at(const void *in, int64_t at, bool is_bf16)
+/* Rows are walked in pieces too short for the processor to see a stream, so say what comes. Callers
+ * ask for each line once. */
+enum { AHEAD_BYTES = 1024 };
+
+MZ_INLINE void prefetch(const void *in, int64_t offset_bytes)
 {
-    u32x4 v;
-    if (is_bf16) {
-        typedef uint16_t u16x4 __attribute__((vector_size(8)));
-        u16x4 h;
-        memcpy(&h, (const uint16_t *)in + at, sizeof h);
-        v = __builtin_convertvector(h, u32x4) << 16;
-    } else {
-        memcpy(&v, (const float *)in + at, sizeof v);
-    }
-    return v;
+    __builtin_prefetch((const void *)((uintptr_t)in + (uintptr_t)(offset_bytes + AHEAD_BYTES)));
 }
 
-/* out[c*ld + r] = in[r*pitch + c] for r < rows, c < cols */
-MZ_INLINE void transpose32(uint32_t *out, int64_t ld, const void *in, int64_t pitch, int64_t rows,
-                           int64_t cols, const bool is_bf16)
+/* Transposes 4x4 words. */
+MZ_INLINE void turn_words(u32x4 x[4])
+{
+    u32x4 y[4];
+    MZ_UNROLL for (int i = 0; i < 2; i++)
+    {
+        y[2 * i] = U32X4_ZIP(x[i], x[i + 2], 0);
+        y[2 * i + 1] = U32X4_ZIP(x[i], x[i + 2], 2);
+    }
+    MZ_UNROLL for (int i = 0; i < 2; i++)
+    {
+        x[2 * i] = U32X4_ZIP(y[i], y[i + 2], 0);
+        x[2 * i + 1] = U32X4_ZIP(y[i], y[i + 2], 2);
+    }
+}
+
+/* Reads 8x8 bf16 and leaves their columns in x. */
+MZ_INLINE void turn_16(u16x8 x[8], const uint16_t *in, int64_t pitch)
+{
+    u16x8 y[8];
+    MZ_UNROLL for (int i = 0; i < 8; i++) memcpy(&x[i], in + i * pitch, sizeof x[i]);
+    MZ_UNROLL for (int round = 0; round < 3; round++) /* each brings row i beside row i+4 */
+    {
+        MZ_UNROLL for (int i = 0; i < 4; i++)
+        {
+            y[2 * i] = U16X8_ZIP(x[i], x[i + 4], 0);
+            y[2 * i + 1] = U16X8_ZIP(x[i], x[i + 4], 4);
+        }
+        MZ_UNROLL for (int i = 0; i < 8; i++) x[i] = y[i];
+    }
+}
+
+/* A bf16 is the upper half of its f32. */
+MZ_INLINE void widen_8(float *out, u16x8 x)
+{
+    const u16x8 zero = {0};
+    const u16x8 wide[2] = {U16X8_ZIP(zero, x, 0), U16X8_ZIP(zero, x, 4)};
+    memcpy(out, wide, sizeof wide);
+}
+
+/* out[c*ld + r] = in[r*pitch + c] for r < rows, c < cols, to f32 */
+MZ_INLINE void transpose_f32(float *out, int64_t ld, const float *in, int64_t pitch, int64_t rows,
+                             int64_t cols)
 {
     const int64_t r4 = rows / 4 * 4, c4 = cols / 4 * 4;
     for (int64_t r = 0; r < r4; r += 4) {
         for (int64_t c = 0; c < c4; c += 4) {
-            const int64_t at = r * pitch + c;
-            const u32x4 x0 = bits4_at(in, at, is_bf16), x1 = bits4_at(in, at + pitch, is_bf16);
-            const u32x4 x2 = bits4_at(in, at + 2 * pitch, is_bf16);
-            const u32x4 x3 = bits4_at(in, at + 3 * pitch, is_bf16);
-            const u32x4 y0 = U32X4_ZIP(x0, x2, 0), y1 = U32X4_ZIP(x0, x2, 2);
-            const u32x4 y2 = U32X4_ZIP(x1, x3, 0), y3 = U32X4_ZIP(x1, x3, 2);
-            const u32x4 z[4] = {U32X4_ZIP(y0, y2, 0), U32X4_ZIP(y0, y2, 2), U32X4_ZIP(y1, y3, 0),
-                                U32X4_ZIP(y1, y3, 2)};
-            for (int i = 0; i < 4; i++) memcpy(out + (c + i) * ld + r, &z[i], sizeof z[i]);
+            const float *at = in + r * pitch + c;
+            prefetch(at, c / 4 % 4 * pitch * 4);
+            u32x4 x[4];
+            MZ_UNROLL for (int i = 0; i < 4; i++) memcpy(&x[i], at + i * pitch, sizeof x[i]);
+            turn_words(x);
+            MZ_UNROLL for (int i = 0; i < 4; i++)
+                memcpy(out + (c + i) * ld + r, &x[i], sizeof x[i]);
         }
         for (int64_t c = c4; c < cols; c++)
-            for (int64_t i = r; i < r + 4; i++)
-                out[c * ld + i] = bits_at(in, i * pitch + c, is_bf16);
+            for (int64_t i = r; i < r + 4; i++) out[c * ld + i] = in[i * pitch + c];
     }
     for (int64_t c = 0; c < cols; c++)
-        for (int64_t r = r4; r < rows; r++) out[c * ld + r] = bits_at(in, r * pitch + c, is_bf16);
+        for (int64_t r = r4; r < rows; r++) out[c * ld + r] = in[r * pitch + c];
+}
+
+MZ_INLINE void transpose_bf16(float *out, int64_t ld, const uint16_t *in, int64_t pitch,
+                              int64_t rows, int64_t cols)
+{
+    const int64_t r8 = rows / 8 * 8, c8 = cols / 8 * 8;
+    for (int64_t r = 0; r < r8; r += 8) {
+        for (int64_t c = 0; c < c8; c += 8) {
+            u16x8 x[8];
+            const uint16_t *at = in + r * pitch + c;
+            prefetch(at, c / 8 % 4 * pitch * 2);
+            prefetch(at, (c / 8 % 4 + 4) * pitch * 2);
+            turn_16(x, at, pitch);
+            MZ_UNROLL for (int i = 0; i < 8; i++) widen_8(out + (c + i) * ld + r, x[i]);
+        }
+        for (int64_t c = c8; c < cols; c++)
+            for (int64_t i = r; i < r + 8; i++) out[c * ld + i] = mz_bf16_to_f32(in[i * pitch + c]);
+    }
+    for (int64_t c = 0; c < cols; c++)
+        for (int64_t r = r8; r < rows; r++) out[c * ld + r] = mz_bf16_to_f32(in[r * pitch + c]);
+}
+
+MZ_INLINE void transpose32(float *out, int64_t ld, mz_cpu_mat in, int64_t rows, int64_t cols)
+{
+    if (in.is_bf16)
+        transpose_bf16(out, ld, in.data, in.col, rows, cols);
+    else
+        transpose_f32(out, ld, in.data, in.col, rows, cols);
 }
 
 MZ_INLINE void copy_row(float *out, const void *in, int64_t n, const bool is_bf16)
@@ -111,19 +171,36 @@ MZ_INLINE void pack_a_32(float *a, const int64_t kc, mz_cpu_mat src, int64_t m, 
     if (src.col == 1)
         for (int64_t i = 0; i < m; i++) copy_row(a + i * kc, mat_at(src, i, 0), k, is_bf16);
     else
-        transpose32((uint32_t *)(void *)a, kc, src.data, src.col, k, m, is_bf16);
+        transpose32(a, kc, src, k, m);
 }
 
-MZ_INLINE void pack_b_32(float *b, const int64_t nr, mz_cpu_mat src, int64_t k, int64_t n,
-                         const bool is_bf16)
+/* Columns j.. of m. */
+MZ_INLINE mz_cpu_mat columns(mz_cpu_mat m, int64_t j)
 {
-    if (n < nr) memset(b, 0, (size_t)(k * nr) * sizeof *b);
-    if (src.col != 1)
-        transpose32((uint32_t *)(void *)b, nr, src.data, src.col, n, k, is_bf16);
-    else if (n == nr) /* a constant length copies in a few instructions */
-        for (int64_t p = 0; p < k; p++) copy_row(b + p * nr, mat_at(src, p, 0), nr, is_bf16);
-    else
-        for (int64_t p = 0; p < k; p++) copy_row(b + p * nr, mat_at(src, p, 0), n, is_bf16);
+    m.data = mat_at(m, 0, j);
+    return m;
+}
+
+/* Where rows of src are contiguous, each is dealt out to all panels at once: taking one panel's few
+ * columns from every row would use a page of memory for a line or two. */
+MZ_INLINE void pack_b_32(float *b, const int64_t nr, int64_t pitch, mz_cpu_mat src, int64_t k,
+                         int64_t n, const bool is_bf16)
+{
+    const int64_t whole = n / nr, rest = n % nr;
+    float *last = b + whole * pitch;
+    if (rest) memset(last, 0, (size_t)(k * nr) * sizeof *b);
+    if (src.col != 1) {
+        for (int64_t i = 0; i < whole; i++)
+            transpose32(b + i * pitch, nr, columns(src, i * nr), nr, k);
+        if (rest) transpose32(last, nr, columns(src, whole * nr), rest, k);
+        return;
+    }
+    for (int64_t p = 0; p < k; p++) {
+        const mz_cpu_mat row = {mat_at(src, p, 0), 0, 1, is_bf16};
+        for (int64_t i = 0; i < whole; i++) /* a constant length copies in a few instructions */
+            copy_row(b + i * pitch + p * nr, mat_at(row, 0, i * nr), nr, is_bf16);
+        if (rest) copy_row(last + p * nr, mat_at(row, 0, whole * nr), rest, is_bf16);
+    }
 }
 
 /* ---- bf16 pairs ---- */
@@ -135,16 +212,10 @@ MZ_INLINE void transpose16(uint16_t *out, int64_t ld, const uint16_t *in, int64_
     const int64_t r8 = rows / 8 * 8, c8 = cols / 8 * 8;
     for (int64_t r = 0; r < r8; r += 8) {
         for (int64_t c = 0; c < c8; c += 8) {
-            u16x8 x[8], y[8];
-            for (int i = 0; i < 8; i++) memcpy(&x[i], in + (r + i) * pitch + c, sizeof x[i]);
-            for (int round = 0; round < 3; round++) { /* each brings row i beside row i+4 */
-                for (int i = 0; i < 4; i++) {
-                    y[2 * i] = U16X8_ZIP(x[i], x[i + 4], 0);
-                    y[2 * i + 1] = U16X8_ZIP(x[i], x[i + 4], 4);
-                }
-                memcpy(x, y, sizeof x);
-            }
-            for (int i = 0; i < 8; i++) memcpy(out + (c + i) * ld + r, &x[i], sizeof x[i]);
+            u16x8 x[8];
+            turn_16(x, in + r * pitch + c, pitch);
+            MZ_UNROLL for (int i = 0; i < 8; i++)
+                memcpy(out + (c + i) * ld + r, &x[i], sizeof x[i]);
         }
         for (int64_t c = c8; c < cols; c++)
             for (int64_t i = r; i < r + 8; i++) out[c * ld + i] = in[i * pitch + c];
@@ -183,27 +254,54 @@ MZ_INLINE void zip_rows(uint16_t *out, const uint16_t *lo, const uint16_t *hi, i
     }
 }
 
-MZ_INLINE void pack_b_16(uint16_t *b, const int64_t nr, const int64_t k_unit, mz_cpu_mat src,
-                         int64_t k, int64_t n)
+/* A pair of k lies in one 32-bit word already, so words are what is transposed; an odd pitch makes
+ * them unaligned, hence memcpy. k2 is even. */
+MZ_INLINE void turn_pairs(uint16_t *b, const int64_t nr, const uint16_t *in, int64_t pitch,
+                          int64_t k2, int64_t n)
+{
+    const int64_t n4 = n / 4 * 4, k8 = k2 / 8 * 8;
+    for (int64_t j = 0; j < n4; j += 4)
+        for (int64_t p = 0; p < k8; p += 8) {
+            u32x4 x[4];
+            const uint16_t *at = in + j * pitch + p;
+            prefetch(at, p / 8 % 4 * pitch * 2);
+            MZ_UNROLL for (int i = 0; i < 4; i++) memcpy(&x[i], at + i * pitch, sizeof x[i]);
+            turn_words(x);
+            MZ_UNROLL for (int i = 0; i < 4; i++)
+                memcpy(b + (p + 2 * i) * nr + 2 * j, &x[i], sizeof x[i]);
+        }
+    for (int64_t j = 0; j < n; j++)
+        for (int64_t p = j < n4 ? k8 : 0; p < k2; p += 2)
+            memcpy(b + p * nr + 2 * j, in + j * pitch + p, 2 * sizeof *b);
+}
+
+/* One panel of n columns. */
+MZ_INLINE void pack_panel_16(uint16_t *b, const int64_t nr, const int64_t k_unit, mz_cpu_mat src,
+                             int64_t k, int64_t n)
 {
     const int64_t k2 = k / 2 * 2, k_full = (k + k_unit - 1) / k_unit * k_unit;
+    const int64_t k_done = (k + 1) / 2 * 2;
     const uint16_t *in = src.data;
     if (n < nr) memset(b, 0, (size_t)(k_full * nr) * sizeof *b);
     if (src.col == 1) {
         for (int64_t p = 0; p < k2; p += 2)
             zip_rows(b + p * nr, in + p * src.row, in + (p + 1) * src.row, n);
         if (k2 < k) zip_rows(b + k2 * nr, in + k2 * src.row, NULL, n);
-    } else { /* a pair lies in one 32-bit word already; odd pitches make words unaligned */
-        for (int64_t j = 0; j < n; j++)
-            for (int64_t p = 0; p < k2; p += 2)
-                memcpy(b + p * nr + 2 * j, in + j * src.col + p, 2 * sizeof *b);
+    } else {
+        turn_pairs(b, nr, in, src.col, k2, n);
         for (int64_t j = 0; k2 < k && j < n; j++) {
             b[k2 * nr + 2 * j] = in[j * src.col + k2];
             b[k2 * nr + 2 * j + 1] = 0;
         }
     }
-    const int64_t k_done = (k + 1) / 2 * 2;
     if (k_done < k_full) memset(b + k_done * nr, 0, (size_t)((k_full - k_done) * nr) * sizeof *b);
+}
+
+MZ_INLINE void pack_b_16(uint16_t *b, const int64_t nr, int64_t pitch, const int64_t k_unit,
+                         mz_cpu_mat src, int64_t k, int64_t n)
+{
+    for (int64_t j = 0; j < n; j += nr)
+        pack_panel_16(b + j / nr * pitch, nr, k_unit, columns(src, j), k, n - j < nr ? n - j : nr);
 }
 
 #endif

@@ -71,9 +71,9 @@ static void pairs_pack_a(void *a, mz_cpu_mat src, int64_t m, int64_t k)
     pack_a_16(a, PAIRS_KC, PAIRS_UNIT, src, m, k);
 }
 
-static void pairs_pack_b(void *b, mz_cpu_mat src, int64_t k, int64_t n)
+static void pairs_pack_b(void *b, int64_t pitch, mz_cpu_mat src, int64_t k, int64_t n)
 {
-    pack_b_16(b, PAIRS_NR, PAIRS_UNIT, src, k, n);
+    pack_b_16(b, PAIRS_NR, pitch, PAIRS_UNIT, src, k, n);
 }
 
 #define PAIRS_FAMILY                                                                               \

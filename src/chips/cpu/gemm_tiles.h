@@ -70,9 +70,9 @@ static void tiles_pack_a(void *a, mz_cpu_mat src, int64_t m, int64_t k)
     pack_a_16(a, TILES_KC, TILES_UNIT, src, m, k);
 }
 
-static void tiles_pack_b(void *b, mz_cpu_mat src, int64_t k, int64_t n)
+static void tiles_pack_b(void *b, int64_t pitch, mz_cpu_mat src, int64_t k, int64_t n)
 {
-    pack_b_16(b, TILES_NR, TILES_UNIT, src, k, n);
+    pack_b_16(b, TILES_NR, pitch, TILES_UNIT, src, k, n);
 }
 
 #define TILES_FAMILY                                                                               \

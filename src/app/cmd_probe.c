@@ -76,7 +76,8 @@ const mz_command mz_cmd_probe = {
     .least = 1,
     .most = 1,
     .summary = "write a model's logits, loss, gradients, routers and decode into a file",
-    .description = "MODEL is a Hugging Face folder. Everything written is F32 [B,T,...], ids I64; "
+    .description = "MODEL is a Hugging Face folder or a GGUF file. Everything written is F32 "
+                   "[B,T,...], ids I64; "
                    "OUT appears whole or not at all.",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_DTYPE,

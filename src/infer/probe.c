@@ -4,7 +4,8 @@
 
 #include "base/mem.h"
 #include "infer/outputs.h"
-#include "port/hf.h"
+#include "model/model.h"
+#include "port/source.h"
 #include "tensor/convert.h"
 
 #include <math.h>
@@ -16,7 +17,7 @@ enum { PAGE_TOKENS = 16, HEAD_ROWS = 256 };
 typedef struct probe {
     const mz_probe_options *options;
     mz_queue *queue;
-    mz_hub *hub;
+    mz_source *source;
     mz_config config;
     mz_model *model;
     mz_st_file *in, *forced;
@@ -132,7 +133,7 @@ static mz_err bind(probe *p)
                                  .page_tokens = cached ? PAGE_TOKENS : 0,
                                  .pages_per_sequence_max = cached ? p->pages_each : 0};
     MZ_TRY(mz_model_new(&p->model, p->queue, &p->config, &mo));
-    MZ_TRY(mz_hf_load(mz_model_params(p->model), p->queue, &p->config, p->hub));
+    MZ_TRY(mz_source_load(p->source, mz_model_params(p->model), p->queue));
     if (!cached) return MZ_OK;
     MZ_TRY(mz_mem_new(&p->step_ids, p->B, sizeof *p->step_ids));
     MZ_TRY(mz_mem_new(&p->step_pos, p->B, sizeof *p->step_pos));
@@ -350,8 +351,8 @@ done:
 static mz_err run(probe *p, const char *model, const char *in)
 {
     const mz_probe_options *o = p->options;
-    MZ_TRY(mz_hub_open(&p->hub, model));
-    MZ_TRY(mz_hf_config(&p->config, p->hub));
+    MZ_TRY(mz_source_open(&p->source, model));
+    p->config = *mz_source_config(p->source);
     MZ_TRY(mz_st_open(&p->in, in));
     if (o->forced) MZ_TRY(mz_st_open(&p->forced, o->forced));
     MZ_TRY(read_input(p));
@@ -364,7 +365,7 @@ static mz_err run(probe *p, const char *model, const char *in)
 static void clear(probe *p)
 {
     mz_model_free(p->model);
-    mz_hub_close(p->hub);
+    mz_source_close(p->source);
     mz_st_close(p->in);
     mz_st_close(p->forced);
     void *blocks[] = {p->ids,      p->pos,     p->cu,    p->targets, p->weight, p->step_ids,

@@ -27,7 +27,7 @@ typedef struct mz_probe_options {
     const char *forced; /* safetensors with router.L.ids for every MoE layer, or NULL */
 } mz_probe_options;
 
-/* model: a Hugging Face folder. */
+/* model: a Hugging Face folder or a GGUF file. */
 mz_err mz_probe(mz_device *device, const char *model, const char *in, const char *out,
                 const mz_probe_options *options);
 

@@ -100,5 +100,9 @@ mz_err mz_config_to_json(json_t **out, const mz_config *c);
  * product with the position are rounded to f32 before the cosine, and scaled by yarn's attention
  * factor. */
 mz_err mz_rope_tables(const mz_rope_config *r, int64_t positions, float *cos_out, float *sin_out);
+/* What those tables are made of: out [dims/2], the inverse frequencies after scaling, and the
+ * factor on cosines and sines (1 without yarn). */
+mz_err mz_rope_frequencies(const mz_rope_config *r, float *out);
+double mz_rope_attention_factor(const mz_rope_config *r);
 
 #endif

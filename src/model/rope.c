@@ -190,7 +190,7 @@ double mz_rope_mscale(double factor, double mscale)
     return factor <= 1.0 ? 1.0 : 0.1 * mscale * log(factor) + 1.0;
 }
 
-static double attention_factor(const mz_rope_config *r)
+double mz_rope_attention_factor(const mz_rope_config *r)
 {
     if (r->scaling != MZ_ROPE_YARN) return 1.0;
     if (r->attention_factor > 0.0) return r->attention_factor;
@@ -267,6 +267,16 @@ static void frequencies(const mz_rope_config *r, float *power, float *f)
     if (r->scaling == MZ_ROPE_LLAMA3) scale_llama3(r, f);
 }
 
+mz_err mz_rope_frequencies(const mz_rope_config *r, float *out)
+{
+    MZ_NEED(r && out && r->dims > 0 && r->dims % 2 == 0, "rope dims are odd or none, or no room");
+    float *scratch = NULL;
+    MZ_TRY(mz_mem_new(&scratch, r->dims / 2, sizeof *scratch));
+    frequencies(r, scratch, out);
+    mz_mem_free(scratch);
+    return MZ_OK;
+}
+
 mz_err mz_rope_tables(const mz_rope_config *r, int64_t positions, float *cos_out, float *sin_out)
 {
     MZ_NEED(r && r->dims > 0 && r->dims % 2 == 0, "rope dims are odd or none");
@@ -276,7 +286,7 @@ mz_err mz_rope_tables(const mz_rope_config *r, int64_t positions, float *cos_out
     MZ_TRY(mz_mem_new(&scratch, r->dims, sizeof *scratch));
     float *f = scratch + half;
     frequencies(r, scratch, f);
-    const float scale = (float)attention_factor(r);
+    const float scale = (float)mz_rope_attention_factor(r);
     for (int64_t p = 0; p < positions; p++)
         for (int64_t j = 0; j < half; j++) {
             const float angle = (float)p * f[j];

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* port/gguf_load.c - the tensors of a GGUF onto a chip, expanded a few groups of rows at a time.
+ * Floor:  port. */
+#include "port/gguf.h"
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "port/gguf_parts.h"
+#include "tensor/convert.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 1 << 18 }; /* numbers at a time, unless a group has more */
+
+/* ---- checking ---- */
+
+static void shape_text(char *out, size_t bytes, int rank, const int64_t *dim)
+{
+    size_t n = 0;
+    out[0] = '\0';
+    for (int i = 0; i < rank && n + 24 < bytes; i++)
+        n += (size_t)snprintf(out + n, bytes - n, "%s%lld", i ? "," : "", (long long)dim[i]);
+}
+
+static mz_err check_part(const mz_gguf_part *part, const mz_gguf *file, const mz_gguf_tensor **out)
+{
+    const mz_gguf_tensor *t = mz_gguf_find(file, part->name);
+    char has[100], want[100], text[256];
+    if (!t) {
+        const mz_err err = MZ_FAIL(MZ_ECORRUPT, "%s: this tensor is missing", part->name);
+        mz_note_where(mz_gguf_path(file), part->name, -1);
+        return err;
+    }
+    bool fits = t->rank == part->rank;
+    for (int i = 0; fits && i < t->rank; i++) fits = t->dim[i] == part->dim[i];
+    if (!fits) {
+        shape_text(has, sizeof has, t->rank, t->dim);
+        shape_text(want, sizeof want, part->rank, part->dim);
+        snprintf(text, sizeof text, "the shape is [%s], expected [%s]", has, want);
+        return mz_gguf_bad_tensor(file, t, MZ_ECORRUPT, text);
+    }
+    if (!mz_ggml_can_expand(t->type)) {
+        snprintf(text, sizeof text, "numbers of type %s are not read", mz_ggml_name(t->type));
+        return mz_gguf_bad_tensor(file, t, MZ_ENOTSUP, text);
+    }
+    if (part->out_cols % mz_ggml_block(t->type) != 0)
+        return mz_gguf_bad_tensor(file, t, MZ_ECORRUPT, "blocks that go over the end of a row");
+    *out = t;
+    return MZ_OK;
+}
+
+/* Of an MTP layer, which is left out here, or a table that only says what a key says too. */
+static bool is_idle(const mz_gguf_tensor *t, const mz_config *c)
+{
+    char *end = NULL;
+    if (strcmp(t->name, "rope_freqs.weight") == 0) return c->rope.scaling == MZ_ROPE_LLAMA3;
+    if (!mz_str_starts(t->name, "blk.")) return false;
+    const long long layer = strtoll(t->name + 4, &end, 10);
+    return *end == '.' && layer >= c->layers && c->mla;
+}
+
+static int by_address(const void *pa, const void *pb)
+{
+    const mz_gguf_tensor *const *a = pa, *const *b = pb;
+    const uintptr_t x = (uintptr_t)*a, y = (uintptr_t)*b;
+    return x < y ? -1 : x > y;
+}
+
+/* used: [n], room for a sorted copy behind it */
+static mz_err check_rest(const mz_config *c, const mz_gguf *file, const mz_gguf_tensor **used,
+                         int64_t n)
+{
+    const mz_gguf_tensor **sorted = used + n;
+    if (n > 0) memcpy(sorted, used, (size_t)n * sizeof *used);
+    qsort(sorted, (size_t)n, sizeof *sorted, by_address);
+    for (int64_t i = 0; i < mz_gguf_count(file); i++) {
+        const mz_gguf_tensor *t = mz_gguf_at(file, i);
+        if (n > 0 && bsearch(&t, sorted, (size_t)n, sizeof *sorted, by_address)) continue;
+        if (is_idle(t, c)) continue;
+        return mz_gguf_bad_tensor(file, t, MZ_ECORRUPT,
+                                  "this belongs to no part of the network that the keys describe");
+    }
+    return MZ_OK;
+}
+
+/* parts and the tensor of each; free both. */
+typedef struct plan {
+    mz_gguf_part *parts;
+    const mz_gguf_tensor **tensors; /* [2 n] */
+    int64_t n;
+} plan;
+
+static void clear_plan(plan *l)
+{
+    mz_mem_free(l->tensors);
+    mz_mem_free(l->parts);
+}
+
+static mz_err make_plan(plan *l, const mz_params *p, const mz_config *c, const mz_gguf *file)
+{
+    const bool split = c->mla && !mz_gguf_find(file, "blk.0.attn_kv_b.weight");
+    MZ_TRY(mz_gguf_parts(&l->parts, &l->n, p, c, split));
+    MZ_TRY(mz_mem_new(&l->tensors, 2 * l->n, sizeof *l->tensors));
+    for (int64_t i = 0; i < l->n; i++) MZ_TRY(check_part(&l->parts[i], file, &l->tensors[i]));
+    return check_rest(c, file, l->tensors, l->n);
+}
+
+mz_err mz_gguf_check(const mz_params *p, const mz_config *c, const mz_gguf *file)
+{
+    plan l = {0};
+    const mz_err err = make_plan(&l, p, c, file);
+    clear_plan(&l);
+    return err;
+}
+
+/* ---- loading ---- */
+
+typedef struct rooms {
+    float *file;           /* a chunk as the tensor has it */
+    float *ours;           /* as the parameter has it */
+    unsigned char *result; /* in the parameter's dtype */
+} rooms;
+
+static const unsigned char *group_at(const mz_gguf_part *part, const mz_gguf_tensor *t, int64_t g)
+{
+    const int64_t blocks = g * part->out_rows * part->out_cols / mz_ggml_block(t->type);
+    return (const unsigned char *)t->data + (size_t)blocks * mz_ggml_block_bytes(t->type);
+}
+
+static mz_err check_finite(const mz_gguf *file, const mz_gguf_tensor *t, const float *x, int64_t n)
+{
+    float sum = 0.0f; /* of x - x: 0 unless one of them is not finite */
+    for (int64_t i = 0; i < n; i++) sum += x[i] - x[i];
+    if (!(sum < 0.0f || sum > 0.0f || isnan(sum))) return MZ_OK;
+    return mz_gguf_bad_tensor(file, t, MZ_ECORRUPT, "a number that is not finite");
+}
+
+/* Groups g .. g + n - 1 of one parameter, from its one or two tensors. */
+static mz_err load_groups(const mz_gguf *file, const mz_gguf_part *part,
+                          const mz_gguf_tensor *const *tensors, int pieces, int64_t g, int64_t n,
+                          const rooms *room)
+{
+    for (int i = 0; i < pieces; i++) {
+        const int64_t out = part[i].out_rows * part[i].out_cols,
+                      in = part[i].in_rows * part[i].cols;
+        const bool plain = part[i].kind == MZ_PART_PLAIN;
+        float *to = plain ? room->ours : room->file;
+        MZ_TRY(mz_ggml_expand(tensors[i]->type, to, group_at(&part[i], tensors[i], g), n * out));
+        MZ_TRY(check_finite(file, tensors[i], to, n * out));
+        for (int64_t k = 0; k < n && !plain; k++)
+            mz_gguf_part_in(&part[i], room->ours + k * in, room->file + k * out);
+    }
+    return MZ_OK;
+}
+
+static mz_err load_param(mz_queue *q, const mz_gguf *file, const mz_gguf_part *part,
+                         const mz_gguf_tensor *const *tensors, int pieces, const rooms *room)
+{
+    const mz_tensor *w = &part->param->w;
+    const int64_t each = part->in_rows * part->cols;
+    const int64_t step = each < CHUNK ? CHUNK / each : 1;
+    for (int64_t g = 0; g < part->groups; g += step) {
+        const int64_t n = part->groups - g < step ? part->groups - g : step, count = n * each;
+        const size_t at = w->offset_bytes + (size_t)(g * each) * mz_dtype_bytes(w->dtype);
+        const mz_tensor run = mz_view(w->buf, at, w->dtype, 1, &count);
+        MZ_TRY(load_groups(file, part, tensors, pieces, g, n, room));
+        void *host = mz_host(&run);
+        MZ_TRY(mz_convert(host ? host : room->result, w->dtype, room->ours, MZ_F32, count));
+        if (host) continue;
+        MZ_TRY(mz_upload(q, &run, room->result));
+        MZ_TRY(mz_queue_sync(q)); /* the room is written again */
+    }
+    return MZ_OK;
+}
+
+static mz_err new_rooms(rooms *room, const plan *l)
+{
+    int64_t most = CHUNK;
+    for (int64_t i = 0; i < l->n; i++) {
+        const mz_gguf_part *part = &l->parts[i];
+        const int64_t in = part->in_rows * part->cols, out = part->out_rows * part->out_cols;
+        if (in > most) most = in;
+        if (out > most) most = out;
+    }
+    MZ_TRY(mz_mem_new(&room->file, most, sizeof *room->file));
+    MZ_TRY(mz_mem_new(&room->ours, most, sizeof *room->ours));
+    return mz_mem_new(&room->result, most, sizeof(double));
+}
+
+static mz_err load_all(mz_queue *q, const mz_gguf *file, const plan *l, const rooms *room)
+{
+    for (int64_t i = 0; i < l->n;) {
+        int pieces = 1;
+        if (i + 1 < l->n && l->parts[i + 1].param == l->parts[i].param) pieces = 2;
+        MZ_TRY(load_param(q, file, &l->parts[i], &l->tensors[i], pieces, room));
+        i += pieces;
+    }
+    return mz_queue_sync(q);
+}
+
+mz_err mz_gguf_load_params(mz_params *p, mz_queue *q, const mz_config *c, const mz_gguf *file)
+{
+    MZ_NEED(p && q && c && file && p->weights, "no parameters with buffers, queue, config or file");
+    plan l = {0};
+    rooms room = {0};
+    mz_err err = mz_queue_sync(q); /* nothing may still use what is overwritten */
+    if (err == MZ_OK) err = make_plan(&l, p, c, file);
+    if (err == MZ_OK) err = new_rooms(&room, &l);
+    if (err == MZ_OK) err = load_all(q, file, &l, &room);
+    mz_mem_free(room.result);
+    mz_mem_free(room.ours);
+    mz_mem_free(room.file);
+    clear_plan(&l);
+    return err;
+}

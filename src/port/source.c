@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* port/source.c - a model wherever it comes from. Floor: port. */
+#include "port/source.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "port/gguf.h"
+#include "port/hf.h"
+
+struct mz_source {
+    char *path;
+    mz_hub *hub; /* one of these two */
+    mz_gguf *gguf;
+    mz_config config;
+};
+
+static mz_err open_file(mz_source *s)
+{
+    if (mz_file_is_dir(s->path)) {
+        MZ_TRY(mz_hub_open(&s->hub, s->path));
+        return mz_hf_config(&s->config, s->hub);
+    }
+    const mz_err err = mz_gguf_open(&s->gguf, s->path);
+    if (err == MZ_ECORRUPT && mz_err_last()->offset == 0)
+        mz_note_fix("a model is a Hugging Face folder or a GGUF file");
+    MZ_TRY(err);
+    return mz_gguf_to_config(&s->config, s->gguf);
+}
+
+mz_err mz_source_open(mz_source **s, const char *path)
+{
+    MZ_NEED(s && path, "no path or no place for a source");
+    mz_source *made = NULL;
+    MZ_TRY(mz_mem_new(&made, 1, sizeof *made));
+    mz_err err = mz_mem_strdup(&made->path, path);
+    if (err == MZ_OK) err = open_file(made);
+    if (err != MZ_OK) {
+        mz_source_close(made);
+        return err;
+    }
+    *s = made;
+    return MZ_OK;
+}
+
+void mz_source_close(mz_source *s)
+{
+    if (!s) return;
+    mz_gguf_close(s->gguf);
+    mz_hub_close(s->hub);
+    mz_mem_free(s->path);
+    mz_mem_free(s);
+}
+
+const char *mz_source_path(const mz_source *s)
+{
+    return s->path;
+}
+
+const mz_config *mz_source_config(const mz_source *s)
+{
+    return &s->config;
+}
+
+mz_err mz_source_load(const mz_source *s, mz_params *p, mz_queue *q)
+{
+    MZ_NEED(s, "no source");
+    return s->hub ? mz_hf_load(p, q, &s->config, s->hub)
+                  : mz_gguf_load_params(p, q, &s->config, s->gguf);
+}
+
+const mz_hub *mz_source_hub(const mz_source *s)
+{
+    return s->hub;
+}
+
+const mz_gguf *mz_source_gguf(const mz_source *s)
+{
+    return s->gguf;
+}

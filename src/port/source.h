@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* port/source.h - a model wherever it comes from: a Hugging Face folder or a GGUF file.
+ *
+ * Floor:  port. May use model, file, chip, tensor, base.
+ * Owner:  a source owns the open files; what comes out of it is borrowed until close.
+ * Errors: those of port/hf.h and port/gguf.h; MZ_EIO where nothing is at the path. */
+#ifndef MZ_PORT_SOURCE_H
+#define MZ_PORT_SOURCE_H
+
+#include "file/gguf.h"
+#include "file/hub.h"
+#include "model/params.h"
+
+typedef struct mz_source mz_source;
+
+/* Opens the files and reads the config; no weights are read. */
+mz_err mz_source_open(mz_source **s, const char *path);
+void mz_source_close(mz_source *s); /* NULL is legal */
+const char *mz_source_path(const mz_source *s);
+const mz_config *mz_source_config(const mz_source *s);
+/* Copies the weights to the chip, each rounded once to the parameter's dtype. Waits. */
+mz_err mz_source_load(const mz_source *s, mz_params *p, mz_queue *q);
+
+/* The one that it is; the other is NULL. */
+const mz_hub *mz_source_hub(const mz_source *s);
+const mz_gguf *mz_source_gguf(const mz_source *s);
+
+#endif

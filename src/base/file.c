@@ -7,6 +7,7 @@
  *   the old file back, so a reported failure never leaves the new one.
  * Calls that clean up after a failure do not pass the gate: their result cannot be reported. */
 #include "base/file.h"
+#include "base/gate.h"
 #include "base/mem.h"
 #include "base/size.h"
 
@@ -50,8 +51,7 @@ static bool strikes(int *error)
     return true;
 }
 
-/* False with errno set if the call is to fail. */
-static bool passes(void)
+bool mz_gate_passes(void)
 {
     int error;
     if (!strikes(&error) || error == 0) return true;
@@ -59,8 +59,7 @@ static bool passes(void)
     return false;
 }
 
-/* Bytes that a transfer of n may move now: n, or about half; 0 with errno set if it is to fail. */
-static size_t passing(size_t n)
+size_t mz_gate_passing(size_t n)
 {
     int error;
     if (!strikes(&error)) return n;
@@ -71,35 +70,35 @@ static size_t passing(size_t n)
 
 static int sys_open(int dir, const char *path, int flags)
 {
-    return passes() ? openat(dir, path, flags | O_CLOEXEC, 0666) : -1;
+    return mz_gate_passes() ? openat(dir, path, flags | O_CLOEXEC, 0666) : -1;
 }
 
 static int sys_stat(int dir, const char *path, struct stat *st)
 {
-    return passes() ? fstatat(dir, path, st, *path ? 0 : AT_EMPTY_PATH) : -1;
+    return mz_gate_passes() ? fstatat(dir, path, st, *path ? 0 : AT_EMPTY_PATH) : -1;
 }
 
 static ssize_t sys_read(int fd, void *to, size_t n)
 {
-    n = passing(n);
+    n = mz_gate_passing(n);
     return n > 0 ? read(fd, to, n) : -1;
 }
 
 static ssize_t sys_write(int fd, const void *from, size_t n)
 {
-    n = passing(n);
+    n = mz_gate_passing(n);
     return n > 0 ? write(fd, from, n) : -1;
 }
 
 static int sys_fsync(int fd)
 {
-    return passes() ? fsync(fd) : -1;
+    return mz_gate_passes() ? fsync(fd) : -1;
 }
 
 /* Closes in any case. */
 static int sys_close(int fd)
 {
-    const bool is_passed = passes();
+    const bool is_passed = mz_gate_passes();
     const int error = errno, r = close(fd);
     if (is_passed) return r;
     errno = error;
@@ -157,7 +156,8 @@ mz_err mz_map_open(mz_map *map, const char *path)
     MZ_NEED(map && path, "map or path is NULL");
     MZ_TRY(open_regular(path, &fd, &bytes));
     void *data = NULL;
-    if (bytes > 0) data = passes() ? mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+    if (bytes > 0)
+        data = mz_gate_passes() ? mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
     const mz_err err = data == MAP_FAILED ? failed("map", path) : MZ_OK;
     (void)close(fd); /* the mapping stays; there is nothing to lose in a file that was only read */
     if (err == MZ_OK) *map = (mz_map){.data = data, .bytes = bytes};
@@ -322,7 +322,7 @@ static mz_err keep_old(mz_writer *w)
 {
     for (int i = 0; i < NAME_TRIES; i++) {
         make_name(w->old);
-        if (passes() && linkat(w->dir, w->name, w->dir, w->old, 0) == 0) return MZ_OK;
+        if (mz_gate_passes() && linkat(w->dir, w->name, w->dir, w->old, 0) == 0) return MZ_OK;
         if (errno != EEXIST) break;
     }
     w->old[0] = '\0';
@@ -342,7 +342,7 @@ static mz_err keep_old(mz_writer *w)
 static mz_err put_in_place(mz_writer *w)
 {
     MZ_TRY(keep_old(w));
-    if (!passes() || renameat(w->dir, w->temp, w->dir, w->name) != 0)
+    if (!mz_gate_passes() || renameat(w->dir, w->temp, w->dir, w->name) != 0)
         return failed("replace", w->path);
     w->temp[0] = '\0';
     if (sync_folder(w->dir)) return MZ_OK;
@@ -429,7 +429,7 @@ static mz_err sync_parent(const char *path)
 
 static mz_err make_folder(const char *path)
 {
-    if (passes() && mkdir(path, 0777) == 0) return sync_parent(path);
+    if (mz_gate_passes() && mkdir(path, 0777) == 0) return sync_parent(path);
     const int error = errno; /* a folder that exists may also be refused as read-only */
     struct stat st;
     if (sys_stat(AT_FDCWD, path, &st) == 0 && S_ISDIR(st.st_mode)) return MZ_OK;

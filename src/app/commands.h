@@ -4,13 +4,24 @@
 #define MZ_APP_COMMANDS_H
 
 #include "app/cli.h"
+#include "train/config.h"
 
 extern const mz_command mz_cmd_chips;
 extern const mz_command mz_cmd_chips_check;
+extern const mz_command mz_cmd_config_check;
+extern const mz_command mz_cmd_config_schema;
+extern const mz_command mz_cmd_config_show;
 extern const mz_command mz_cmd_demo;
 extern const mz_command mz_cmd_inspect;
 extern const mz_command mz_cmd_probe;
+extern const mz_command mz_cmd_runs_hash;
+extern const mz_command mz_cmd_runs_list;
+extern const mz_command mz_cmd_runs_show;
 extern const mz_command mz_cmd_tokenizer_decode;
 extern const mz_command mz_cmd_tokenizer_encode;
+extern const mz_command mz_cmd_train;
+
+/* What `train` and `config` take: CONFIG.yaml, then KEY=VALUE. In cmd_config.c. */
+mz_err mz_cli_train_config(const mz_cli *cli, mz_train_config *c);
 
 #endif

@@ -10,6 +10,13 @@
 #include <string.h>
 
 static const mz_command *const COMMANDS[] = {&mz_cmd_demo,
+                                             &mz_cmd_train,
+                                             &mz_cmd_config_check,
+                                             &mz_cmd_config_show,
+                                             &mz_cmd_config_schema,
+                                             &mz_cmd_runs_list,
+                                             &mz_cmd_runs_show,
+                                             &mz_cmd_runs_hash,
                                              &mz_cmd_inspect,
                                              &mz_cmd_probe,
                                              &mz_cmd_chips,

@@ -119,12 +119,17 @@ mz_err mz_trainer_begin(mz_trainer *t)
     return mz_model_zero_grads(t->model);
 }
 
+mz_err mz_trainer_reserve(mz_trainer *t, int64_t tokens)
+{
+    if (tokens <= t->tokens_max) return MZ_OK;
+    MZ_TRY(mz_mem_grow(&t->loss_host, tokens, sizeof *t->loss_host));
+    t->tokens_max = tokens;
+    return MZ_OK;
+}
+
 static mz_err weighted_sum(mz_trainer *t, const mz_batch *batch, const mz_tensor *loss, double *sum)
 {
-    if (batch->tokens > t->tokens_max) { /* first call, or a longer batch than before */
-        MZ_TRY(mz_mem_grow(&t->loss_host, batch->tokens, sizeof *t->loss_host));
-        t->tokens_max = batch->tokens;
-    }
+    MZ_TRY(mz_trainer_reserve(t, batch->tokens));
     MZ_TRY(mz_download(t->queue, t->loss_host, loss));
     MZ_TRY(mz_queue_sync(t->queue));
     *sum = 0.0;
@@ -143,8 +148,9 @@ mz_err mz_trainer_micro(mz_trainer *t, const mz_batch *batch, const mz_loss_opti
     return sum ? weighted_sum(t, batch, &loss, sum) : MZ_OK;
 }
 
-static mz_err gradient_norm(mz_trainer *t, double *norm)
+mz_err mz_trainer_norm(mz_trainer *t, double *norm)
 {
+    MZ_NEED(t && norm, "trainer or norm is NULL");
     const int64_t one = 1, n = (int64_t)(t->params->grads_bytes / mz_dtype_bytes(t->acc));
     const mz_tensor out = mz_view(t->norm, 0, t->acc, 1, &one);
     const mz_tensor g = mz_view(t->params->grads, 0, t->acc, 1, &n);
@@ -160,10 +166,15 @@ static mz_err gradient_norm(mz_trainer *t, double *norm)
 
 mz_err mz_trainer_update(mz_trainer *t, const mz_optim *o, double *norm)
 {
-    MZ_NEED(t && o && norm, "an argument is NULL");
-    MZ_TRY(gradient_norm(t, norm));
-    if (!isfinite(*norm)) return MZ_FAIL(MZ_ENUMERIC, "the gradient norm is %g", *norm);
-    const double limit = o->clip > 0.0 ? o->clip / (*norm + 1e-6) : 1.0;
+    MZ_TRY(mz_trainer_norm(t, norm));
+    return mz_trainer_apply(t, o, *norm);
+}
+
+mz_err mz_trainer_apply(mz_trainer *t, const mz_optim *o, double norm)
+{
+    MZ_NEED(t && o, "trainer or options is NULL");
+    if (!isfinite(norm)) return MZ_FAIL(MZ_ENUMERIC, "the gradient norm is %g", norm);
+    const double limit = o->clip > 0.0 ? o->clip / (norm + 1e-6) : 1.0;
     mz_args args = {.k.adamw = {.lr = o->lr,
                                 .beta1 = o->beta1,
                                 .beta2 = o->beta2,
@@ -204,4 +215,9 @@ void mz_trainer_state_of(mz_trainer *t, mz_trainer_state *s)
     *s = (mz_trainer_state){.m = mz_view(t->m, 0, t->acc, 1, &n),
                             .v = mz_view(t->v, 0, t->acc, 1, &n)};
     if (t->master) s->master = mz_view(t->master, 0, t->acc, 1, &n);
+}
+
+size_t mz_trainer_bytes(mz_dtype dtype, size_t grads_bytes)
+{
+    return grads_bytes * (mz_dtype_acc(dtype) == dtype ? 2 : 3) + sizeof(double);
 }

@@ -33,6 +33,12 @@ mz_err mz_trainer_micro(mz_trainer *t, const mz_batch *batch, const mz_loss_opti
                         double *sum);
 /* Clips and steps; *norm is the norm before clipping. */
 mz_err mz_trainer_update(mz_trainer *t, const mz_optim *o, double *norm);
+/* The two halves of update, for whoever wants to look at the norm (NaN and infinities come out as
+ * they are) before deciding whether to step. apply refuses a norm that is not finite. */
+mz_err mz_trainer_norm(mz_trainer *t, double *norm);
+mz_err mz_trainer_apply(mz_trainer *t, const mz_optim *o, double norm);
+/* Books what micro needs on the host for batches of up to `tokens`, so that no step allocates. */
+mz_err mz_trainer_reserve(mz_trainer *t, int64_t tokens);
 int64_t mz_trainer_step(const mz_trainer *t); /* updates made so far */
 
 /* For checkpoints: the flat state, [params->grads_bytes / acc] elements each, in the layout of the
@@ -41,6 +47,8 @@ typedef struct mz_trainer_state {
     mz_tensor master, m, v;
 } mz_trainer_state;
 void mz_trainer_state_of(mz_trainer *t, mz_trainer_state *s);
+/* Bytes on the chip of masters and moments, for gradients of `grads_bytes` (mz_memory_plan). */
+size_t mz_trainer_bytes(mz_dtype dtype, size_t grads_bytes);
 void mz_trainer_set_step(mz_trainer *t, int64_t step);
 
 #endif

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* app/cmd_train.c - `mizan train`: reads the configuration, runs it, and shows how it goes. Floor:
+ * app. */
+#include "app/commands.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "train/run.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static const mz_option OPTIONS[] = {
+    {.name = "dry-run", .help = "say what it would take in memory, and end"},
+    {0},
+};
+
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int number)
+{
+    stop_signal = number;
+    (void)signal(number, SIG_DFL); /* a second one ends the process at once */
+}
+
+/* ---- progress ---- */
+
+typedef struct view {
+    bool in_place, is_open; /* is_open: a line without its end stands on the terminal */
+    int64_t first_step, begun_ns, shown_ns;
+    mz_step_record last;
+} view;
+
+static const char *duration(char out[32], double seconds)
+{
+    const long long s = (long long)fmin(fmax(seconds, 0.0), 3.6e9);
+    if (s >= 3600)
+        (void)snprintf(out, 32, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+    else
+        (void)snprintf(out, 32, "%lld:%02lld", s / 60, s % 60);
+    return out;
+}
+
+/* One line a step in place on a terminal; where the output is kept, at most one a second. */
+static void show(void *user, const mz_step_record *r)
+{
+    view *v = user;
+    char left[32], skipped[40] = "";
+    const int64_t now = mz_clock_ns();
+    v->last = *r;
+    const bool is_last = r->step == r->steps;
+    const bool is_due = now - v->shown_ns >= (v->in_place ? 100000000 : 1000000000);
+    if (v->first_step < 0) v->first_step = r->step - 1;
+    if (!is_last && !is_due && !r->why_skipped) return;
+    v->shown_ns = now;
+    const double each = (double)(now - v->begun_ns) * 1e-9 / (double)(r->step - v->first_step);
+    if (r->skipped > 0)
+        (void)snprintf(skipped, sizeof skipped, "  %lld skipped", (long long)r->skipped);
+    fprintf(stderr,
+            "%s%5.1f %%  step %lld/%lld  loss %.4f  lr %.3g  norm %.3g  %.0f tokens/s  %s left%s",
+            v->in_place ? "\r\033[K" : "", 100.0 * (double)r->step / (double)r->steps,
+            (long long)r->step, (long long)r->steps, r->loss, r->lr, r->grad_norm, r->tokens_per_s,
+            duration(left, each * (double)(r->steps - r->step)), skipped);
+    v->is_open = v->in_place && !is_last;
+    if (!v->is_open) fputc('\n', stderr);
+    fflush(stderr);
+}
+
+static bool stops(void *user)
+{
+    (void)user;
+    return stop_signal != 0;
+}
+
+/* ---- the dry run ---- */
+
+static const struct {
+    const char *name;
+    size_t offset;
+} PARTS[] = {
+    {"weights", offsetof(mz_train_bytes, weights)},
+    {"gradients", offsetof(mz_train_bytes, gradients)},
+    {"optimizer", offsetof(mz_train_bytes, optimizer)},
+    {"activations", offsetof(mz_train_bytes, activations)},
+    {"workspace", offsetof(mz_train_bytes, workspace)},
+    {"staging", offsetof(mz_train_bytes, staging)},
+    {"snapshot", offsetof(mz_train_bytes, snapshot)},
+    {"sum", offsetof(mz_train_bytes, sum)},
+};
+
+static size_t bytes_of(const mz_train_bytes *b, int i)
+{
+    return *(const size_t *)(const void *)((const char *)b + PARTS[i].offset);
+}
+
+static mz_err print_plan(const mz_train_bytes *b, const char *chip, bool as_json)
+{
+    if (!as_json) {
+        printf("rank 0 on %s\n", chip);
+        for (int i = 0; i < MZ_COUNT(PARTS); i++) {
+            char text[32];
+            printf("  %-12s %s\n", PARTS[i].name, mz_str_bytes(text, (double)bytes_of(b, i)));
+        }
+        return MZ_OK;
+    }
+    json_t *o = mz_cli_document(), *ranks = json_array(), *rank = json_object();
+    int bad = json_object_set_new(rank, "rank", json_integer(0));
+    bad |= json_object_set_new(rank, "chip", json_string(chip));
+    for (int i = 0; i < MZ_COUNT(PARTS); i++)
+        bad |= json_object_set_new(rank, PARTS[i].name, json_integer((json_int_t)bytes_of(b, i)));
+    bad |= json_array_append_new(ranks, rank);
+    bad |= json_object_set_new(o, "ranks", ranks);
+    bad |= json_object_set_new(o, "sum", json_integer((json_int_t)b->sum));
+    if (bad != 0) {
+        json_decref(o);
+        return mz_cli_json_failed();
+    }
+    return mz_cli_print(o);
+}
+
+static mz_err print_end(const mz_train_config *c, const view *v)
+{
+    json_t *o = mz_cli_document();
+    const bool ran = v->first_step >= 0;
+    int bad = json_object_set_new(o, "run", json_string(c->run_dir));
+    bad |= json_object_set_new(o, "step", json_integer(c->run_steps));
+    bad |= json_object_set_new(o, "loss", ran ? mz_json_number(v->last.loss) : json_null());
+    bad |= json_object_set_new(o, "done", json_true());
+    if (bad != 0) {
+        json_decref(o);
+        return mz_cli_json_failed();
+    }
+    return mz_cli_print(o);
+}
+
+/* ---- the command ---- */
+
+/* The chip of `ranks`, else --chip and the environment. */
+static mz_err open_chip(const mz_cli *cli, const mz_train_config *c, mz_device **device)
+{
+    if (c->n_ranks == 0) return mz_cli_open_chip(cli, device);
+    if (mz_cli_text(cli, "chip", NULL))
+        return MZ_FAIL(MZ_EUSAGE, "--chip is given, and the configuration has ranks");
+    const mz_chip_options o = mz_cli_chip_options(cli);
+    return mz_device_open(device, c->ranks[0].chip, &o);
+}
+
+static mz_err train(const mz_cli *cli, const mz_train_config *c, mz_device *device)
+{
+    const bool as_json = mz_cli_flag(cli, "json");
+    if (mz_cli_flag(cli, "dry-run")) {
+        mz_train_bytes bytes;
+        MZ_TRY(mz_train_plan(&bytes, c, device));
+        return print_plan(&bytes, device->info.name, as_json);
+    }
+    view v = {.in_place = isatty(STDERR_FILENO) == 1, .first_step = -1, .begun_ns = mz_clock_ns()};
+    const mz_train_hooks hooks = {.user = &v, .stops = stops, .step = show};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGINT, &action, NULL);
+    const mz_err err = mz_train_run(c, device, &hooks);
+    if (v.is_open) fputc('\n', stderr);
+    if (err != MZ_OK) return err;
+    return as_json ? print_end(c, &v) : MZ_OK;
+}
+
+static mz_err run(const mz_cli *cli)
+{
+    mz_train_config *c = NULL;
+    mz_device *device = NULL;
+    MZ_TRY(mz_mem_new(&c, 1, sizeof *c));
+    mz_err err = mz_cli_train_config(cli, c);
+    if (err == MZ_OK) err = open_chip(cli, c, &device);
+    if (err == MZ_OK) err = train(cli, c, device);
+    mz_device_close(device);
+    mz_mem_free(c);
+    return err;
+}
+
+const mz_command mz_cmd_train = {
+    .name = "train",
+    .arguments = "CONFIG.yaml [KEY=VALUE...]",
+    .least = 1,
+    .most = -1,
+    .summary = "train a model, or go on with a run",
+    .description = "`mizan config schema` lists the keys. A run folder that holds a run is gone on "
+                   "with. SIGTERM and SIGINT save and end with 75.",
+    .options = OPTIONS,
+    .common = MZ_COMMON_JSON | MZ_COMMON_CHIP,
+    .run = run,
+};

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* train/checkpoint.h - the state of a run on disk, whole or not at all.
+ *
+ *   RUN/checkpoints/step-00000500/
+ *     config.json model.safetensors   a Hugging Face folder, master weights in f32
+ *     optimizer.safetensors           m.NAME and v.NAME for every trained tensor of that folder
+ *     state.json                      step, cursor, random numbers, loss history
+ *     train.yaml                      the resolved configuration
+ *     manifest.json                   name, bytes and SHA-256 of each of them; written last
+ *
+ * A save writes into step-N.tmp, every file durably, then renames the folder: a name without .tmp
+ * is a whole checkpoint. A load reads the manifest of the newest, verifies every checksum, and goes
+ * back one checkpoint, said aloud, where something does not fit. What is there and cannot be read
+ * is never taken for a run that has not begun.
+ *
+ * Floor:  train. May use port, file, model, chip, base.
+ * Time:   waits for the queue; from the thread that owns it.
+ * Repeat: bitwise: a run that goes on from a checkpoint makes the bits of one that never stopped.
+ * Errors: MZ_EIO, MZ_ENOMEM: the older checkpoints are untouched. MZ_ECORRUPT from load: there are
+ *         checkpoints and none is whole. */
+#ifndef MZ_TRAIN_CHECKPOINT_H
+#define MZ_TRAIN_CHECKPOINT_H
+
+#include "base/json.h"
+#include "train/guard.h"
+#include "train/step.h"
+
+enum { MZ_CHECKPOINT_PATH = 2048 };
+
+/* What a run is besides weights and moments. */
+typedef struct mz_progress {
+    int64_t step;    /* steps made, skipped ones among them */
+    int64_t samples; /* the cursor: samples that these steps took */
+    int64_t tokens;  /* ids that they fed */
+    uint64_t seed;
+    char data_sha256[65];
+    mz_spikes spikes;
+} mz_progress;
+
+/* Whose state it is. */
+typedef struct mz_checkpointed {
+    const char *run; /* folder */
+    mz_queue *queue;
+    mz_model *model;
+    mz_trainer *trainer;
+    const char *yaml; /* resolved configuration, NUL-terminated */
+} mz_checkpointed;
+
+/* Writes RUN/checkpoints/step-N and then removes all but the newest `keep`. */
+mz_err mz_checkpoint_save(const mz_checkpointed *c, const mz_progress *p, int64_t keep);
+/* Loads the newest whole one. *found false, all else untouched, where the run has none. */
+mz_err mz_checkpoint_load(const mz_checkpointed *c, mz_progress *p, bool *found);
+/* Removes what interrupted saves and removals have left. Only under the run's lock. */
+mz_err mz_checkpoint_sweep(const char *run);
+
+/* Whether a folder of a checkpoint is there, whole or not. */
+mz_err mz_checkpoint_any(const char *run, bool *any);
+/* Path and state.json of the newest whole checkpoint. *state NULL where the run has none; else a
+ * new reference. */
+mz_err mz_checkpoint_newest(const char *run, char path[MZ_CHECKPOINT_PATH], json_t **state);
+/* Host bytes that a save books. */
+size_t mz_checkpoint_room(void);
+
+#endif

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* train/config_yaml.c - the YAML side of config.h. Only here is libfyaml seen.
+ *
+ * Aliases and merge keys are refused: what a configuration says stands where it is read. */
+#include "base/file.h"
+#include "base/mem.h"
+#include "train/config.h"
+
+#include <libfyaml.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FILE_MAX = 1 << 20, NAME_MAX_BYTES = 128 };
+
+typedef struct reading {
+    mz_train_config *config;
+    const char *file;
+    bool *seen;
+} reading;
+
+static mz_place place_of(const char *file, struct fy_node *node)
+{
+    mz_place at = {.file = file, .offset = -1};
+    struct fy_token *token = node ? fy_node_get_scalar_token(node) : NULL;
+    const struct fy_mark *mark = token ? fy_token_start_mark(token) : NULL;
+    if (!mark) return at;
+    at.line = mark->line + 1;
+    at.column = mark->column + 1;
+    at.offset = (int64_t)mark->input_pos;
+    return at;
+}
+
+/* A scalar as text; false for anything else, for an alias and for text with NUL in it. */
+static bool scalar(struct fy_node *node, char *out, size_t out_bytes)
+{
+    size_t len = 0;
+    const char *text = NULL;
+    if (!node || !fy_node_is_scalar(node) || fy_node_is_alias(node)) return false;
+    text = fy_node_get_scalar(node, &len);
+    if (!text) len = 0;
+    if (len >= out_bytes || (len > 0 && memchr(text, 0, len))) return false;
+    if (len > 0) memcpy(out, text, len);
+    out[len] = '\0';
+    return true;
+}
+
+/* ---- ranks ---- */
+
+static mz_err read_rank(mz_rank_config *rank, struct fy_node *node, const mz_place *list)
+{
+    void *prev = NULL;
+    bool has_chip = false;
+    *rank = (mz_rank_config){.share = 1};
+    if (!fy_node_is_mapping(node))
+        return mz_config_bad(list, "ranks", "a rank is not {chip: NAME, share: N}");
+    for (struct fy_node_pair *p; (p = fy_node_mapping_iterate(node, &prev)) != NULL;) {
+        char name[NAME_MAX_BYTES], text[sizeof rank->chip];
+        mz_place at = place_of(list->file, fy_node_pair_key(p));
+        if (at.line == 0 || !list->file[0]) at = *list;
+        if (!scalar(fy_node_pair_key(p), name, sizeof name) ||
+            !scalar(fy_node_pair_value(p), text, sizeof text))
+            return mz_config_bad(&at, "ranks", "a rank is not {chip: NAME, share: N}");
+        if (strcmp(name, "chip") == 0 && text[0]) {
+            memcpy(rank->chip, text, sizeof text);
+            has_chip = true;
+        } else if (strcmp(name, "share") == 0) {
+            if (!mz_str_to_i64(text, &rank->share) || rank->share < 1 || rank->share > 1000000)
+                return mz_config_bad(&at, "ranks", "share is \"%s\", want 1 to 1000000", text);
+        } else {
+            return mz_config_bad(&at, "ranks", "a rank has chip and share, not %s", name);
+        }
+    }
+    return has_chip ? MZ_OK : mz_config_bad(list, "ranks", "a rank names no chip");
+}
+
+static mz_err read_ranks(mz_train_config *c, struct fy_node *node, const mz_place *at)
+{
+    void *prev = NULL;
+    int64_t n = 0;
+    if (!node || !fy_node_is_sequence(node))
+        return mz_config_bad(at, "ranks", "ranks is not a list: [{chip: cpu, share: 1}]");
+    for (struct fy_node *item; (item = fy_node_sequence_iterate(node, &prev)) != NULL; n++) {
+        if (n == MZ_RANKS_MAX)
+            return mz_config_bad(at, "ranks", "ranks has more than %d entries", MZ_RANKS_MAX);
+        MZ_TRY(read_rank(&c->ranks[n], item, at));
+    }
+    c->n_ranks = n;
+    return MZ_OK;
+}
+
+/* ---- documents ---- */
+
+/* The first message that libfyaml collected, with its position. */
+static mz_err broken(struct fy_diag *diag, const mz_place *where, const char *key)
+{
+    void *prev = NULL;
+    mz_place at = *where;
+    const struct fy_diag_error *e = fy_diag_errors_iterate(diag, &prev);
+    if (e && where->file[0]) {
+        at.line = e->line > 0 ? e->line : 1;
+        at.column = e->column > 0 ? e->column : 1;
+    }
+    return mz_config_bad(&at, key, "not YAML: %s", e && e->msg ? e->msg : "nothing in it");
+}
+
+static mz_err open_document(struct fy_document **doc, struct fy_diag **diag, const char *text,
+                            size_t bytes)
+{
+    struct fy_diag_cfg how;
+    fy_diag_cfg_default(&how);
+    how.fp = NULL;
+    how.colorize = false;
+    *diag = fy_diag_create(&how);
+    if (!*diag) return MZ_FAIL(MZ_ENOMEM, "no memory for YAML");
+    fy_diag_set_collect_errors(*diag, true);
+    const struct fy_parse_cfg cfg = {
+        .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE,
+        .diag = *diag,
+    };
+    *doc = fy_document_build_from_string(&cfg, text, bytes);
+    return MZ_OK;
+}
+
+static void close_document(struct fy_document *doc, struct fy_diag *diag)
+{
+    if (doc) fy_document_destroy(doc);
+    if (diag) fy_diag_destroy(diag);
+}
+
+mz_err mz_config_parse_ranks(mz_train_config *c, const char *text, const mz_place *at)
+{
+    struct fy_document *doc = NULL;
+    struct fy_diag *diag = NULL;
+    mz_err err = open_document(&doc, &diag, text, strlen(text));
+    if (err == MZ_OK && !doc) err = broken(diag, at, "ranks");
+    if (err == MZ_OK) err = read_ranks(c, fy_document_root(doc), at);
+    close_document(doc, diag);
+    return err;
+}
+
+/* ---- the file ---- */
+
+/* Whether some key lies below this name: "optim" is a section. */
+static bool is_section(const char *name)
+{
+    const size_t len = strlen(name);
+    for (int i = 0; i < mz_key_count(); i++)
+        if (strncmp(mz_keys[i].name, name, len) == 0 && mz_keys[i].name[len] == '.') return true;
+    return false;
+}
+
+static mz_err read_value(const reading *r, const mz_key *key, struct fy_node *value,
+                         const mz_place *key_at)
+{
+    char text[MZ_CONFIG_TEXT + 1];
+    if (r->seen[key - mz_keys])
+        return mz_config_bad(key_at, key->name, "%s stands twice", key->name);
+    r->seen[key - mz_keys] = true;
+    if (key->kind == MZ_KEY_RANKS) return read_ranks(r->config, value, key_at);
+    mz_place at = place_of(r->file, value);
+    if (at.line == 0) at = *key_at;
+    if (!scalar(value, text, sizeof text))
+        return mz_config_bad(&at, key->name, "%s is not a plain value", key->name);
+    return mz_key_set(r->config, key, text, &at);
+}
+
+static mz_err read_mapping(const reading *r, struct fy_node *map, const char *section)
+{
+    void *prev = NULL;
+    for (struct fy_node_pair *p; (p = fy_node_mapping_iterate(map, &prev)) != NULL;) {
+        char last[NAME_MAX_BYTES], name[2 * NAME_MAX_BYTES + 2];
+        struct fy_node *value = fy_node_pair_value(p);
+        const mz_place at = place_of(r->file, fy_node_pair_key(p));
+        if (!scalar(fy_node_pair_key(p), last, sizeof last))
+            return mz_config_bad(&at, section, "a key is not a short plain name");
+        (void)snprintf(name, sizeof name, "%s%s%s", section, section[0] ? "." : "", last);
+        const mz_key *key = mz_key_find(name);
+        if (key) {
+            MZ_TRY(read_value(r, key, value, &at));
+        } else if (!section[0] && is_section(name)) {
+            if (value && fy_node_is_mapping(value))
+                MZ_TRY(read_mapping(r, value, name));
+            else
+                return mz_config_bad(&at, name, "%s is a section: its keys stand below it", name);
+        } else {
+            return mz_config_unknown(&at, name);
+        }
+    }
+    return MZ_OK;
+}
+
+mz_err mz_config_read_yaml(mz_train_config *c, const char *path, bool *seen)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    struct fy_document *doc = NULL;
+    struct fy_diag *diag = NULL;
+    const mz_place at = {.file = path, .offset = -1};
+    const reading r = {.config = c, .file = path, .seen = seen};
+    MZ_TRY(mz_file_read(path, FILE_MAX, &text, &bytes));
+    mz_err err = open_document(&doc, &diag, text, bytes);
+    if (err == MZ_OK && !doc) err = broken(diag, &at, "");
+    if (err == MZ_OK) {
+        struct fy_node *root = fy_document_root(doc);
+        err = root && fy_node_is_mapping(root)
+                  ? read_mapping(&r, root, "")
+                  : mz_config_bad(&at, "", "a configuration is a list of keys and values");
+    }
+    close_document(doc, diag);
+    mz_mem_free(text);
+    return err;
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* train/loop.c - see loop.h. */
+#include "train/loop.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "train/schedule.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+struct mz_loop {
+    const mz_train_config *config;
+    mz_queue *queue;
+    mz_model *model;
+    mz_trainer *trainer;
+    mz_data *data;
+    int64_t tokens_max;
+    int32_t *ids, *pos, *targets, *cu; /* of one micro-batch */
+    float *weight;
+    int32_t *counts;                /* [E] of one layer */
+    void *bias;                     /* [E] acc */
+    double flop_token, flop_square; /* of one id; of one id times one key */
+};
+
+mz_model_options mz_loop_model_options(const mz_train_config *c, const mz_config *network)
+{
+    return (mz_model_options){.dtype = c->dtype == 1 ? MZ_BF16 : MZ_F32,
+                              .tokens_max = c->batch_micro * c->data_seq,
+                              .sequences_max = c->batch_micro,
+                              .position_max = c->data_seq,
+                              .train = true,
+                              .mtp = network->mtp_layers > 0 && c->mtp_weight > 0.0};
+}
+
+/* ---- set up ---- */
+
+/* Multiplications and additions of forward and backward: 6 a weight that an id meets, and for
+ * attention 6 a key and column of q.k and of the weighted sum of v. */
+static void count_flops(mz_loop *l)
+{
+    const mz_config *n = mz_model_config(l->model);
+    const mz_params *p = mz_model_params(l->model);
+    const int64_t value_dim = n->mla ? n->v_dim : n->head_dim;
+    for (int64_t i = 0; i < p->n; i++) {
+        const mz_param *x = &p->list[i];
+        double weights = (double)mz_count(&x->w);
+        if (x->kind == MZ_PARAM_EMBED && !n->tied && strstr(x->name, "embed_tokens")) continue;
+        if (x->by_expert) weights *= (double)n->moe.top_k / (double)n->moe.experts;
+        if (x->g.buf) l->flop_token += 6.0 * weights;
+    }
+    l->flop_square = 6.0 * (double)(n->layers * n->heads * (n->head_dim + value_dim));
+}
+
+static mz_err build(mz_loop *l)
+{
+    const mz_train_config *c = l->config;
+    const mz_config *n = mz_model_config(l->model);
+    l->tokens_max = c->batch_micro * c->data_seq;
+    MZ_TRY(mz_mem_new(&l->ids, l->tokens_max, sizeof *l->ids));
+    MZ_TRY(mz_mem_new(&l->pos, l->tokens_max, sizeof *l->pos));
+    MZ_TRY(mz_mem_new(&l->targets, l->tokens_max, sizeof *l->targets));
+    MZ_TRY(mz_mem_new(&l->weight, l->tokens_max, sizeof *l->weight));
+    MZ_TRY(mz_mem_new(&l->cu, c->batch_micro + 1, sizeof *l->cu));
+    MZ_TRY(mz_mem_new(&l->counts, n->moe.experts, sizeof *l->counts));
+    MZ_TRY(mz_mem_new(&l->bias, n->moe.experts, sizeof(double)));
+    count_flops(l);
+    return mz_trainer_reserve(l->trainer, l->tokens_max);
+}
+
+static mz_err check(const mz_train_config *c, const mz_config *n)
+{
+    const bool experts = n->moe.experts > 0;
+    if (c->moe_bias_rate > 0.0 && !(experts && n->moe.selection_bias))
+        return MZ_FAIL(MZ_ECONFIG, "moe.bias_rate is %g, but this network has no selection bias",
+                       c->moe_bias_rate);
+    if (c->moe_balance > 0.0 && !experts)
+        return MZ_FAIL(MZ_ECONFIG, "moe.balance is %g, but this network has no experts",
+                       c->moe_balance);
+    if (c->mtp_weight > 0.0 && n->mtp_layers == 0)
+        return MZ_FAIL(MZ_ECONFIG, "mtp.weight is %g, but this network has no MTP layers",
+                       c->mtp_weight);
+    return MZ_OK;
+}
+
+mz_err mz_loop_new(mz_loop **out, const mz_train_config *c, mz_queue *q, mz_model *m, mz_trainer *t,
+                   mz_data *data)
+{
+    mz_loop *l = NULL;
+    MZ_NEED(out && c && q && m && t && data, "an argument is NULL");
+    MZ_TRY(check(c, mz_model_config(m)));
+    MZ_TRY(mz_mem_new(&l, 1, sizeof *l));
+    *l = (mz_loop){.config = c, .queue = q, .model = m, .trainer = t, .data = data};
+    const mz_err err = build(l);
+    if (err != MZ_OK) {
+        mz_loop_free(l);
+        return err;
+    }
+    *out = l;
+    return MZ_OK;
+}
+
+void mz_loop_free(mz_loop *l)
+{
+    if (!l) return;
+    mz_mem_free(l->ids);
+    mz_mem_free(l->pos);
+    mz_mem_free(l->targets);
+    mz_mem_free(l->weight);
+    mz_mem_free(l->cu);
+    mz_mem_free(l->counts);
+    mz_mem_free(l->bias);
+    mz_mem_free(l);
+}
+
+/* ---- gradients ---- */
+
+/* Samples first .. first+n-1 of the run as one packed batch. */
+static mz_batch fill(mz_loop *l, int64_t first, int64_t n, double *flop)
+{
+    const int64_t seq = l->config->data_seq;
+    int64_t at = 0;
+    l->cu[0] = 0;
+    for (int64_t i = 0; i < n; i++) {
+        mz_sample s;
+        mz_data_sample(l->data, first + i, &s);
+        const int64_t fed = s.n < seq ? s.n : seq, positions = s.n - 1;
+        const float weight = (float)(1.0 / ((double)l->config->batch_global * (double)positions));
+        for (int64_t t = 0; t < fed; t++, at++) {
+            l->ids[at] = s.ids[t];
+            l->pos[at] = (int32_t)t;
+            l->targets[at] = t < positions ? s.ids[t + 1] : -100;
+            l->weight[at] = t < positions ? weight : 0.0f;
+        }
+        l->cu[i + 1] = (int32_t)at;
+        *flop += (double)fed * l->flop_token;
+        *flop += 0.5 * (double)fed * (double)fed * l->flop_square;
+    }
+    return (mz_batch){at, n, l->ids, l->pos, l->cu, l->targets, l->weight};
+}
+
+typedef struct sums { /* over one step */
+    double loss, flop;
+    int64_t tokens;
+} sums;
+
+static mz_err accumulate(mz_loop *l, int64_t first, sums *s)
+{
+    const mz_train_config *c = l->config;
+    MZ_TRY(mz_trainer_begin(l->trainer));
+    if (c->moe_bias_rate > 0.0) MZ_TRY(mz_model_zero_counts(l->model));
+    for (int64_t done = 0; done < c->batch_global;) {
+        const int64_t left = c->batch_global - done,
+                      n = left < c->batch_micro ? left : c->batch_micro;
+        const double share = (double)n / (double)c->batch_global;
+        const mz_loss_options o = {
+            .backward = true, .balance_alpha = c->moe_balance * share, .mtp_weight = c->mtp_weight};
+        const mz_batch batch = fill(l, first + done, n, &s->flop);
+        double sum = 0.0;
+        MZ_TRY(mz_trainer_micro(l->trainer, &batch, &o, &sum));
+        s->loss += sum;
+        s->tokens += batch.tokens;
+        done += n;
+    }
+    return MZ_OK;
+}
+
+/* ---- the selection bias ---- */
+
+static mz_err move_bias(mz_loop *l, int64_t layer, const mz_param *b)
+{
+    const int64_t E = mz_model_config(l->model)->moe.experts;
+    mz_tensor counts;
+    double mean = 0.0;
+    MZ_TRY(mz_model_router_counts(l->model, layer, &counts));
+    MZ_TRY(mz_download(l->queue, l->counts, &counts));
+    MZ_TRY(mz_download(l->queue, l->bias, &b->w));
+    MZ_TRY(mz_queue_sync(l->queue));
+    for (int64_t e = 0; e < E; e++) mean += (double)l->counts[e];
+    mean /= (double)E;
+    float *bias = l->bias;
+    for (int64_t e = 0; e < E; e++) {
+        const double load = (double)l->counts[e];
+        const double sign = load < mean ? 1.0 : load > mean ? -1.0 : 0.0;
+        bias[e] = (float)((double)bias[e] + sign * l->config->moe_bias_rate);
+    }
+    MZ_TRY(mz_upload(l->queue, &b->w, bias));
+    return mz_queue_sync(l->queue);
+}
+
+static mz_err move_biases(mz_loop *l)
+{
+    const mz_config *n = mz_model_config(l->model);
+    if (!(l->config->moe_bias_rate > 0.0)) return MZ_OK;
+    for (int64_t i = 0; i < n->layers + n->mtp_layers; i++) {
+        char name[96];
+        if (!mz_config_layer_is_moe(n, i)) continue;
+        (void)snprintf(name, sizeof name, "model.layers.%lld.mlp.gate.e_score_correction_bias",
+                       (long long)i);
+        const mz_param *b = mz_params_find(mz_model_params(l->model), name);
+        MZ_NEED(b && b->dtype == MZ_F32, "%s is not there, or not in f32", name);
+        MZ_TRY(move_bias(l, i, b));
+    }
+    return MZ_OK;
+}
+
+/* ---- the step ---- */
+
+static mz_err update(mz_loop *l, mz_progress *p, mz_step_record *r)
+{
+    const mz_train_config *c = l->config;
+    const mz_optim optim = {.lr = r->lr,
+                            .beta1 = c->beta1,
+                            .beta2 = c->beta2,
+                            .eps = c->eps,
+                            .weight_decay = c->weight_decay,
+                            .clip = c->clip};
+    MZ_TRY(mz_trainer_norm(l->trainer, &r->grad_norm));
+    r->why_skipped = mz_spikes_judge(&p->spikes, r->loss, r->grad_norm);
+    if (r->why_skipped) {
+        mz_spikes_skipped(&p->spikes);
+        return MZ_OK;
+    }
+    MZ_TRY(mz_trainer_apply(l->trainer, &optim, r->grad_norm));
+    MZ_TRY(move_biases(l));
+    mz_spikes_took(&p->spikes, r->loss, r->grad_norm);
+    return MZ_OK;
+}
+
+static mz_err make_step(mz_loop *l, mz_progress *p, mz_step_record *r)
+{
+    sums s = {0};
+    const int64_t begun = mz_clock_ns();
+    MZ_TRY(accumulate(l, p->samples, &s));
+    r->loss = s.loss;
+    r->lr = mz_schedule_lr(l->config, p->step);
+    MZ_TRY(update(l, p, r));
+    const double seconds = fmax((double)(mz_clock_ns() - begun) * 1e-9, 1e-9);
+    p->step++;
+    p->samples += l->config->batch_global;
+    p->tokens += s.tokens;
+    r->tokens_per_s = (double)s.tokens / seconds;
+    r->flops_per_s = s.flop / seconds;
+    return MZ_OK;
+}
+
+mz_err mz_loop_step(mz_loop *l, mz_progress *p, mz_step_record *r)
+{
+    MZ_NEED(l && p && r, "an argument is NULL");
+    *r = (mz_step_record){.steps = l->config->run_steps};
+    mz_guard_enter();
+    const mz_err err = make_step(l, p, r);
+    mz_guard_leave();
+    r->step = p->step;
+    r->samples = p->samples;
+    r->tokens = p->tokens;
+    r->skipped = p->spikes.skipped;
+    r->time = mz_clock_wall_s();
+    return err;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* train/loop.h - one step of training on one chip: batch, gradients, guard, update, selection bias.
+ *
+ *   loss of a step = mean over its samples of the mean over each sample's next-token positions
+ *
+ * so the weight of a position is 1 / (batch.global * positions of its sample), and the gradient of
+ * the step does not depend on how samples are cut into micro-batches. Each sample is a sequence of
+ * its own: nothing attends across samples.
+ *
+ * Selection bias (moe.bias_rate): after a step that was taken, b[e] += rate * sign(mean - load[e])
+ * over the loads of the whole step, in every layer with experts.
+ *
+ * Source: Wang et al. 2024, arXiv:2408.15664, for the bias.
+ * Floor:  train. May use model, chip, base.
+ * Time:   waits for the queue.   Repeat: bitwise on a chip that repeats.
+ * Owner:  the caller owns the loop; it borrows model, trainer and data.
+ * Errors: of the chip. Inside a step nothing is allocated. */
+#ifndef MZ_TRAIN_LOOP_H
+#define MZ_TRAIN_LOOP_H
+
+#include "train/checkpoint.h"
+#include "train/config.h"
+#include "train/data.h"
+#include "train/runlog.h"
+
+typedef struct mz_loop mz_loop;
+
+mz_err mz_loop_new(mz_loop **loop, const mz_train_config *c, mz_queue *q, mz_model *m,
+                   mz_trainer *t, mz_data *data);
+void mz_loop_free(mz_loop *loop); /* NULL is legal */
+/* Makes step p->step + 1 and moves p on. r gets everything but done and peak_bytes. */
+mz_err mz_loop_step(mz_loop *loop, mz_progress *p, mz_step_record *r);
+/* What one step of the configuration binds its model for. */
+mz_model_options mz_loop_model_options(const mz_train_config *c, const mz_config *network);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* train/run.h - a training run from its folder and back: started, gone on with, stopped.
+ *
+ *   RUN/train.yaml     the resolved configuration     RUN/lock    held while a process works on it
+ *   RUN/log.jsonl      one object a step              RUN/checkpoints/
+ *
+ * Where the folder holds a run it goes on from the newest whole checkpoint; otherwise it begins. A
+ * configuration that would make another run of it is refused.
+ *
+ * Floor:  train. May use everything below.
+ * Time:   blocks until the run is finished or stopped.
+ * Errors: MZ_EINTR    stopped by the hook or run.stop_after; everything is saved
+ *         MZ_EBUSY    another process works on the folder
+ *         MZ_ENUMERIC guard.most steps in a row were skipped; everything is saved
+ *         MZ_ECONFIG  the folder holds another run, or the configuration does not fit the network
+ *         and what model, data and checkpoint have. */
+#ifndef MZ_TRAIN_RUN_H
+#define MZ_TRAIN_RUN_H
+
+#include "train/config.h"
+#include "train/runlog.h"
+
+#include "chip/chip.h"
+
+typedef struct mz_train_hooks {
+    void *user;
+    bool (*stops)(void *user); /* asked after every step; NULL: never */
+    /* after every step; NULL: not called. mz_log says what else there is to say. */
+    void (*step)(void *user, const mz_step_record *r);
+} mz_train_hooks;
+
+mz_err mz_train_run(const mz_train_config *c, mz_device *device, const mz_train_hooks *hooks);
+
+/* What a rank books, before anything is booked. Bytes. */
+typedef struct mz_train_bytes {
+    size_t weights, gradients, optimizer, activations, workspace, staging, snapshot, sum;
+} mz_train_bytes;
+mz_err mz_train_plan(mz_train_bytes *bytes, const mz_train_config *c, mz_device *device);
+
+#endif

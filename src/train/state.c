@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* train/state.c - see state.h. */
+#include "train/state.h"
+
+#include "base/mem.h"
+#include "port/hf.h"
+#include "tensor/convert.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 1 << 19, NAME_BYTES = 168, JSON_MAX = 16 << 20 };
+
+size_t mz_checkpoint_room(void)
+{
+    return 2 * (size_t)CHUNK * sizeof(double);
+}
+
+/* ---- weights ---- */
+
+/* The model's parameters with the master weights in place of the rounded ones. Borrows everything
+ * but the list. */
+static mz_err masters_of(const mz_checkpointed *c, mz_params *masters)
+{
+    const mz_params *p = mz_model_params(c->model);
+    mz_trainer_state s;
+    mz_trainer_state_of(c->trainer, &s);
+    *masters = *p;
+    MZ_TRY(mz_mem_new(&masters->list, p->n, sizeof *masters->list));
+    for (int64_t i = 0; i < p->n; i++) {
+        mz_param *x = &masters->list[i];
+        *x = p->list[i];
+        if (!s.master.buf || !x->g.buf || x->dtype == x->g.dtype) continue;
+        x->dtype = x->g.dtype;
+        x->w = x->g;
+        x->w.buf = s.master.buf;
+    }
+    return MZ_OK;
+}
+
+mz_err mz_state_save_weights(const mz_checkpointed *c, const char *folder)
+{
+    mz_params masters;
+    MZ_TRY(masters_of(c, &masters));
+    const mz_err err = mz_hf_save(&masters, c->queue, mz_model_config(c->model), folder, MZ_F32);
+    mz_mem_free(masters.list);
+    return err;
+}
+
+/* The rounded weights are those that AdamW would leave: masters, rounded once. */
+mz_err mz_state_take_weights(const mz_checkpointed *c, const mz_hub *hub)
+{
+    mz_params masters;
+    const mz_config *config = mz_model_config(c->model);
+    MZ_TRY(mz_hf_load(mz_model_params(c->model), c->queue, config, hub));
+    MZ_TRY(masters_of(c, &masters));
+    const mz_err err = mz_hf_load(&masters, c->queue, config, hub);
+    mz_mem_free(masters.list);
+    return err;
+}
+
+mz_err mz_state_draw_weights(const mz_checkpointed *c, uint64_t seed)
+{
+    mz_params masters;
+    const mz_config *config = mz_model_config(c->model);
+    MZ_TRY(mz_params_init(mz_model_params(c->model), c->queue, config, seed));
+    MZ_TRY(masters_of(c, &masters));
+    const mz_err err = mz_params_init(&masters, c->queue, config, seed);
+    mz_mem_free(masters.list);
+    return err;
+}
+
+mz_err mz_state_load_weights(const mz_checkpointed *c, const char *folder)
+{
+    mz_hub *hub = NULL;
+    MZ_TRY(mz_hub_open(&hub, folder));
+    const mz_err err = mz_state_take_weights(c, hub);
+    mz_hub_close(hub);
+    return err;
+}
+
+/* ---- moments ---- */
+
+typedef struct moment { /* one tensor of optimizer.safetensors */
+    char name[NAME_BYTES];
+    mz_tensor view;
+} moment;
+
+typedef struct moments {
+    moment *list;
+    int64_t n;
+} moments;
+
+static mz_err add_moments(moments *all, const mz_param *x, const mz_trainer_state *s)
+{
+    for (int64_t e = 0; e < mz_param_disk_count(x); e++)
+        for (int which = 0; which < 2; which++) {
+            mz_tensor whole = x->g;
+            moment *one = &all->list[all->n++];
+            whole.buf = which == 0 ? s->m.buf : s->v.buf;
+            one->view = mz_param_disk_view(x, &whole, e);
+            one->name[0] = which == 0 ? 'm' : 'v';
+            one->name[1] = '.';
+            MZ_TRY(mz_param_disk_name(x, e, one->name + 2, sizeof one->name - 2));
+        }
+    return MZ_OK;
+}
+
+static int by_name(const void *pa, const void *pb)
+{
+    const moment *a = pa, *b = pb;
+    return strcmp(a->name, b->name);
+}
+
+/* Sorted by name. */
+static mz_err list_moments(const mz_checkpointed *c, moments *all)
+{
+    const mz_params *p = mz_model_params(c->model);
+    mz_trainer_state s;
+    int64_t n = 0;
+    mz_trainer_state_of(c->trainer, &s);
+    for (int64_t i = 0; i < p->n; i++)
+        if (p->list[i].g.buf) n += 2 * mz_param_disk_count(&p->list[i]);
+    *all = (moments){0};
+    MZ_TRY(mz_mem_new(&all->list, n, sizeof *all->list));
+    mz_err err = MZ_OK;
+    for (int64_t i = 0; i < p->n && err == MZ_OK; i++)
+        if (p->list[i].g.buf) err = add_moments(all, &p->list[i], &s);
+    if (err != MZ_OK) {
+        mz_mem_free(all->list);
+        return err;
+    }
+    if (n > 0) qsort(all->list, (size_t)n, sizeof *all->list, by_name);
+    return MZ_OK;
+}
+
+static mz_err write_moment(mz_st_writer *w, mz_queue *q, const mz_tensor *view, void *room)
+{
+    const int64_t count = mz_count(view);
+    const size_t size = mz_dtype_bytes(view->dtype);
+    for (int64_t at = 0; at < count; at += CHUNK) {
+        const int64_t n = count - at < CHUNK ? count - at : CHUNK;
+        const mz_tensor part =
+            mz_view(view->buf, view->offset_bytes + (size_t)at * size, view->dtype, 1, &n);
+        MZ_TRY(mz_download(q, room, &part));
+        MZ_TRY(mz_queue_sync(q));
+        MZ_TRY(mz_st_writer_put(w, room, (size_t)n * size));
+    }
+    return MZ_OK;
+}
+
+static mz_err write_moments(mz_st_writer *w, const mz_checkpointed *c, const moments *all,
+                            void *room)
+{
+    char step[24];
+    (void)snprintf(step, sizeof step, "%lld", (long long)mz_trainer_step(c->trainer));
+    MZ_TRY(mz_st_writer_meta(w, "step", step)); /* of the bias correction: a part of the moments */
+    for (int64_t i = 0; i < all->n; i++) {
+        const mz_tensor *v = &all->list[i].view;
+        MZ_TRY(mz_st_writer_declare(w, all->list[i].name, v->dtype, v->rank, v->dim));
+    }
+    MZ_TRY(mz_st_writer_begin(w));
+    for (int64_t i = 0; i < all->n; i++) { /* one dtype: the file's order is that of the names */
+        MZ_NEED(strcmp(mz_st_writer_at(w, i)->name, all->list[i].name) == 0, "%s is out of order",
+                all->list[i].name);
+        MZ_TRY(write_moment(w, c->queue, &all->list[i].view, room));
+    }
+    return MZ_OK;
+}
+
+mz_err mz_state_save_optimizer(const mz_checkpointed *c, const char *path)
+{
+    moments all;
+    mz_st_writer *w = NULL;
+    void *room = NULL;
+    MZ_TRY(list_moments(c, &all));
+    mz_err err = mz_mem_new(&room, CHUNK, sizeof(double));
+    if (err == MZ_OK) err = mz_st_writer_new(&w, path);
+    if (err == MZ_OK) err = write_moments(w, c, &all, room);
+    if (err == MZ_OK)
+        err = mz_st_writer_commit(w);
+    else
+        mz_st_writer_abort(w);
+    mz_mem_free(room);
+    mz_mem_free(all.list);
+    return err;
+}
+
+static mz_err load_moment(const mz_checkpointed *c, const mz_st_file *file, const moment *one)
+{
+    const mz_st_tensor *t = mz_st_find(file, one->name);
+    bool fits = t && t->dtype == one->view.dtype && t->rank == one->view.rank;
+    for (int i = 0; fits && i < t->rank; i++) fits = t->dim[i] == one->view.dim[i];
+    if (!fits) {
+        const mz_err err = MZ_FAIL(MZ_ECORRUPT, "%s is missing or has another shape", one->name);
+        mz_note_where(mz_st_path(file), one->name, -1);
+        return err;
+    }
+    return t->count > 0 ? mz_upload(c->queue, &one->view, t->data) : MZ_OK;
+}
+
+mz_err mz_state_load_optimizer(const mz_checkpointed *c, const char *path)
+{
+    moments all;
+    mz_st_file *file = NULL;
+    MZ_TRY(list_moments(c, &all));
+    mz_err err = mz_st_open(&file, path);
+    for (int64_t i = 0; i < all.n && err == MZ_OK; i++) err = load_moment(c, file, &all.list[i]);
+    const mz_err synced =
+        mz_queue_sync(c->queue); /* before the file is closed, also after a fault */
+    if (err == MZ_OK) err = synced;
+    mz_st_close(file);
+    mz_mem_free(all.list);
+    return err;
+}
+
+/* ---- progress ---- */
+
+static json_t *ring_json(const mz_spikes *g, const double *ring)
+{
+    json_t *list = json_array();
+    const int64_t n = g->taken < g->window ? g->taken : g->window;
+    int bad = list ? 0 : -1;
+    for (int64_t i = g->taken - n; i < g->taken && bad == 0; i++)
+        bad = json_array_append_new(list, json_real(ring[i % g->window]));
+    if (bad == 0) return list;
+    json_decref(list);
+    return NULL;
+}
+
+mz_err mz_state_save_progress(const mz_checkpointed *c, const mz_progress *p, const char *path)
+{
+    const mz_spikes *g = &p->spikes;
+    json_t *root = json_pack(
+        "{s:i, s:I, s:I, s:I, s:{s:s, s:I}, s:{s:I, s:s}, s:{s:I, s:I, s:I, s:I, s:o, s:o}}",
+        "schema", 1, "step", (json_int_t)p->step, "tokens", (json_int_t)p->tokens, "optimizer_step",
+        (json_int_t)mz_trainer_step(c->trainer),                                    /* */
+        "rng", "generator", "philox4x32-10", "seed", (json_int_t)p->seed,           /* */
+        "cursor", "samples", (json_int_t)p->samples, "data_sha256", p->data_sha256, /* */
+        "guard", "window", (json_int_t)g->window, "taken", (json_int_t)g->taken,    /* */
+        "skipped", (json_int_t)g->skipped, "in_a_row", (json_int_t)g->in_a_row,     /* */
+        "loss", ring_json(g, g->loss), "norm", ring_json(g, g->norm));
+    if (!root) return MZ_FAIL(MZ_ENOMEM, "no memory for the state of a run");
+    const mz_err err = mz_json_write(root, path);
+    json_decref(root);
+    return err;
+}
+
+/* The last entries of a ring; what an older, longer window held beyond this one is dropped. */
+static bool read_ring(const mz_spikes *g, double *ring, const json_t *list)
+{
+    const int64_t n = (int64_t)json_array_size(list);
+    if (!json_is_array(list) || n > g->taken) return false;
+    for (int64_t i = n < g->window ? 0 : n - g->window; i < n; i++) {
+        const json_t *x = json_array_get(list, (size_t)i);
+        if (!json_is_number(x)) return false;
+        ring[(g->taken - n + i) % g->window] = json_number_value(x);
+    }
+    return true;
+}
+
+static bool read_spikes(mz_spikes *g, const json_t *o)
+{
+    json_int_t taken = -1, skipped = -1, in_a_row = -1;
+    const json_t *loss = NULL, *norm = NULL;
+    union { /* jansson unpacks from a json_t that it does not write to */
+        const json_t *in;
+        json_t *out;
+    } p = {.in = o};
+    if (!o || json_unpack(p.out, "{s:I, s:I, s:I, s:o, s:o}", "taken", &taken, "skipped", &skipped,
+                          "in_a_row", &in_a_row, "loss", &loss, "norm", &norm) != 0)
+        return false;
+    if (taken < 0 || skipped < 0 || in_a_row < 0) return false;
+    g->taken = taken;
+    g->skipped = skipped;
+    g->in_a_row = in_a_row;
+    return read_ring(g, g->loss, loss) && read_ring(g, g->norm, norm);
+}
+
+mz_err mz_state_load_progress(const mz_checkpointed *c, mz_progress *p, const char *path)
+{
+    json_t *root = NULL;
+    json_int_t step = -1, tokens = -1, updates = -1, seed = -1, samples = -1;
+    const char *sum = NULL;
+    mz_progress *read = NULL;
+    MZ_TRY(mz_json_read(&root, path, JSON_MAX));
+    mz_err err = mz_mem_new(&read, 1, sizeof *read);
+    if (err == MZ_OK) {
+        *read = *p; /* the guard's settings are the configuration's */
+        const bool good =
+            json_unpack(root, "{s:I, s:I, s:I, s:{s:I}, s:{s:I, s:s}}", "step", &step, "tokens",
+                        &tokens, "optimizer_step", &updates, "rng", "seed", &seed, "cursor",
+                        "samples", &samples, "data_sha256", &sum) == 0 &&
+            step >= 0 && tokens >= 0 && updates >= 0 && samples >= 0 && strlen(sum) == 64 &&
+            read_spikes(&read->spikes, json_object_get(root, "guard"));
+        if (!good) {
+            err = MZ_FAIL(MZ_ECORRUPT, "%s is not the state of a run", path);
+            mz_note_where(path, NULL, -1);
+        }
+    }
+    if (err == MZ_OK) {
+        read->step = step;
+        read->tokens = tokens;
+        read->samples = samples;
+        read->seed = (uint64_t)seed;
+        memcpy(read->data_sha256, sum, 65);
+        mz_trainer_set_step(c->trainer, updates);
+        *p = *read;
+    }
+    mz_mem_free(read);
+    json_decref(root);
+    return err;
+}

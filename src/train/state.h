@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* train/state.h - what the files of a checkpoint hold. Inside train/. Errors as in checkpoint.h. */
+#ifndef MZ_TRAIN_STATE_H
+#define MZ_TRAIN_STATE_H
+
+#include "file/hub.h"
+#include "train/checkpoint.h"
+
+/* config.json and model.safetensors of a folder. */
+mz_err mz_state_save_weights(const mz_checkpointed *c, const char *folder);
+mz_err mz_state_load_weights(const mz_checkpointed *c, const char *folder);
+/* Weights and masters from any Hugging Face folder, or random ones: how a run begins. */
+mz_err mz_state_take_weights(const mz_checkpointed *c, const mz_hub *hub);
+mz_err mz_state_draw_weights(const mz_checkpointed *c, uint64_t seed);
+mz_err mz_state_save_optimizer(const mz_checkpointed *c, const char *path);
+mz_err mz_state_load_optimizer(const mz_checkpointed *c, const char *path);
+/* The trainer's step number is a part of it. */
+mz_err mz_state_save_progress(const mz_checkpointed *c, const mz_progress *p, const char *path);
+mz_err mz_state_load_progress(const mz_checkpointed *c, mz_progress *p, const char *path);
+
+#endif

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/train/test_train_config.c - what a configuration says, and forty bad ones with position and
+ * hint.
+ */
+#include "tests/train/scratch.h"
+#include "train/config.h"
+
+#include "base/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define GOOD                                                                                       \
+    "model:\n  path: m\ndata: {path: d.jsonl, seq: 16}\nrun: {dir: r, steps: 10}\n"                \
+    "batch: {global: 4}\noptim: {lr: 1e-3}\n"
+
+static mz_train_config config; /* large */
+
+static mz_err load(const char *text, const char *override)
+{
+    const char *path = scratch_write("c.yaml", text);
+    return mz_config_load(&config, path, &override, override ? 1 : 0);
+}
+
+static void test_layers(void **state)
+{
+    (void)state;
+    assert_int_equal(load(GOOD, NULL), MZ_OK);
+    assert_string_equal(config.model_path, "m");
+    assert_int_equal(config.data_seq, 16);
+    assert_true(config.data_shuffle);
+    assert_true(config.lr > 0.00099999 && config.lr < 0.00100001);
+    assert_int_equal(config.batch_micro, 1); /* default */
+    assert_int_equal(config.schedule_kind, MZ_SCHEDULE_CONSTANT);
+    assert_int_equal(config.n_ranks, 0);
+    assert_int_equal(load(GOOD, "optim.lr=0.5"), MZ_OK); /* beats the file */
+    assert_true(config.lr > 0.49 && config.lr < 0.51);
+    assert_int_equal(load(GOOD, "ranks=[{chip: far, share: 3}]"), MZ_OK);
+    assert_int_equal(config.n_ranks, 1);
+    assert_string_equal(config.ranks[0].chip, "far");
+    assert_int_equal(config.ranks[0].share, 3);
+    assert_int_equal(load(GOOD "optim.beta1: 0.5\nrun.steps: 2e3\n", NULL), MZ_ECONFIG); /* twice */
+    assert_int_equal(load(GOOD "optim.beta1: 0.5\nschedule: {kind: wsd}\n", NULL), MZ_OK);
+    assert_true(config.beta1 > 0.49 && config.beta1 < 0.51); /* dotted */
+    assert_int_equal(config.schedule_kind, MZ_SCHEDULE_WSD);
+    const char *json =
+        "{\"model\": {\"config\": \"m\"}, \"data\": {\"path\": \"d\", \"seq\": 2},"
+        " \"run\": {\"dir\": \"a \\\"b\\\"\", \"steps\": 1e1}, \"optim\": {\"lr\": 1},"
+        " \"batch\": {\"global\": 1}, \"ranks\": [{\"chip\": \"cpu\"}]}";
+    assert_int_equal(load(json, NULL), MZ_OK); /* JSON is YAML */
+    assert_string_equal(config.run_dir, "a \"b\"");
+    assert_int_equal(config.run_steps, 10);
+    assert_int_equal(config.ranks[0].share, 1);
+}
+
+/* What is written reads back to the same, whatever the values. */
+static void test_round_trip(void **state)
+{
+    (void)state;
+    mz_str first = {0}, second = {0};
+    assert_int_equal(
+        load(GOOD "ranks: [{chip: 'far:f16', share: 7}]\n", "optim.lr=0.1234567890123"), MZ_OK);
+    memcpy(config.lora_targets, "a\"\\\n\tb", 7);
+    config.eps = 1.0 / 3.0;
+    assert_int_equal(mz_config_write(&config, &first), MZ_OK);
+    assert_int_equal(load(first.text, NULL), MZ_OK);
+    assert_int_equal(mz_config_write(&config, &second), MZ_OK);
+    assert_string_equal(first.text, second.text);
+    assert_string_equal(config.lora_targets, "a\"\\\n\tb");
+    assert_memory_equal(&config.eps, &(double){1.0 / 3.0}, sizeof(double));
+    assert_non_null(strstr(second.text, "optim.lr: 0.1234567890123\n"));
+    assert_non_null(strstr(second.text, "ranks: [{chip: \"far:f16\", share: 7}]\n"));
+    mz_str_clear(&first);
+    mz_str_clear(&second);
+}
+
+static void test_same_run(void **state)
+{
+    (void)state;
+    mz_train_config *now = NULL;
+    assert_int_equal(mz_mem_new(&now, 1, sizeof *now), MZ_OK);
+    assert_int_equal(load(GOOD, NULL), MZ_OK);
+    *now = config;
+    now->run_keep = 9; /* changes no bit of any step */
+    now->run_steps = 99;
+    now->batch_micro = 2;
+    assert_int_equal(mz_config_same_run(&config, now, "r"), MZ_OK);
+    now->lr = 0.5;
+    assert_int_equal(mz_config_same_run(&config, now, "r"), MZ_ECONFIG);
+    assert_non_null(strstr(mz_err_last()->message, "the run in r has optim.lr 0.001"));
+    *now = config;
+    now->run_steps = 99;
+    now->schedule_kind = config.schedule_kind = MZ_SCHEDULE_COSINE; /* steps bend the curve */
+    assert_int_equal(mz_config_same_run(&config, now, "r"), MZ_ECONFIG);
+    mz_mem_free(now);
+}
+
+/* ---- bad ones ---- */
+
+typedef struct bad {
+    const char *text;     /* of the file; NULL: GOOD */
+    const char *override; /* or NULL */
+    mz_err code;
+    const char *position; /* "4:9", or NULL where there is none */
+    const char *says;     /* in the message */
+} bad;
+
+static const bad BAD[] = {
+    {"", NULL, MZ_ECONFIG, NULL, "nothing in it"},
+    {"[1, 2]\n", NULL, MZ_ECONFIG, NULL, "list of keys"},
+    {"just text\n", NULL, MZ_ECONFIG, NULL, "list of keys"},
+    {"model: {path: m\n", NULL, MZ_ECONFIG, "2:1", "not YAML"},
+    {"a: 'b\n", NULL, MZ_ECONFIG, "1:", "not YAML"},
+    {"\ttab: 1\n", NULL, MZ_ECONFIG, "1:", "not YAML"},
+    {GOOD "modle: {path: x}\n", NULL, MZ_ECONFIG, "7:1", "there is no key modle"},
+    {GOOD "schedule: {kindd: cosine}\n", NULL, MZ_ECONFIG, "7:12", "did you mean schedule.kind?"},
+    {GOOD "schedule:\n  warmpu: 3\n", NULL, MZ_ECONFIG, "8:3", "did you mean schedule.warmup?"},
+    {GOOD "optim.weight_decai: 3\n", NULL, MZ_ECONFIG, "7:1", "did you mean optim.weight_decay?"},
+    {GOOD "lr: 3\n", NULL, MZ_ECONFIG, "7:1", "did you mean optim.lr?"},
+    {GOOD "dtyp: f32\n", NULL, MZ_ECONFIG, "7:1", "did you mean dtype?"},
+    {GOOD "dtype: f16\n", NULL, MZ_ECONFIG, "7:8", "want one of f32|bf16"},
+    {GOOD "dtype: [f32]\n", NULL, MZ_ECONFIG, "7:1", "not a plain value"},
+    {GOOD "dtype: f32\ndtype: f32\n", NULL, MZ_ECONFIG, "8:", ""},
+    {GOOD "batch.global: 4\n", NULL, MZ_ECONFIG, "7:1", "stands twice"},
+    {GOOD "schedule: cosine\n", NULL, MZ_ECONFIG, "7:1", "section"},
+    {GOOD "moe: {bias_rate: fast}\n", NULL, MZ_ECONFIG, "7:18", "want a number"},
+    {GOOD "moe: {bias_rate: -1}\n", NULL, MZ_ECONFIG, "7:18", "want 0 to 1"},
+    {GOOD "moe: {bias_rate: .nan}\n", NULL, MZ_ECONFIG, "7:18", ""},
+    {GOOD "batch.micro: 1.5\n", NULL, MZ_ECONFIG, "7:14", "whole number"},
+    {GOOD "batch.micro: 0\n", NULL, MZ_ECONFIG, "7:14", "want 1 to"},
+    {GOOD "batch.micro: 99999999999999999999\n", NULL, MZ_ECONFIG, "7:14", ""},
+    {GOOD "data.shuffle: yes\n", NULL, MZ_ECONFIG, "7:15", "want true or false"},
+    {GOOD "data.shuffle: False\n", NULL, MZ_ECONFIG, "7:15", "want true or false"},
+    {GOOD "ranks: cpu\n", NULL, MZ_ECONFIG, "7:1", "not a list"},
+    {GOOD "ranks: [cpu]\n", NULL, MZ_ECONFIG, "7:1", "{chip: NAME, share: N}"},
+    {GOOD "ranks: [{share: 1}]\n", NULL, MZ_ECONFIG, "7:1", "names no chip"},
+    {GOOD "ranks:\n- chip: cpu\n  share: 0\n", NULL, MZ_ECONFIG, "9:3", "want 1 to"},
+    {GOOD "ranks:\n- chip: cpu\n  shares: 2\n", NULL, MZ_ECONFIG, "9:3", "not shares"},
+    {GOOD "ranks: [{chip: cpu}, {chip: far}]\n", NULL, MZ_ENOTSUP, NULL, "several ranks"},
+    {GOOD "? {a: b}\n: 1\n", NULL, MZ_ECONFIG, NULL, "plain name"},
+    {NULL, "optim.lr", MZ_ECONFIG, NULL, "not KEY=VALUE"},
+    {NULL, "=3", MZ_ECONFIG, NULL, "not KEY=VALUE"},
+    {NULL, "optim.rl=3", MZ_ECONFIG, NULL, "did you mean optim.lr?"},
+    {NULL, "optim.lr=", MZ_ECONFIG, NULL, "want a number"},
+    {NULL, "optim.lr=inf", MZ_ECONFIG, NULL, ""},
+    {NULL, "optim.beta1=1", MZ_ECONFIG, NULL, "below 1"},
+    {NULL, "optim.eps=0", MZ_ECONFIG, NULL, "above 0"},
+    {NULL, "schedule.min_lr=1", MZ_ECONFIG, NULL, "more than optim.lr"},
+    {NULL, "schedule.warmup=11", MZ_ECONFIG, NULL, "more than run.steps"},
+    {NULL, "batch.micro=5", MZ_ECONFIG, NULL, "more than batch.global"},
+    {NULL, "model.config=x", MZ_ECONFIG, NULL, "both given"},
+    {NULL, "model.path=", MZ_ECONFIG, NULL, "neither"},
+    {NULL, "data.path=", MZ_ECONFIG, NULL, "data.path is empty"},
+    {NULL, "ranks=[", MZ_ECONFIG, NULL, "not YAML"},
+    {NULL, "lora.rank=8", MZ_ENOTSUP, NULL, "LoRA"},
+    {"model.path: m\n", NULL, MZ_ECONFIG, NULL, "data.path is not given"},
+    {"model.path: m\ndata: {path: d, seq: 2}\n", NULL, MZ_ECONFIG, NULL, "run.dir is not given"},
+};
+
+/* Says what is wrong and goes on, so that one run shows all. */
+static bool is_refused_well(int i)
+{
+    const bad *b = &BAD[i];
+    char where[600] = "";
+    const mz_err err = load(b->text ? b->text : GOOD, b->override);
+    const mz_err_info *info = mz_err_last();
+    bool good = err == b->code && strstr(info->message, b->says);
+    if (b->position) {
+        (void)snprintf(where, sizeof where, "%s:%s", scratch_path("c.yaml"), b->position);
+        good = good && strncmp(info->message, where, strlen(where)) == 0 &&
+               strcmp(info->file, scratch_path("c.yaml")) == 0;
+    }
+    if (!good)
+        print_error("case %d: %s %s, want %s %s \"%s\"\n", i, mz_err_name(err), info->message,
+                    mz_err_name(b->code), where, b->says);
+    return good;
+}
+
+static void test_bad(void **state)
+{
+    (void)state;
+    int wrong = 0;
+    assert_true(MZ_COUNT(BAD) >= 40);
+    for (int i = 0; i < MZ_COUNT(BAD); i++) wrong += !is_refused_well(i);
+    assert_int_equal(wrong, 0);
+}
+
+/* Nothing that is cut off or bent is taken for more than it is, and nothing crashes. */
+static void test_bytes(void **state)
+{
+    (void)state;
+    const char *text = GOOD "ranks: [{chip: cpu, share: 2}]\nschedule: {kind: wsd}\n";
+    char copy[512];
+    const size_t n = strlen(text);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(copy, text, n + 1);
+        copy[i] = '\0'; /* cut */
+        (void)load(copy, NULL);
+        memcpy(copy, text, n + 1);
+        copy[i] = (char)(copy[i] ^ (i % 2 ? 0x20 : 0x07));
+        if (copy[i] != '\0') (void)load(copy, NULL);
+    }
+}
+
+static void test_no_file(void **state)
+{
+    (void)state;
+    assert_int_equal(mz_config_load(&config, scratch_path("none.yaml"), NULL, 0), MZ_EIO);
+    const char *all[] = {"model.config=m", "data.path=d", "data.seq=4",    "run.dir=r",
+                         "run.steps=1",    "optim.lr=1",  "batch.global=1"};
+    assert_int_equal(mz_config_load(&config, NULL, all, MZ_COUNT(all)), MZ_OK);
+    assert_int_equal(config.batch_global, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_layers),   cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_same_run), cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_bytes),    cmocka_unit_test(test_no_file),
+    };
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+}

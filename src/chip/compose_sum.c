@@ -81,10 +81,10 @@ static void put_one(unsigned char *at, mz_dtype dtype)
 static mz_err make_ones(mz_op *op, mz_composed *c)
 {
     const mz_reduce_desc *d = &op->desc.u.reduce;
-    const int64_t n = d->B_max;
+    const int64_t n =
+        d->B_max > 0 ? d->B_max : 1; /* a view needs a buffer even where it is empty */
     const size_t size = mz_dtype_bytes(d->dtype);
     unsigned char *ones = NULL;
-    if (n == 0) return MZ_OK;
     MZ_TRY(mz_mem_new(&ones, n, size));
     for (int64_t i = 0; i < n; i++) put_one(ones + (size_t)i * size, d->dtype);
     mz_err err = mz_buffer_new(&c->constant, op->queue->device, (size_t)n * size);

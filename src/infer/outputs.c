@@ -72,6 +72,10 @@ mz_err mz_outputs_write(const mz_outputs *o, const char *path)
     MZ_TRY_GOTO(err, mz_st_writer_begin(w), fail);
     for (int64_t i = 0; i < mz_st_writer_count(w); i++) {
         const mz_output *x = find(o, mz_st_writer_at(w, i)->name);
+        if (!x) {
+            err = MZ_FAIL(MZ_EINVAL, "%s was never added", mz_st_writer_at(w, i)->name);
+            goto fail;
+        }
         const size_t bytes = (size_t)x->count * mz_dtype_bytes(x->dtype);
         MZ_TRY_GOTO(err, mz_st_writer_put(w, x->data, bytes), fail);
     }

@@ -261,6 +261,14 @@ static void cut_and_flipped_everywhere(void **state)
     }
 }
 
+/* The bound is for the program as users have it; other builds, and emulators, may take longer, but
+ * not by the factor of a thousand that one quadratic step would cost. */
+#if defined(NDEBUG) && defined(__x86_64__)
+static const double SLOW = 1.0;
+#else
+static const double SLOW = 20.0;
+#endif
+
 /* Opens a header made of `head`, n times `unit` and `tail`; holds it to the bounds of the format.
  */
 static mz_err open_big(const char *head, const char *unit, int64_t n, const char *tail)
@@ -284,21 +292,30 @@ static mz_err open_big(const char *head, const char *unit, int64_t n, const char
     put_bytes(s.text, s.len);
     mz_str_clear(&s);
     mz_st_file *f = NULL;
-    const size_t before = mz_mem_bytes_used();
-    const double start = mz_clock_cpu_s(); /* the machine may be busy */
-    const mz_err err = mz_st_open(&f, path);
-    const double ms = 1e3 * (mz_clock_cpu_s() - start), mb = (double)length / 1e6;
-    const size_t bytes = mz_mem_bytes_used() - before;
+    mz_err err = MZ_OK;
+    size_t bytes = 0;
+    double ms = 1e9;
+    const double mb = (double)length / 1e6;
+    for (int i = 0; i < 3; i++) { /* the best of three: a busy machine takes the caches away too */
+        mz_st_close(f);
+        f = NULL;
+        const size_t before = mz_mem_bytes_used();
+        const double start = mz_clock_cpu_s();
+        err = mz_st_open(&f, path);
+        const double took = 1e3 * (mz_clock_cpu_s() - start);
+        if (took < ms) ms = took;
+        bytes = mz_mem_bytes_used() - before;
+    }
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     const double slow = 30.0;
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
     const double slow = 30.0;
 #else
-    const double slow = 1.0;
+    const double slow = SLOW;
 #endif
 #else
-    const double slow = 1.0;
+    const double slow = SLOW;
 #endif
     if (!(ms <= slow * (50.0 + 30.0 * mb))) fail_msg("%.1f ms for %.1f MB", ms, mb);
     if (!(bytes <= (16u << 20) + 12 * length)) fail_msg("%zu bytes for %.1f MB", bytes, mb);

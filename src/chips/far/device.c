@@ -30,7 +30,7 @@ static mz_err parse_word(mz_far_profile *p, const char *word)
         p->slow = true;
         p->seed = (uint64_t)seed;
     } else if (mz_str_starts(word, "on=") && word[3] && strlen(word + 3) < sizeof p->inner) {
-        snprintf(p->inner, sizeof p->inner, "%s", word + 3);
+        memcpy(p->inner, word + 3, strlen(word + 3) + 1);
     } else {
         return MZ_FAIL(MZ_ENOTSUP, "far has no profile \"%s\"", word);
     }

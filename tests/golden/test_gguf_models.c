@@ -140,7 +140,7 @@ static void same_config(const char *name, const mz_config *a, const mz_config *b
 static double logits(mz_device *device, const char *folder, const char *model)
 {
     const mz_probe_options o = {.dtype = MZ_F32};
-    char in[PATH_BYTES], one[PATH_BYTES], two[PATH_BYTES];
+    char in[PATH_BYTES + 32], one[PATH_BYTES + 32], two[PATH_BYTES + 32];
     mz_st_file *a = NULL, *b = NULL;
     snprintf(in, sizeof in, "%s/in.safetensors", folder);
     snprintf(one, sizeof one, "%s/one.safetensors", base);

@@ -5,12 +5,14 @@
 
 #include "chips/cpu/cpu.h"
 #include "chips/far/far.h"
+#include "chips/fault/fault.h"
 #include "chips/hosted/hosted.h"
 #include "chips/ref/ref.h"
 
 mz_err mz_app_register_chips(void)
 {
-    const mz_chip *const chips[] = {mz_cpu_chip(), &mz_chip_ref, mz_far_chip(), mz_hosted_chip()};
+    const mz_chip *const chips[] = {mz_cpu_chip(), &mz_chip_ref, mz_far_chip(), mz_hosted_chip(),
+                                    mz_fault_chip()};
     for (int i = 0; i < MZ_COUNT(chips); i++) MZ_TRY(mz_chip_register(chips[i]));
     return MZ_OK;
 }

@@ -8,6 +8,7 @@
 
 extern const mz_command mz_cmd_chips;
 extern const mz_command mz_cmd_chips_check;
+extern const mz_command mz_cmd_chips_coverage;
 extern const mz_command mz_cmd_config_check;
 extern const mz_command mz_cmd_config_schema;
 extern const mz_command mz_cmd_config_show;

@@ -21,6 +21,7 @@ static const mz_command *const COMMANDS[] = {&mz_cmd_demo,
                                              &mz_cmd_probe,
                                              &mz_cmd_chips,
                                              &mz_cmd_chips_check,
+                                             &mz_cmd_chips_coverage,
                                              &mz_cmd_tokenizer_encode,
                                              &mz_cmd_tokenizer_decode,
                                              NULL};

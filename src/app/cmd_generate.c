@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* app/cmd_generate.c - `mizan generate`: goes on with a text. Floor: app. */
+#include "app/commands.h"
+#include "app/source.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "infer/generate.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum { STOPS = 16, PROMPT_BYTES = 64 << 20 };
+
+static const mz_option OPTIONS[] = {
+    {.name = "prompt", .kind = MZ_OPTION_TEXT, .value = "TEXT", .help = "what to go on with"},
+    {.name = "prompt-file", .kind = MZ_OPTION_TEXT, .value = "F", .help = "the same, from a file"},
+    {.name = "ids",
+     .kind = MZ_OPTION_TEXT,
+     .value = "F.json",
+     .help = "token ids instead: [1,2] or {\"ids\":[1,2]}"},
+    {.name = "max-tokens",
+     .kind = MZ_OPTION_INT,
+     .value = "N",
+     .help = "at most so many new tokens (default 128)",
+     .most = 1e7},
+    {.name = "temperature",
+     .kind = MZ_OPTION_REAL,
+     .value = "X",
+     .help = "0 takes the likeliest (default 0)",
+     .most = 100},
+    {.name = "top-p", .kind = MZ_OPTION_REAL, .value = "X", .help = "nucleus (1 = off)", .most = 1},
+    {.name = "top-k",
+     .kind = MZ_OPTION_INT,
+     .value = "N",
+     .help = "the N likeliest (0 = off)",
+     .most = 1e9},
+    {.name = "min-p",
+     .kind = MZ_OPTION_REAL,
+     .value = "X",
+     .help = "at least X of the likeliest's probability (0 = off)",
+     .most = 1},
+    {.name = "repeat-penalty",
+     .kind = MZ_OPTION_REAL,
+     .value = "X",
+     .help = "on the last 64 tokens (1 = off)",
+     .least = 0.01,
+     .most = 100},
+    {.name = "stop",
+     .kind = MZ_OPTION_TEXT,
+     .value = "TEXT",
+     .help = "end before this text",
+     .many = true},
+    {0}};
+
+static mz_err ids_from_json(const char *path, mz_ids *ids)
+{
+    json_t *root = NULL;
+    mz_err err = MZ_OK;
+    MZ_TRY(mz_json_read(&root, path, PROMPT_BYTES));
+    const json_t *list = json_is_object(root) ? json_object_get(root, "ids") : root;
+    if (!json_is_array(list)) err = MZ_FAIL(MZ_ECORRUPT, "%s holds no list of ids", path);
+    for (size_t i = 0; err == MZ_OK && i < json_array_size(list); i++) {
+        const json_t *x = json_array_get(list, i);
+        const json_int_t id = json_integer_value(x);
+        if (!json_is_integer(x) || id < 0 || id > INT32_MAX)
+            err = MZ_FAIL(MZ_ECORRUPT, "%s: entry %zu is not a token id", path, i);
+        else
+            err = mz_ids_add(ids, id);
+    }
+    if (err != MZ_OK) mz_note_where(path, "ids", -1);
+    json_decref(root);
+    return err;
+}
+
+static mz_err encode_prompt(const mz_tokenizer *t, const char *text, size_t bytes, mz_ids *ids)
+{
+    mz_encoder *e = NULL;
+    const unsigned flags = mz_tokenizer_adds_bos(t) ? MZ_ENCODE_BOS : 0u;
+    MZ_TRY(mz_encoder_new(&e, t));
+    const mz_err err = mz_encode(e, text, bytes, flags, ids);
+    mz_encoder_free(e);
+    return err;
+}
+
+static mz_err read_prompt(const mz_cli *cli, const mz_tokenizer *t, mz_ids *ids)
+{
+    const char *text = mz_cli_text(cli, "prompt", NULL),
+               *file = mz_cli_text(cli, "prompt-file", NULL);
+    const char *list = mz_cli_text(cli, "ids", NULL);
+    char *read = NULL;
+    size_t bytes = 0;
+    if ((text != NULL) + (file != NULL) + (list != NULL) != 1)
+        return MZ_FAIL(MZ_EUSAGE, "generate needs one of --prompt, --prompt-file and --ids");
+    if (list) return ids_from_json(list, ids);
+    if (text) return encode_prompt(t, text, strlen(text), ids);
+    MZ_TRY(mz_file_read(file, PROMPT_BYTES, &read, &bytes));
+    const mz_err err = encode_prompt(t, read, bytes, ids);
+    mz_mem_free(read);
+    return err;
+}
+
+static int stream(void *user, const char *text, size_t bytes)
+{
+    (void)user;
+    (void)fwrite(text, 1, bytes, stdout);
+    (void)fflush(stdout);
+    return ferror(stdout);
+}
+
+static mz_err print_json(const mz_generated *g)
+{
+    struct rusage usage;
+    json_t *o = mz_cli_document(), *ids = json_array();
+    int bad = getrusage(RUSAGE_SELF, &usage) != 0;
+    for (size_t i = 0; i < g->ids.count; i++)
+        bad |= json_array_append_new(ids, json_integer(g->ids.at[i]));
+    bad |= json_object_set_new(o, "ids", ids);
+    bad |=
+        json_object_set_new(o, "text", json_stringn(g->text.text ? g->text.text : "", g->text.len));
+    bad |= json_object_set_new(o, "stop", json_string(g->stop));
+    bad |= json_object_set_new(o, "load_ms", mz_json_number(g->load_ms));
+    bad |= json_object_set_new(o, "prefill_tokens", json_integer(g->prefill_tokens));
+    bad |= json_object_set_new(o, "prefill_tokens_per_s", mz_json_number(g->prefill_tokens_per_s));
+    bad |= json_object_set_new(o, "decode_tokens_per_s", mz_json_number(g->decode_tokens_per_s));
+    bad |= json_object_set_new(o, "peak_bytes", json_integer((json_int_t)usage.ru_maxrss * 1024));
+    if (bad == 0) return mz_cli_print(o);
+    json_decref(o);
+    return mz_cli_json_failed();
+}
+
+static void print_end(const mz_generated *g, bool has_text)
+{
+    if (has_text)
+        printf("\n");
+    else
+        for (size_t i = 0; i < g->ids.count; i++)
+            printf("%d%c", g->ids.at[i], i + 1 < g->ids.count ? ' ' : '\n');
+    fprintf(stderr, "%zu tokens (%s); loaded in %.0f ms, prefill %lld tokens", g->ids.count,
+            g->stop, g->load_ms, (long long)g->prefill_tokens);
+    if (isfinite(g->prefill_tokens_per_s)) fprintf(stderr, " at %.0f/s", g->prefill_tokens_per_s);
+    if (isfinite(g->decode_tokens_per_s))
+        fprintf(stderr, ", decode %.1f/s", g->decode_tokens_per_s);
+    fprintf(stderr, "\n");
+}
+
+static mz_err generate(const mz_cli *cli, mz_device *device, const mz_tokenizer *t,
+                       const mz_ids *prompt)
+{
+    const char *stops[STOPS];
+    const bool json = mz_cli_flag(cli, "json");
+    mz_generated g;
+    mz_generate_options o = {.max_tokens = mz_cli_int(cli, "max-tokens", 128),
+                             .stops = stops,
+                             .on_text = json ? NULL : stream,
+                             .sampling = {.temperature = mz_cli_real(cli, "temperature", 0.0),
+                                          .top_p = mz_cli_real(cli, "top-p", 1.0),
+                                          .min_p = mz_cli_real(cli, "min-p", 0.0),
+                                          .repeat_penalty = mz_cli_real(cli, "repeat-penalty", 1.0),
+                                          .top_k = mz_cli_int(cli, "top-k", 0),
+                                          .repeat_last = 64,
+                                          .seed = (uint64_t)mz_cli_int(cli, "seed", 0)}};
+    for (int i = 0; i < mz_cli_texts(cli, "stop") && o.n_stops < STOPS; i++)
+        stops[o.n_stops++] = mz_cli_text_at(cli, "stop", i);
+    if (mz_cli_texts(cli, "stop") > STOPS) return MZ_FAIL(MZ_EUSAGE, "more than %d --stop", STOPS);
+    MZ_TRY(mz_cli_dtype(cli, MZ_F32, &o.dtype));
+    MZ_TRY(mz_generate(&g, device, mz_cli_argument(cli, 0), t, prompt, &o));
+    mz_err err = MZ_OK;
+    if (json)
+        err = print_json(&g);
+    else
+        print_end(&g, t != NULL);
+    mz_generated_clear(&g);
+    return err;
+}
+
+static mz_err run(const mz_cli *cli)
+{
+    mz_tokenizer *t = NULL;
+    mz_device *device = NULL;
+    mz_ids prompt = {0};
+    mz_err err = mz_app_open_tokenizer(&t, mz_cli_argument(cli, 0));
+    /* ids need no tokenizer; then there is no text either */
+    if (err != MZ_OK && err != MZ_ENOMEM && mz_cli_text(cli, "ids", NULL)) err = MZ_OK;
+    if (err == MZ_OK) err = read_prompt(cli, t, &prompt);
+    if (err == MZ_OK) err = mz_cli_open_chip(cli, &device);
+    if (err == MZ_OK) err = generate(cli, device, t, &prompt);
+    mz_device_close(device);
+    mz_ids_clear(&prompt);
+    mz_tokenizer_free(t);
+    return err;
+}
+
+const mz_command mz_cmd_generate = {
+    .name = "generate",
+    .arguments = "MODEL",
+    .least = 1,
+    .most = 1,
+    .summary = "go on with a text",
+    .description =
+        "MODEL is a Hugging Face folder or a GGUF file. Special tokens in the prompt are\n"
+        "only text; the model's begin token is put first where it wants one.",
+    .options = OPTIONS,
+    .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_SEED | MZ_COMMON_DTYPE,
+    .run = run,
+};

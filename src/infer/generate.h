@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* infer/generate.h - goes on with a text until a length, an end token or a stop text.
+ *
+ * Floor:  infer. May use port, model, text, chip, base.
+ * Time:   blocks; on_text is called with whole characters as they come.
+ * Owner:  mz_generated owns what came out; clear frees it.
+ * Errors: MZ_EINVAL where the prompt is empty or an id is out of range; those of loading. */
+#ifndef MZ_INFER_GENERATE_H
+#define MZ_INFER_GENERATE_H
+
+#include "infer/session.h"
+#include "text/tokenizer.h"
+
+/* A non-zero answer of on_text ends the text as "stop". */
+typedef int mz_generate_fn(void *user, const char *text, size_t bytes);
+
+typedef struct mz_generate_options {
+    mz_dtype dtype;
+    mz_sampling sampling;
+    int64_t max_tokens;
+    const char *const *stops; /* the text ends before the first of them */
+    int n_stops;
+    mz_generate_fn *on_text; /* may be NULL */
+    void *user;
+} mz_generate_options;
+
+typedef struct mz_generated {
+    mz_ids ids;       /* what was added, without the end token */
+    mz_str text;      /* the same as text, empty without a tokenizer */
+    const char *stop; /* "length", "eos" or "stop" */
+    double load_ms;   /* from the call to the first prompt token */
+    int64_t prefill_tokens;
+    double prefill_tokens_per_s, decode_tokens_per_s; /* NaN where there was nothing to time */
+} mz_generated;
+
+/* model: a folder or a GGUF. tokenizer may be NULL: ids only. */
+mz_err mz_generate(mz_generated *out, mz_device *device, const char *model,
+                   const mz_tokenizer *tokenizer, const mz_ids *prompt,
+                   const mz_generate_options *options);
+void mz_generated_clear(mz_generated *g);
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/golden/test_generate.c - text out of golden models: the 24 greedy ids of the official
+ * implementation, an end at the model's end token, and the likelihood of the input against the
+ * official logits. */
+#include "base/mem.h"
+#include "chips/cpu/cpu.h"
+#include "chips/far/far.h"
+#include "file/safetensors.h"
+#include "infer/eval.h"
+#include "infer/generate.h"
+#include "tests/near.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const MODELS[] = {"llama_tied", "qwen3", "deepseek", "deepseek_v2",
+                                     "deepseek_v3_yarn"};
+enum { N = 24 };
+
+typedef struct golden {
+    char folder[128];
+    mz_st_file *in, *want;
+    int64_t T;
+    mz_ids prompt; /* row 0 */
+} golden;
+
+static int64_t id_at(const mz_st_tensor *t, int64_t i)
+{
+    int64_t x;
+    memcpy(&x, (const char *)t->data + i * 8, 8);
+    return x;
+}
+
+static void open_golden(golden *g, const char *name)
+{
+    char path[192];
+    memset(g, 0, sizeof *g);
+    snprintf(g->folder, sizeof g->folder, "tests/golden/%s", name);
+    snprintf(path, sizeof path, "%s/in.safetensors", g->folder);
+    assert_int_equal(mz_st_open(&g->in, path), MZ_OK);
+    snprintf(path, sizeof path, "%s/want.safetensors", g->folder);
+    assert_int_equal(mz_st_open(&g->want, path), MZ_OK);
+    const mz_st_tensor *ids = mz_st_find(g->in, "ids");
+    g->T = ids->dim[1];
+    for (int64_t i = 0; i < g->T; i++)
+        assert_int_equal(mz_ids_add(&g->prompt, id_at(ids, i)), MZ_OK);
+}
+
+static void close_golden(golden *g)
+{
+    mz_ids_clear(&g->prompt);
+    mz_st_close(g->in);
+    mz_st_close(g->want);
+}
+
+static mz_device *open_chip(const char *name)
+{
+    mz_device *device = NULL;
+    assert_int_equal(mz_device_open(&device, name, &(mz_chip_options){.threads = 2}), MZ_OK);
+    return device;
+}
+
+static void greedy_goes_on_as_the_official_model(void **state)
+{
+    static const char *const chips[] = {"cpu", "far"};
+    (void)state;
+    for (int i = 0; i < MZ_COUNT(MODELS) * MZ_COUNT(chips); i++) {
+        golden g;
+        mz_generated out;
+        mz_device *device = open_chip(chips[i % 2]);
+        open_golden(&g, MODELS[i / 2]);
+        const mz_generate_options o = {
+            .dtype = MZ_F32,
+            .max_tokens = N,
+            .sampling = {.top_p = 1.0, .repeat_penalty = 1.0},
+        };
+        assert_int_equal(mz_generate(&out, device, g.folder, NULL, &g.prompt, &o), MZ_OK);
+        const mz_st_tensor *want = mz_st_find(g.want, "greedy.ids");
+        const bool ended = strcmp(out.stop, "eos") == 0;
+        assert_true(ended ? out.ids.count < N : out.ids.count == N);
+        for (size_t k = 0; k < out.ids.count; k++)
+            assert_int_equal(out.ids.at[k], id_at(want, (int64_t)k));
+        mz_generated_clear(&out);
+        close_golden(&g);
+        mz_device_close(device);
+    }
+}
+
+/* -log softmax(logits[t])[ids[t + 1]], summed over t < T - 1 of row 0. */
+static double official_nll(const golden *g)
+{
+    const mz_st_tensor *logits = mz_st_find(g->want, "logits");
+    const int64_t V = logits->dim[2];
+    double sum = 0.0;
+    for (int64_t t = 0; t + 1 < g->T; t++) {
+        double all = 0.0, chosen = 0.0;
+        for (int64_t v = 0; v < V; v++) {
+            float x;
+            memcpy(&x, (const char *)logits->data + (t * V + v) * 4, 4);
+            all += exp((double)x);
+            if (v == g->prompt.at[t + 1]) chosen = (double)x;
+        }
+        sum += log(all) - chosen;
+    }
+    return sum;
+}
+
+static void eval_counts_what_the_official_logits_say(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MZ_COUNT(MODELS); i++) {
+        golden g;
+        mz_eval e;
+        float logprobs[128];
+        double sum = 0.0;
+        mz_device *device = open_chip("cpu");
+        open_golden(&g, MODELS[i]);
+        const mz_eval_options o = {.dtype = MZ_F32, .context = 64};
+        assert_int_equal(mz_eval_run(&e, device, g.folder, g.prompt.at, g.T, logprobs, &o), MZ_OK);
+        assert_int_equal(e.tokens, g.T - 1);
+        assert_true(mzt_near(e.nll, official_nll(&g), 1e-5));
+        assert_true(isnan(logprobs[0]));
+        for (int64_t t = 1; t < g.T; t++) sum -= (double)logprobs[t];
+        assert_true(mzt_near(sum, e.nll, 1e-6));
+        const mz_eval_options small = {.dtype = MZ_F32, .context = 4};
+        assert_int_equal(mz_eval_run(&e, device, g.folder, g.prompt.at, g.T, NULL, &small), MZ_OK);
+        assert_int_equal(e.tokens, g.T - (g.T + 3) / 4); /* a first position a window */
+        close_golden(&g);
+        mz_device_close(device);
+    }
+}
+
+static void a_session_refuses_what_it_cannot_hold(void **state)
+{
+    (void)state;
+    golden g;
+    mz_generated out;
+    mz_device *device = open_chip("cpu");
+    const mz_ids empty = {0};
+    open_golden(&g, "llama_tied");
+    const mz_generate_options o = {
+        .dtype = MZ_F32, .max_tokens = 1, .sampling = {.top_p = 1.0, .repeat_penalty = 1.0}};
+    assert_int_equal(mz_generate(&out, device, g.folder, NULL, &empty, &o), MZ_EUSAGE);
+    g.prompt.at[2] = 1 << 20;
+    assert_int_equal(mz_generate(&out, device, g.folder, NULL, &g.prompt, &o), MZ_ECORRUPT);
+    close_golden(&g);
+    mz_device_close(device);
+}
+
+int main(void)
+{
+    const mz_chip *const chips[] = {mz_cpu_chip(), mz_far_chip()};
+    for (int i = 0; i < MZ_COUNT(chips); i++)
+        if (mz_chip_register(chips[i]) != MZ_OK) return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(greedy_goes_on_as_the_official_model),
+        cmocka_unit_test(eval_counts_what_the_official_logits_say),
+        cmocka_unit_test(a_session_refuses_what_it_cannot_hold),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

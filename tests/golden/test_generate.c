@@ -124,7 +124,12 @@ static void eval_counts_what_the_official_logits_say(void **state)
         for (int64_t t = 1; t < g.T; t++) sum -= (double)logprobs[t];
         assert_true(mzt_near(sum, e.nll, 1e-6));
         const mz_eval_options small = {.dtype = MZ_F32, .context = 4};
-        assert_int_equal(mz_eval_run(&e, device, g.folder, g.prompt.at, g.T, NULL, &small), MZ_OK);
+        float by_four[128];
+        assert_int_equal(mz_eval_run(&e, device, g.folder, g.prompt.at, g.T, by_four, &small),
+                         MZ_OK);
+        for (int64_t t = 0; t < g.T; t++) assert_int_equal(isnan(by_four[t]) != 0, t % 4 == 0);
+        for (int64_t t = 1; t < 4; t++) /* the first window sees what the long one sees */
+            assert_true(mzt_near((double)by_four[t], (double)logprobs[t], 1e-5));
         assert_int_equal(e.tokens, g.T - (g.T + 3) / 4); /* a first position a window */
         close_golden(&g);
         mz_device_close(device);

@@ -17,7 +17,7 @@ static const double BIG = 9007199254740992.0; /* 2^53: what a double counts exac
 
 const mz_key mz_keys[] = {
     {"model.path", MZ_KEY_TEXT, AT(model_path), 0, 0, "", NULL, true,
-     "start from the weights of this Hugging Face folder"},
+     "start from the weights of this Hugging Face folder or GGUF file"},
     {"model.config", MZ_KEY_TEXT, AT(model_config), 0, 0, "", NULL, true,
      "start from random weights of the network that this config.json (or its folder) describes"},
     {"data.path", MZ_KEY_TEXT, AT(data_path), 0, 0, NULL, NULL, true,

@@ -31,7 +31,8 @@ mz_model_options mz_loop_model_options(const mz_train_config *c, const mz_config
                               .sequences_max = c->batch_micro,
                               .position_max = c->data_seq,
                               .train = true,
-                              .mtp = network->mtp_layers > 0 && c->mtp_weight > 0.0};
+                              .mtp = network->mtp_layers > 0 &&
+                                     (c->mtp_weight > 0.0 || c->model_path[0])};
 }
 
 /* ---- set up ---- */
@@ -66,6 +67,11 @@ static mz_err build(mz_loop *l)
     MZ_TRY(mz_mem_new(&l->counts, n->moe.experts, sizeof *l->counts));
     MZ_TRY(mz_mem_new(&l->bias, n->moe.experts, sizeof(double)));
     count_flops(l);
+    for (int64_t i = 0; i < n->mtp_layers && !(c->mtp_weight > 0.0); i++) {
+        char prefix[48];
+        (void)snprintf(prefix, sizeof prefix, "model.layers.%lld.", (long long)(n->layers + i));
+        mz_trainer_freeze(l->trainer, prefix);
+    }
     return mz_trainer_reserve(l->trainer, l->tokens_max);
 }
 

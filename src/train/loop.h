@@ -30,7 +30,8 @@ mz_err mz_loop_new(mz_loop **loop, const mz_train_config *c, mz_queue *q, mz_mod
 void mz_loop_free(mz_loop *loop); /* NULL is legal */
 /* Makes step p->step + 1 and moves p on. r gets everything but done and peak_bytes. */
 mz_err mz_loop_step(mz_loop *loop, mz_progress *p, mz_step_record *r);
-/* What one step of the configuration binds its model for. */
+/* What one step of the configuration binds its model for. MTP layers that come with the weights are
+ * bound also where mtp.weight is 0: then they are kept as they are. */
 mz_model_options mz_loop_model_options(const mz_train_config *c, const mz_config *network);
 
 #endif

@@ -6,7 +6,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "port/hf.h"
 #include "train/loop.h"
 #include "train/state.h"
 
@@ -19,7 +18,7 @@ typedef struct run {
     mz_device *device;
     mz_lock lock;
     mz_str yaml;
-    mz_hub *hub; /* NULL where the weights are random */
+    mz_source *source; /* NULL where the weights are random */
     mz_config network;
     mz_queue *queue;
     mz_model *model;
@@ -35,12 +34,13 @@ typedef struct run {
 /* ---- the network ---- */
 
 /* A folder or the file itself. */
-static mz_err read_network(mz_config *network, mz_hub **hub, const mz_train_config *c)
+static mz_err read_network(mz_config *network, mz_source **source, const mz_train_config *c)
 {
     char path[MZ_CHECKPOINT_PATH];
     if (c->model_path[0]) {
-        MZ_TRY(mz_hub_open(hub, c->model_path));
-        return mz_hf_config(network, *hub);
+        MZ_TRY(mz_source_open(source, c->model_path));
+        *network = *mz_source_config(*source);
+        return MZ_OK;
     }
     MZ_TRY(mz_path_join(path, sizeof path, c->model_config, "config.json"));
     return mz_config_read(network, mz_file_is_dir(c->model_config) ? path : c->model_config);
@@ -51,21 +51,17 @@ static mz_err check_network(const mz_train_config *c, const mz_config *n)
     if (c->data_seq > n->max_position)
         return MZ_FAIL(MZ_ECONFIG, "data.seq is %lld, this network has positions for %lld",
                        (long long)c->data_seq, (long long)n->max_position);
-    if (c->model_path[0] && n->mtp_layers > 0 && !(c->mtp_weight > 0.0))
-        return MZ_FAIL(MZ_ENOTSUP,
-                       "%s has MTP layers: training it with mtp.weight 0 would lose them",
-                       c->model_path);
     return MZ_OK;
 }
 
 mz_err mz_train_plan(mz_train_bytes *out, const mz_train_config *c, mz_device *device)
 {
     MZ_NEED(out && c && device, "an argument is NULL");
-    mz_hub *hub = NULL;
+    mz_source *source = NULL;
     mz_queue *q = NULL;
     mz_config network;
     mz_memory_plan plan = {0};
-    mz_err err = read_network(&network, &hub, c);
+    mz_err err = read_network(&network, &source, c);
     if (err == MZ_OK) err = check_network(c, &network);
     if (err == MZ_OK) err = mz_queue_open(&q, device);
     if (err == MZ_OK) {
@@ -83,7 +79,7 @@ mz_err mz_train_plan(mz_train_bytes *out, const mz_train_config *c, mz_device *d
         if (err == MZ_OK) *out = b;
     }
     mz_queue_close(q);
-    mz_hub_close(hub);
+    mz_source_close(source);
     return err;
 }
 
@@ -164,8 +160,8 @@ static mz_err resume(run *r)
         return err;
     }
     if (!found) /* how a run begins */
-        MZ_TRY(r->hub ? mz_state_take_weights(&state, r->hub)
-                      : mz_state_draw_weights(&state, (uint64_t)r->config->run_seed));
+        MZ_TRY(r->source ? mz_state_take_weights(&state, r->source)
+                         : mz_state_draw_weights(&state, (uint64_t)r->config->run_seed));
     p->seed = (uint64_t)r->config->run_seed;
     memcpy(p->data_sha256, mz_data_sha256(r->data), sizeof p->data_sha256);
     MZ_TRY(mz_path_join(path, sizeof path, r->config->run_dir, "log.jsonl"));
@@ -249,7 +245,7 @@ static void clear(run *r)
     mz_trainer_free(r->trainer);
     mz_model_free(r->model);
     mz_queue_close(r->queue);
-    mz_hub_close(r->hub);
+    mz_source_close(r->source);
     mz_appender_close(&r->log);
     mz_str_clear(&r->yaml);
     mz_lock_drop(&r->lock);
@@ -265,7 +261,7 @@ mz_err mz_train_run(const mz_train_config *c, mz_device *device, const mz_train_
     r->hooks = hooks;
     r->device = device;
     r->lock.fd = r->log.fd = -1;
-    mz_err err = read_network(&r->network, &r->hub, c);
+    mz_err err = read_network(&r->network, &r->source, c);
     if (err == MZ_OK) err = check_network(c, &r->network);
     if (err == MZ_OK) err = take_folder(r);
     if (err == MZ_OK) err = settle_config(r);

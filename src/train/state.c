@@ -50,13 +50,12 @@ mz_err mz_state_save_weights(const mz_checkpointed *c, const char *folder)
 }
 
 /* The rounded weights are those that AdamW would leave: masters, rounded once. */
-mz_err mz_state_take_weights(const mz_checkpointed *c, const mz_hub *hub)
+mz_err mz_state_take_weights(const mz_checkpointed *c, const mz_source *source)
 {
     mz_params masters;
-    const mz_config *config = mz_model_config(c->model);
-    MZ_TRY(mz_hf_load(mz_model_params(c->model), c->queue, config, hub));
+    MZ_TRY(mz_source_load(source, mz_model_params(c->model), c->queue));
     MZ_TRY(masters_of(c, &masters));
-    const mz_err err = mz_hf_load(&masters, c->queue, config, hub);
+    const mz_err err = mz_source_load(source, &masters, c->queue);
     mz_mem_free(masters.list);
     return err;
 }
@@ -74,10 +73,10 @@ mz_err mz_state_draw_weights(const mz_checkpointed *c, uint64_t seed)
 
 mz_err mz_state_load_weights(const mz_checkpointed *c, const char *folder)
 {
-    mz_hub *hub = NULL;
-    MZ_TRY(mz_hub_open(&hub, folder));
-    const mz_err err = mz_state_take_weights(c, hub);
-    mz_hub_close(hub);
+    mz_source *source = NULL;
+    MZ_TRY(mz_source_open(&source, folder));
+    const mz_err err = mz_state_take_weights(c, source);
+    mz_source_close(source);
     return err;
 }
 

@@ -3,14 +3,14 @@
 #ifndef MZ_TRAIN_STATE_H
 #define MZ_TRAIN_STATE_H
 
-#include "file/hub.h"
+#include "port/source.h"
 #include "train/checkpoint.h"
 
 /* config.json and model.safetensors of a folder. */
 mz_err mz_state_save_weights(const mz_checkpointed *c, const char *folder);
 mz_err mz_state_load_weights(const mz_checkpointed *c, const char *folder);
-/* Weights and masters from any Hugging Face folder, or random ones: how a run begins. */
-mz_err mz_state_take_weights(const mz_checkpointed *c, const mz_hub *hub);
+/* Weights and masters from any model, or random ones: how a run begins. */
+mz_err mz_state_take_weights(const mz_checkpointed *c, const mz_source *source);
 mz_err mz_state_draw_weights(const mz_checkpointed *c, uint64_t seed);
 mz_err mz_state_save_optimizer(const mz_checkpointed *c, const char *path);
 mz_err mz_state_load_optimizer(const mz_checkpointed *c, const char *path);

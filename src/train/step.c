@@ -7,6 +7,7 @@
 #include "op/op.h"
 
 #include <math.h>
+#include <string.h>
 
 struct mz_trainer {
     mz_queue *queue;
@@ -16,6 +17,7 @@ struct mz_trainer {
     int64_t step, tokens_max;
     mz_buffer *master, *m, *v, *norm; /* master NULL where every parameter is in acc already */
     mz_op *adamw_copy, *adamw, *sumsq, *cast;
+    bool *frozen;      /* [params->n] */
     double *loss_host; /* one micro-batch's losses as they come, acc */
 };
 
@@ -49,6 +51,7 @@ static mz_err build(mz_trainer *t)
     MZ_TRY(mz_buffer_new(&t->m, device, bytes));
     MZ_TRY(mz_buffer_new(&t->v, device, bytes));
     MZ_TRY(mz_buffer_new(&t->norm, device, sizeof(double)));
+    MZ_TRY(mz_mem_new(&t->frozen, t->params->n, sizeof *t->frozen));
     return bind_ops(t, largest, flat, dtype);
 }
 
@@ -83,6 +86,7 @@ void mz_trainer_free(mz_trainer *t)
     mz_buffer_free(t->m);
     mz_buffer_free(t->v);
     mz_buffer_free(t->norm);
+    mz_mem_free(t->frozen);
     mz_mem_free(t->loss_host);
     mz_mem_free(t);
 }
@@ -183,7 +187,7 @@ mz_err mz_trainer_apply(mz_trainer *t, const mz_optim *o, double norm)
                                 .step = t->step + 1}};
     for (int64_t i = 0; i < t->params->n; i++) {
         const mz_param *x = &t->params->list[i];
-        if (!x->g.buf) continue;
+        if (!x->g.buf || t->frozen[i]) continue;
         const bool own = x->dtype == t->acc;
         const mz_tensor w = flat_weights(x), g = part(x, t->params->grads, t->acc);
         const mz_tensor p = own ? w : part(x, t->master, t->acc);
@@ -202,6 +206,12 @@ mz_err mz_trainer_apply(mz_trainer *t, const mz_optim *o, double norm)
 int64_t mz_trainer_step(const mz_trainer *t)
 {
     return t->step;
+}
+
+void mz_trainer_freeze(mz_trainer *t, const char *prefix)
+{
+    for (int64_t i = 0; i < t->params->n; i++)
+        if (strncmp(t->params->list[i].name, prefix, strlen(prefix)) == 0) t->frozen[i] = true;
 }
 
 void mz_trainer_set_step(mz_trainer *t, int64_t step)

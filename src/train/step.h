@@ -41,6 +41,9 @@ mz_err mz_trainer_apply(mz_trainer *t, const mz_optim *o, double norm);
 mz_err mz_trainer_reserve(mz_trainer *t, int64_t tokens);
 int64_t mz_trainer_step(const mz_trainer *t); /* updates made so far */
 
+/* Parameters whose name begins so are not moved any more, not even by weight decay. */
+void mz_trainer_freeze(mz_trainer *t, const char *prefix);
+
 /* For checkpoints: the flat state, [params->grads_bytes / acc] elements each, in the layout of the
  * gradients. master's buf is NULL where the model's own weights are the masters. */
 typedef struct mz_trainer_state {

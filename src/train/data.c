@@ -35,7 +35,7 @@ typedef struct reader {
 
 static mz_err bad(const reader *r, mz_err code, const char *what, const char *fix)
 {
-    char copy[400]; /* what may be a part of the note that is replaced */
+    char copy[sizeof mz_err_last()->message]; /* what may be a part of the note that is replaced */
     (void)snprintf(copy, sizeof copy, "%s", what);
     mz_note(code, __FILE__, __LINE__, "%s:%lld: %s", r->path, (long long)r->line, copy);
     mz_note_where(r->path, "ids", r->offset);

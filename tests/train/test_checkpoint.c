@@ -34,7 +34,9 @@ static void count_loud(void *user, mz_log_level level, const char *line)
 
 static void open_world(world *w, mz_config (*config)(void), mz_dtype dtype)
 {
-    const mz_config c = config();
+    mz_config c = config();
+    (void)snprintf(c.architecture, sizeof c.architecture, "%s",
+                   c.family == MZ_FAMILY_LLAMA ? "LlamaForCausalLM" : "DeepseekV3ForCausalLM");
     mz_model_options o = tiny_options(dtype, true);
     o.mtp = c.mtp_layers > 0;
     *w = (world){0};

@@ -213,6 +213,12 @@ static void pack_step(const job *w, const mz_cpu_product *p, const tile *t, cons
               min64(f->kc, p->K - at->k0), at->n);
 }
 
+/* Packed bf16 weights that an f32 family multiplies with few rows. */
+static bool widens_in_kernel(const job *w, const mz_cpu_product *p, const tile *t)
+{
+    return p->packed && p->b.is_bf16 && w->f->elem_bytes == 4 && t->m <= 2 * w->f->mr;
+}
+
 /* The step's panel that begins with column j of b. */
 static const void *panel_of_b(const job *w, const mz_cpu_product *p, const tile *t, const step *at,
                               int64_t j)
@@ -225,6 +231,7 @@ static const void *panel_of_b(const job *w, const mz_cpu_product *p, const tile 
         return moved(at->scratch_b, (j - t->j0 - at->j) / f->nr * f->kc * f->nr, f->elem_bytes);
     const int64_t offset = j / f->nr * pitch + at->k0 * f->nr;
     if (f->elem_bytes == 2 || !p->b.is_bf16) return moved(p->packed, offset, f->elem_bytes);
+    if (widens_in_kernel(w, p, t)) return moved(p->packed, offset, 2);
     w->table->widen(at->scratch_b, moved(p->packed, offset, 2),
                     min64(f->kc, p->K - at->k0) * f->nr);
     return at->scratch_b;
@@ -260,7 +267,10 @@ static void add_step(const job *w, const mz_cpu_product *p, const tile *t, const
                                    .c = to->sum + j,
                                    .ldc = to->ld,
                                    .add = at->k0 > 0 || (p->add && !p->c_is_bf16)};
-        f->panel(&work);
+        if (widens_in_kernel(w, p, t))
+            f->panel_widening(&work);
+        else
+            f->panel(&work);
     }
 }
 

@@ -18,20 +18,25 @@ enum { MR = 6, NV = 4, KC = 256, MC = 192 };
 #else
 enum { MR = 4, NV = 2, KC = 256, MC = 192 };
 #endif
-enum { NR = NV * VF_LANES };
+enum { NR = NV * VF_LANES, PREFETCH = 1024 /* elements of b ahead of few rows' use */ };
 
-/* c [rows,NR] (+)= a [rows][k] b [k][NR], rows <= MR known when this is inlined */
-MZ_INLINE void block(const int rows, int64_t k, const float *a, const float *b, float *c,
-                     int64_t ldc, bool add)
+/* c [rows,NR] (+)= a [rows][k] b [k][NR]; rows <= MR and the dtype of b are known when this is
+ * inlined */
+MZ_INLINE void block(const int rows, const bool is_bf16, const mz_cpu_block *w, const float *a,
+                     float *c, int64_t ldc, bool add)
 {
+    const float *b = w->b;
+    const uint16_t *b16 = w->b;
     vf sum[MR][NV];
     MZ_UNROLL for (int i = 0; i < rows; i++)
     {
         MZ_UNROLL for (int j = 0; j < NV; j++) sum[i][j] = (vf){0};
     }
-    for (int64_t p = 0; p < k; p++, b += NR) {
+    for (int64_t p = 0; p < w->k; p++, b += NR, b16 += NR) {
         vf bv[NV];
-        MZ_UNROLL for (int j = 0; j < NV; j++) bv[j] = vf_load(b + j * VF_LANES);
+        if (rows <= 4) __builtin_prefetch(is_bf16 ? (const void *)(b16 + PREFETCH) : b + PREFETCH);
+        MZ_UNROLL for (int j = 0; j < NV; j++) bv[j] =
+            is_bf16 ? vf_load_bf16(b16 + j * VF_LANES) : vf_load(b + j * VF_LANES);
         MZ_UNROLL for (int i = 0; i < rows; i++)
         {
             const vf av = vf_set(a[i * KC + p]);
@@ -48,13 +53,14 @@ MZ_INLINE void block(const int rows, int64_t k, const float *a, const float *b, 
     }
 }
 
-static void block_of(int64_t rows, int64_t k, const float *a, const float *b, float *c, int64_t ldc,
-                     bool add)
+MZ_INLINE void block_of(const bool is_bf16, const mz_cpu_block *w, int64_t i, float *c, int64_t ldc,
+                        bool add)
 {
-    switch (rows) {
+    const float *a = (const float *)w->a + i * KC;
+    switch (w->m - i) {
 #define CASE(r)                                                                                    \
     case r:                                                                                        \
-        block(r < MR ? r : MR, k, a, b, c, ldc, add);                                              \
+        block(r < MR ? r : MR, is_bf16, w, a, c, ldc, add);                                        \
         break;
         CASE(1)
         CASE(2)
@@ -72,25 +78,34 @@ static void block_of(int64_t rows, int64_t k, const float *a, const float *b, fl
         CASE(11)
 #endif
     default:
-        block(MR, k, a, b, c, ldc, add);
+        block(MR, is_bf16, w, a, c, ldc, add);
 #undef CASE
     }
 }
 
-static void panel_f32(const mz_cpu_block *w)
+MZ_INLINE void panel_of(const bool is_bf16, const mz_cpu_block *w)
 {
-    const float *a = w->a, *b = w->b;
     float t[MR * NR];
     for (int64_t i = 0; i < w->m; i += MR) {
         const int64_t rows = w->m - i < MR ? w->m - i : MR;
         float *c = w->c + i * w->ldc;
         if (w->n == NR) {
-            block_of(rows, w->k, a + i * KC, b, c, w->ldc, w->add);
+            block_of(is_bf16, w, i, c, w->ldc, w->add);
         } else {
-            block_of(rows, w->k, a + i * KC, b, t, NR, false);
+            block_of(is_bf16, w, i, t, NR, false);
             add_block(c, w->ldc, t, NR, rows, w->n, w->add);
         }
     }
+}
+
+static void panel_f32(const mz_cpu_block *w)
+{
+    panel_of(false, w);
+}
+
+static void panel_widening(const mz_cpu_block *w)
+{
+    panel_of(true, w);
 }
 
 static void pack_a_f32(void *a, mz_cpu_mat src, int64_t m, int64_t k)
@@ -147,7 +162,11 @@ static void finish_bf16(uint16_t *y, const float *sum, const float *bias, int64_
 
 static void widen(float *y, const uint16_t *x, int64_t n)
 {
-    copy_row(y, x, n, true);
+    for (int64_t i = 0; i < n; i += 256) {
+        const int64_t some = n - i < 256 ? n - i : 256;
+        for (int64_t j = 0; j < some; j += 32) __builtin_prefetch(x + i + j + 2048);
+        copy_row(y + i, x + i, some, true);
+    }
 }
 
 MZ_INLINE void sum_rows_of(float *sum, mz_cpu_mat src, int64_t m, int64_t n, const bool is_bf16)
@@ -223,7 +242,8 @@ const mz_cpu_gemm_table MZ_CPU_TABLE(mz_cpu_gemm) = {
             .elem_bytes = 4,
             .pack_a = pack_a_f32,
             .pack_b = pack_b_f32,
-            .panel = panel_f32},
+            .panel = panel_f32,
+            .panel_widening = panel_widening},
     .bf16 = BF16_FAMILY,
     .finish_f32 = finish_f32,
     .finish_bf16 = finish_bf16,

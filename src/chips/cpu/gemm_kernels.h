@@ -45,6 +45,8 @@ typedef struct mz_cpu_family {
     /* k x n elements of src, as panels that begin `pitch` elements apart; the last may be narrow */
     void (*pack_b)(void *b, int64_t pitch, mz_cpu_mat src, int64_t k, int64_t n);
     void (*panel)(const mz_cpu_block *w);
+    /* f32 only: the same where b is bf16 [k][nr]. Worth it for few rows: for many, widen first. */
+    void (*panel_widening)(const mz_cpu_block *w);
 } mz_cpu_family;
 
 typedef struct mz_cpu_gemm_table {

@@ -22,9 +22,10 @@ extern const mz_command mz_cmd_runs_list;
 extern const mz_command mz_cmd_runs_show;
 extern const mz_command mz_cmd_tokenizer_decode;
 extern const mz_command mz_cmd_tokenizer_encode;
-extern const mz_command mz_cmd_train;
 
 /* What `train` and `config` take: CONFIG.yaml, then KEY=VALUE. In cmd_config.c. */
+extern const mz_command mz_cmd_tokenizer_train;
+extern const mz_command mz_cmd_train;
 mz_err mz_cli_train_config(const mz_cli *cli, mz_train_config *c);
 
 #endif

@@ -26,6 +26,7 @@ static const mz_command *const COMMANDS[] = {&mz_cmd_demo,
                                              &mz_cmd_chips_coverage,
                                              &mz_cmd_tokenizer_encode,
                                              &mz_cmd_tokenizer_decode,
+                                             &mz_cmd_tokenizer_train,
                                              NULL};
 
 static void log_line(void *user, mz_log_level level, const char *line)

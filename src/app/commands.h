@@ -20,6 +20,7 @@ extern const mz_command mz_cmd_probe;
 extern const mz_command mz_cmd_runs_hash;
 extern const mz_command mz_cmd_runs_list;
 extern const mz_command mz_cmd_runs_show;
+extern const mz_command mz_cmd_template;
 extern const mz_command mz_cmd_tokenizer_decode;
 extern const mz_command mz_cmd_tokenizer_encode;
 

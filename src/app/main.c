@@ -27,6 +27,7 @@ static const mz_command *const COMMANDS[] = {&mz_cmd_demo,
                                              &mz_cmd_tokenizer_encode,
                                              &mz_cmd_tokenizer_decode,
                                              &mz_cmd_tokenizer_train,
+                                             &mz_cmd_template,
                                              NULL};
 
 static void log_line(void *user, mz_log_level level, const char *line)

@@ -10,7 +10,7 @@
 
 /* Ids take memory whether they are used or not: this many are granted, then a few for each token.
  */
-enum { IDS_FREE = 1 << 20, IDS_PER_TOKEN = 4, NONE = -1 };
+enum { IDS_FREE = 1 << 20, IDS_PER_TOKEN = 4, BLOCK = 64, NONE = -1 };
 
 static mz_err bad(const mz_vocab *v, const char *what, const char *list, int64_t i)
 {
@@ -63,24 +63,52 @@ bool mz_bpe_unwrap(const char *text, size_t bytes, char *out, size_t *out_bytes)
 
 /* ---- tokens ---- */
 
-static bool same_text(const mz_bpe *bpe, uint32_t id, const char *bytes, size_t n)
+/* A text on its way into the table. Tables of this size are not in any cache, so texts are looked
+ * up in blocks: all of a block are asked for before the first is waited for. */
+typedef struct probe {
+    const char *bytes;
+    mz_bpe_slot key; /* what belongs into the slot, but for the id */
+    uint32_t at;     /* where to begin */
+} probe;
+
+static probe probe_of(const mz_bpe *bpe, const char *bytes, size_t n)
 {
-    return bpe->length[id] == n && memcmp(bpe->bytes + bpe->start[id], bytes, n) == 0;
+    probe p = {.bytes = bytes, .key.length = (uint32_t)n};
+    uint64_t hash;
+    if (n <= sizeof p.key.word) {
+        memcpy(&p.key.word, bytes, n);
+        hash = mz_hash_fold(p.key.word ^ 0x2d358dccaa6c78a5u, n ^ 0x8bb84b93962eacc9u);
+    } else {
+        p.key.word = hash = mz_hash_bytes(bytes, n);
+    }
+    p.at = (uint32_t)hash & bpe->slot_mask;
+    __builtin_prefetch(&bpe->slots[p.at]);
+    return p;
 }
 
-/* The slot of these bytes, or the empty one where they would go. */
-static uint32_t slot_of(const mz_bpe *bpe, const char *bytes, size_t n)
+/* The slot of the text, or the empty one where it would go. */
+static mz_bpe_slot *slot_of(const mz_bpe *bpe, const probe *p)
 {
-    uint32_t slot = (uint32_t)mz_hash_bytes(bytes, n) & bpe->slot_mask;
-    while (bpe->slots[slot] && !same_text(bpe, bpe->slots[slot] - 1, bytes, n))
-        slot = (slot + 1) & bpe->slot_mask;
-    return slot;
+    for (uint32_t i = p->at;; i = (i + 1) & bpe->slot_mask) {
+        mz_bpe_slot *slot = &bpe->slots[i];
+        if (slot->id == 0) return slot;
+        if (slot->word != p->key.word || slot->length != p->key.length) continue;
+        const char *there = bpe->bytes + bpe->texts[slot->id - 1].start;
+        if (slot->length <= sizeof slot->word || memcmp(there, p->bytes, slot->length) == 0)
+            return slot;
+    }
+}
+
+static int32_t find(const mz_bpe *bpe, const probe *p)
+{
+    const uint32_t id = slot_of(bpe, p)->id;
+    return id ? (int32_t)(id - 1) : NONE;
 }
 
 int32_t mz_bpe_find(const mz_bpe *bpe, const char *bytes, size_t n)
 {
-    const uint32_t id = bpe->slots[slot_of(bpe, bytes, n)];
-    return id ? (int32_t)(id - 1) : NONE;
+    const probe p = probe_of(bpe, bytes, n);
+    return find(bpe, &p);
 }
 
 static mz_err count_ids(const mz_vocab *v, int64_t *count, size_t *bytes)
@@ -92,7 +120,7 @@ static mz_err count_ids(const mz_vocab *v, int64_t *count, size_t *bytes)
             return bad(v, "an id that is out of range", "vocab", i);
         if (v->tokens[i].id >= ids) ids = v->tokens[i].id + 1;
         sum += v->tokens[i].bytes;
-        if (sum > INT32_MAX) return bad(v, "more than 2 GiB of tokens", "vocab", i);
+        if (sum >= MZ_BPE_LITERAL) return bad(v, "more than 1 GiB of tokens", "vocab", i);
     }
     if (ids > IDS_FREE && ids / IDS_PER_TOKEN > v->n_tokens)
         return bad(v, "an id far beyond the number of tokens", "vocab", v->n_tokens - 1);
@@ -112,23 +140,35 @@ static mz_err power_of_two(int64_t least, uint32_t *out)
     return MZ_OK;
 }
 
+/* Token i into bpe->bytes and texts. *p is for the table; its length is 0 if it stays out of it. */
+static mz_err take_token(mz_bpe *bpe, const mz_vocab *v, int64_t i, probe *p)
+{
+    const mz_vocab_token *t = &v->tokens[i];
+    char *bytes = bpe->bytes + bpe->bytes_used;
+    size_t n = 0;
+    if (bpe->texts[t->id].start != UINT32_MAX) return bad(v, "its id is taken", "vocab", i);
+    const bool literal = !mz_bpe_unwrap(t->text, t->bytes, bytes, &n);
+    if (literal) memcpy(bytes, t->text, n = t->bytes);
+    *p = probe_of(bpe, bytes, literal ? 0 : n);
+    bpe->texts[t->id] = (mz_bpe_text){(uint32_t)bpe->bytes_used,
+                                      (uint32_t)n | (literal ? (uint32_t)MZ_BPE_LITERAL : 0)};
+    bpe->bytes_used += n;
+    return MZ_OK;
+}
+
 static mz_err add_tokens(mz_bpe *bpe, const mz_vocab *v)
 {
-    for (int64_t i = 0; i < v->n_tokens; i++) {
-        const mz_vocab_token *t = &v->tokens[i];
-        char *bytes = bpe->bytes + bpe->bytes_used;
-        size_t n = 0;
-        if (bpe->start[t->id] != UINT32_MAX) return bad(v, "its id is taken", "vocab", i);
-        const bool literal = !mz_bpe_unwrap(t->text, t->bytes, bytes, &n);
-        if (literal) memcpy(bytes, t->text, n = t->bytes);
-        if (!literal && n > 0) {
-            const uint32_t slot = slot_of(bpe, bytes, n);
-            if (bpe->slots[slot]) return bad(v, "a token that stands twice", "vocab", i);
-            bpe->slots[slot] = (uint32_t)t->id + 1;
+    probe probes[BLOCK];
+    for (int64_t first = 0; first < v->n_tokens; first += BLOCK) {
+        const int64_t n = v->n_tokens - first < BLOCK ? v->n_tokens - first : BLOCK;
+        for (int64_t i = 0; i < n; i++) MZ_TRY(take_token(bpe, v, first + i, &probes[i]));
+        for (int64_t i = 0; i < n; i++) {
+            if (probes[i].key.length == 0) continue;
+            mz_bpe_slot *slot = slot_of(bpe, &probes[i]);
+            if (slot->id) return bad(v, "a token that stands twice", "vocab", first + i);
+            *slot = probes[i].key;
+            slot->id = (uint32_t)v->tokens[first + i].id + 1;
         }
-        bpe->start[t->id] = (uint32_t)bpe->bytes_used;
-        bpe->length[t->id] = (uint32_t)n;
-        bpe->bytes_used += n;
     }
     for (int b = 0; b < 256; b++) {
         const char byte = (char)b;
@@ -140,45 +180,91 @@ static mz_err add_tokens(mz_bpe *bpe, const mz_vocab *v)
 
 /* ---- merges ---- */
 
+/* The slot of left << 32 | right, or the empty one where it would go. */
 static mz_bpe_pair *pair_slot(const mz_bpe *bpe, uint64_t key)
 {
     uint32_t slot = mz_hash_pair(key) & bpe->pair_mask;
-    while (bpe->pairs[slot].key != key && bpe->pairs[slot].key != UINT64_MAX)
+    while (bpe->pairs[slot].key != key + 1 && bpe->pairs[slot].key != 0)
         slot = (slot + 1) & bpe->pair_mask;
     return &bpe->pairs[slot];
 }
 
-static mz_err add_merge(mz_bpe *bpe, const mz_vocab *v, int64_t i, char *joined)
+/* A merge on its way into the table. */
+typedef struct merge_probe {
+    probe a, b;
+    size_t ab_bytes; /* b's text follows a's */
+    uint64_t key;
+    uint32_t id;
+} merge_probe;
+
+/* The merge's texts into `room`, which moves on. */
+static mz_err take_merge(const mz_bpe *bpe, const mz_vocab *v, int64_t i, char **room,
+                         merge_probe *p)
 {
     const mz_vocab_merge *m = &v->merges[i];
-    size_t a_bytes = 0, b_bytes = 0;
-    if (!mz_bpe_unwrap(m->a, m->a_bytes, joined, &a_bytes) ||
-        !mz_bpe_unwrap(m->b, m->b_bytes, joined + a_bytes, &b_bytes))
+    char *text = *room;
+    size_t a = 0, b = 0;
+    if (!mz_bpe_unwrap(m->a, m->a_bytes, text, &a) ||
+        !mz_bpe_unwrap(m->b, m->b_bytes, text + a, &b))
         return bad(v, "a merge outside the byte-level alphabet", "merges", i);
-    const int32_t a = mz_bpe_find(bpe, joined, a_bytes);
-    const int32_t b = mz_bpe_find(bpe, joined + a_bytes, b_bytes);
-    const int32_t ab = mz_bpe_find(bpe, joined, a_bytes + b_bytes);
+    p->a = probe_of(bpe, text, a);
+    p->b = probe_of(bpe, text + a, b);
+    p->ab_bytes = a + b;
+    *room += a + b;
+    return MZ_OK;
+}
+
+/* The id of a merge's text. Tokens are numbered as they were learned, so it is nearly always that
+ * of the merge before (`last`) or the next one. */
+static int32_t joined_id(const mz_bpe *bpe, const merge_probe *p, uint32_t last)
+{
+    for (uint32_t id = last; id <= last + 1 && id < bpe->count; id++)
+        if (bpe->texts[id].start != UINT32_MAX && bpe->texts[id].length == p->ab_bytes &&
+            memcmp(bpe->bytes + bpe->texts[id].start, p->a.bytes, p->ab_bytes) == 0)
+            return (int32_t)id;
+    return mz_bpe_find(bpe, p->a.bytes, p->ab_bytes);
+}
+
+static mz_err find_merge(const mz_bpe *bpe, const mz_vocab *v, int64_t i, merge_probe *p,
+                         uint32_t *last)
+{
+    const int32_t a = find(bpe, &p->a), b = find(bpe, &p->b), ab = joined_id(bpe, p, *last);
     if (a < 0 || b < 0) return bad(v, "a merge of something that is no token", "merges", i);
     if (ab < 0) return bad(v, "a merge to something that is no token", "merges", i);
-    mz_bpe_pair *pair = pair_slot(bpe, (uint64_t)(uint32_t)a << 32 | (uint32_t)b);
-    /* One that stands twice counts by its last place, as in the library. */
-    *pair = (mz_bpe_pair){
-        .key = (uint64_t)(uint32_t)a << 32 | (uint32_t)b, .rank = (uint32_t)i, .id = (uint32_t)ab};
+    p->key = (uint64_t)(uint32_t)a << 32 | (uint32_t)b;
+    p->id = *last = (uint32_t)ab;
+    __builtin_prefetch(&bpe->pairs[mz_hash_pair(p->key) & bpe->pair_mask]);
+    return MZ_OK;
+}
+
+static mz_err add_block(mz_bpe *bpe, const mz_vocab *v, int64_t first, char *room, uint32_t *last)
+{
+    merge_probe probes[BLOCK];
+    const int64_t n = v->n_merges - first < BLOCK ? v->n_merges - first : BLOCK;
+    for (int64_t i = 0; i < n; i++) MZ_TRY(take_merge(bpe, v, first + i, &room, &probes[i]));
+    for (int64_t i = 0; i < n; i++) MZ_TRY(find_merge(bpe, v, first + i, &probes[i], last));
+    for (int64_t i = 0; i < n; i++) /* one that stands twice counts by its last place */
+        *pair_slot(bpe, probes[i].key) = (mz_bpe_pair){
+            .key = probes[i].key + 1, .rank = (uint32_t)(first + i), .id = probes[i].id};
     return MZ_OK;
 }
 
 static mz_err add_merges(mz_bpe *bpe, const mz_vocab *v)
 {
-    size_t longest = 0;
-    char *joined = NULL;
+    size_t longest = 0, block = 0; /* bytes of a block of merges */
+    char *room = NULL;
+    uint32_t last = 0;
     if (v->n_merges > INT32_MAX) return bad(v, "too many", "merges", v->n_merges);
-    for (int64_t i = 0; i < v->n_merges; i++)
-        if (v->merges[i].a_bytes + v->merges[i].b_bytes > longest)
-            longest = v->merges[i].a_bytes + v->merges[i].b_bytes;
-    MZ_TRY(mz_mem_new(&joined, (int64_t)longest + 1, 1));
+    for (int64_t i = 0; i < v->n_merges; i++) {
+        if (i % BLOCK == 0) block = 0;
+        block += v->merges[i].a_bytes + v->merges[i].b_bytes;
+        if (block > longest) longest = block;
+    }
+    MZ_TRY(mz_mem_new(&room, (int64_t)longest + 1, 1));
     mz_err err = MZ_OK;
-    for (int64_t i = 0; err == MZ_OK && i < v->n_merges; i++) err = add_merge(bpe, v, i, joined);
-    mz_mem_free(joined);
+    for (int64_t i = 0; err == MZ_OK && i < v->n_merges; i += BLOCK)
+        err = add_block(bpe, v, i, room, &last);
+    mz_mem_free(room);
     return err;
 }
 
@@ -193,13 +279,11 @@ mz_err mz_bpe_init(mz_bpe *bpe, const mz_vocab *v)
     MZ_TRY(power_of_two(v->n_merges + v->n_merges / 2, &pairs));
     mz_err err;
     MZ_TRY_GOTO(err, mz_mem_new(&b.bytes, (int64_t)bytes + 1, 1), fail);
-    MZ_TRY_GOTO(err, mz_mem_new(&b.start, b.count, sizeof *b.start), fail);
-    MZ_TRY_GOTO(err, mz_mem_new(&b.length, b.count, sizeof *b.length), fail);
+    MZ_TRY_GOTO(err, mz_mem_new(&b.texts, b.count, sizeof *b.texts), fail);
     MZ_TRY_GOTO(err, mz_mem_new(&b.slots, slots, sizeof *b.slots), fail);
     MZ_TRY_GOTO(err, mz_mem_new(&b.pairs, pairs, sizeof *b.pairs), fail);
     b.slot_mask = slots - 1, b.pair_mask = pairs - 1;
-    for (int64_t i = 0; i < b.count; i++) b.start[i] = UINT32_MAX;
-    for (uint32_t i = 0; i < pairs; i++) b.pairs[i].key = UINT64_MAX;
+    for (int64_t i = 0; i < b.count; i++) b.texts[i].start = UINT32_MAX;
     MZ_TRY_GOTO(err, add_tokens(&b, v), fail);
     MZ_TRY_GOTO(err, add_merges(&b, v), fail);
     *bpe = b;
@@ -212,8 +296,7 @@ fail:
 void mz_bpe_clear(mz_bpe *bpe)
 {
     mz_mem_free(bpe->bytes);
-    mz_mem_free(bpe->start);
-    mz_mem_free(bpe->length);
+    mz_mem_free(bpe->texts);
     mz_mem_free(bpe->slots);
     mz_mem_free(bpe->pairs);
     *bpe = (mz_bpe){0};
@@ -225,7 +308,7 @@ void mz_bpe_clear(mz_bpe *bpe)
 static inline uint64_t joins(const mz_bpe *bpe, uint32_t left, uint32_t right)
 {
     const mz_bpe_pair *pair = pair_slot(bpe, (uint64_t)left << 32 | right);
-    return pair->key == UINT64_MAX ? UINT64_MAX : (uint64_t)pair->rank << 32 | pair->id;
+    return pair->key == 0 ? UINT64_MAX : (uint64_t)pair->rank << 32 | pair->id;
 }
 
 /* In place: symbols[0..n-1] and what each joins to with its right neighbour. */

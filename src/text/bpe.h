@@ -22,16 +22,30 @@
 enum { MZ_BPE_SHORT = 96 }; /* bytes of a piece that is joined in place */
 
 typedef struct mz_bpe_pair {
-    uint64_t key;      /* left << 32 | right; UINT64_MAX where empty */
+    uint64_t key;      /* (left << 32 | right) + 1; 0 where empty */
     uint32_t rank, id; /* what they become */
 } mz_bpe_pair;
+
+enum { MZ_BPE_LITERAL = 1 << 30 };
+
+/* Where a token's text lies in mz_bpe.bytes; start is UINT32_MAX where an id has no token. length
+ * has MZ_BPE_LITERAL where the text is not of the byte-level alphabet. */
+typedef struct mz_bpe_text {
+    uint32_t start, length;
+} mz_bpe_text;
+
+/* A text of up to 8 bytes stands in its slot, so that finding it is one access to memory. */
+typedef struct mz_bpe_slot {
+    uint64_t word;       /* the text, or its hash */
+    uint32_t length, id; /* id + 1, 0 where empty */
+} mz_bpe_slot;
 
 typedef struct mz_bpe {
     int64_t count; /* ids are below */
     char *bytes;   /* the text of all tokens, as bytes that they stand for */
     size_t bytes_used, bytes_cap;
-    uint32_t *start, *length; /* [count] in bytes; start is UINT32_MAX where an id has no token */
-    uint32_t *slots;          /* text -> id + 1, 0 where empty */
+    mz_bpe_text *texts; /* [count] */
+    mz_bpe_slot *slots; /* text -> id */
     uint32_t slot_mask;
     mz_bpe_pair *pairs;
     uint32_t pair_mask;

@@ -141,9 +141,9 @@ bool mz_tokenizer_bytes(const mz_tokenizer *t, int64_t id, const char **bytes, s
         *n = added->length;
         return true;
     }
-    if (id < 0 || id >= t->bpe.count || t->bpe.start[id] == UINT32_MAX) return false;
-    *bytes = t->bpe.bytes + t->bpe.start[id];
-    *n = t->bpe.length[id];
+    if (id < 0 || id >= t->bpe.count || t->bpe.texts[id].start == UINT32_MAX) return false;
+    *bytes = t->bpe.bytes + t->bpe.texts[id].start;
+    *n = t->bpe.texts[id].length & ~(uint32_t)MZ_BPE_LITERAL;
     return true;
 }
 

@@ -23,10 +23,10 @@ extern const mz_command mz_cmd_runs_show;
 extern const mz_command mz_cmd_template;
 extern const mz_command mz_cmd_tokenizer_decode;
 extern const mz_command mz_cmd_tokenizer_encode;
-
-/* What `train` and `config` take: CONFIG.yaml, then KEY=VALUE. In cmd_config.c. */
 extern const mz_command mz_cmd_tokenizer_train;
 extern const mz_command mz_cmd_train;
+
+/* What `train` and `config` take: CONFIG.yaml, then KEY=VALUE. In cmd_config.c. */
 mz_err mz_cli_train_config(const mz_cli *cli, mz_train_config *c);
 
 #endif

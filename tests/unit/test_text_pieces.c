@@ -114,6 +114,7 @@ static void classes_are_unicode_16(void **state)
 static const struct {
     const char *text, *nfc;
 } COMPOSED[] = {
+    {"a\xcc\x85\xcc\x81", "a\xcc\x85\xcc\x81"}, /* blocked by one of its own class */
     {"e\xcc\x81", "\xc3\xa9"},
     {"\xe2\x84\xab", "\xc3\x85"},
     {"a\xcc\xa3\xcc\x81\xcc\x87", "\xe1\xba\xa1\xcc\x81\xcc\x87"},

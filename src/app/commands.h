@@ -12,6 +12,7 @@ extern const mz_command mz_cmd_chips_coverage;
 extern const mz_command mz_cmd_config_check;
 extern const mz_command mz_cmd_config_schema;
 extern const mz_command mz_cmd_config_show;
+extern const mz_command mz_cmd_convert;
 extern const mz_command mz_cmd_demo;
 extern const mz_command mz_cmd_eval;
 extern const mz_command mz_cmd_generate;
@@ -25,6 +26,7 @@ extern const mz_command mz_cmd_tokenizer_decode;
 extern const mz_command mz_cmd_tokenizer_encode;
 extern const mz_command mz_cmd_tokenizer_train;
 extern const mz_command mz_cmd_train;
+extern const mz_command mz_cmd_verify;
 
 /* What `train` and `config` take: CONFIG.yaml, then KEY=VALUE. In cmd_config.c. */
 mz_err mz_cli_train_config(const mz_cli *cli, mz_train_config *c);

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* app/cmd_convert.c - `mizan convert`: a model from a folder or a GGUF into a folder or a GGUF.
+ * Floor: app. */
+#include "app/commands.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "port/gguf.h"
+#include "port/hf.h"
+#include "port/source.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const mz_option OPTIONS[] = {
+    {.name = "to",
+     .kind = MZ_OPTION_TEXT,
+     .value = "FORMAT",
+     .help = "hf, a Hugging Face folder, or gguf, one file (needed)",
+     .choices = "hf|gguf"},
+    {.name = "type",
+     .kind = MZ_OPTION_TEXT,
+     .value = "TYPE",
+     .help = "of the matrices (default: what most of IN's numbers are, f16 for blocks)",
+     .choices = "f32|f16|bf16|q8_0|q4_0"},
+    {0}};
+
+/* What belongs to a folder beside config.json and the weights. */
+static const char *const COMPANIONS[] = {"tokenizer.json",
+                                         "tokenizer_config.json",
+                                         "special_tokens_map.json",
+                                         "generation_config.json",
+                                         "chat_template.jinja",
+                                         "added_tokens.json",
+                                         "vocab.json",
+                                         "merges.txt"};
+static const size_t COMPANION_BYTES_MAX = (size_t)256 << 20;
+
+typedef struct model {
+    mz_device *device;
+    mz_queue *q;
+    mz_source *source;
+    mz_params params;
+} model;
+
+static void clear(model *m)
+{
+    mz_params_clear(&m->params);
+    mz_source_close(m->source);
+    mz_queue_close(m->q);
+    mz_device_close(m->device);
+}
+
+/* ---- types ---- */
+
+static mz_ggml ggml_of(mz_dtype d)
+{
+    return d == MZ_F16 ? MZ_GGML_F16 : d == MZ_BF16 ? MZ_GGML_BF16 : MZ_GGML_F32;
+}
+
+/* The type of IN's embedding table, which no format keeps wider than the rest. */
+static mz_ggml usual_type(const mz_source *s)
+{
+    const mz_gguf *gguf = mz_source_gguf(s);
+    mz_dtype dtype = MZ_F16;
+    if (gguf) {
+        const mz_gguf_tensor *t = mz_gguf_find(gguf, "token_embd.weight");
+        if (t && !mz_ggml_dtype(t->type, &dtype)) dtype = MZ_F16;
+    } else {
+        const mz_st_tensor *t = mz_hub_find(mz_source_hub(s), "model.embed_tokens.weight");
+        dtype = t ? t->dtype : MZ_F32;
+    }
+    return ggml_of(dtype);
+}
+
+static mz_err wanted_type(const mz_cli *cli, const mz_source *s, mz_ggml *out)
+{
+    static const struct {
+        const char *name;
+        mz_ggml type;
+    } types[] = {{"f32", MZ_GGML_F32},
+                 {"f16", MZ_GGML_F16},
+                 {"bf16", MZ_GGML_BF16},
+                 {"q8_0", MZ_GGML_Q8_0},
+                 {"q4_0", MZ_GGML_Q4_0}};
+    const char *name = mz_cli_text(cli, "type", NULL);
+    *out = usual_type(s);
+    for (int i = 0; name && i < MZ_COUNT(types); i++)
+        if (strcmp(types[i].name, name) == 0) *out = types[i].type;
+    return MZ_OK;
+}
+
+/* ---- what goes along ---- */
+
+static mz_err copy_companions(const char *from, const char *to)
+{
+    char a[PATH_MAX], b[PATH_MAX];
+    for (int i = 0; i < MZ_COUNT(COMPANIONS); i++) {
+        char *text = NULL;
+        size_t bytes = 0;
+        MZ_TRY(mz_path_join(a, sizeof a, from, COMPANIONS[i]));
+        MZ_TRY(mz_path_join(b, sizeof b, to, COMPANIONS[i]));
+        if (!mz_file_exists(a)) continue;
+        MZ_TRY(mz_file_read(a, COMPANION_BYTES_MAX, &text, &bytes));
+        const mz_err err = mz_file_write(b, text, bytes);
+        mz_mem_free(text);
+        MZ_TRY(err);
+    }
+    return MZ_OK;
+}
+
+static mz_err write_hf(const model *m, const char *out, mz_ggml type)
+{
+    mz_dtype dtype;
+    const bool plain = mz_ggml_dtype(type, &dtype);
+    if (!plain)
+        return MZ_FAIL(MZ_EUSAGE, "a Hugging Face folder holds f32, f16 or bf16, not %s",
+                       mz_ggml_name(type));
+    MZ_TRY(mz_hf_save(&m->params, m->q, mz_source_config(m->source), out, dtype));
+    if (mz_source_hub(m->source)) return copy_companions(mz_source_path(m->source), out);
+    mz_log(MZ_LOG_WARN, "no tokenizer was written: it stays in the GGUF");
+    return MZ_OK;
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+static mz_err write_gguf(const model *m, const char *out, mz_ggml type)
+{
+    const mz_gguf_export o = {.type = type,
+                              .name = last_part(mz_source_path(m->source)),
+                              .tokenizer = mz_source_gguf(m->source)};
+    if (mz_source_hub(m->source))
+        mz_log(MZ_LOG_WARN, "no tokenizer was written: it stays in the folder");
+    return mz_gguf_save_params(&m->params, m->q, mz_source_config(m->source), out, &o);
+}
+
+/* IN is mapped while OUT is written, and a folder's files are replaced one by one. */
+static mz_err check_apart(const char *in, const char *out)
+{
+    char a[PATH_MAX], b[PATH_MAX];
+    if (!realpath(in, a) || !realpath(out, b) || strcmp(a, b) != 0) return MZ_OK;
+    return MZ_FAIL(MZ_EUSAGE, "IN and OUT are the same");
+}
+
+static mz_err run(const mz_cli *cli)
+{
+    const char *in = mz_cli_argument(cli, 0), *out = mz_cli_argument(cli, 1);
+    const char *to = mz_cli_text(cli, "to", NULL);
+    model m = {0};
+    mz_ggml type = MZ_GGML_F32;
+    if (!to) return MZ_FAIL(MZ_EUSAGE, "convert needs --to hf or --to gguf");
+    MZ_TRY(check_apart(in, out));
+    mz_err err = mz_source_open(&m.source, in);
+    if (err == MZ_OK) err = wanted_type(cli, m.source, &type);
+    if (err == MZ_OK) err = mz_cli_open_chip(cli, &m.device);
+    if (err == MZ_OK) err = mz_queue_open(&m.q, m.device);
+    if (err == MZ_OK) err = mz_params_list(&m.params, mz_source_config(m.source), MZ_F32);
+    if (err == MZ_OK) err = mz_params_alloc(&m.params, m.device, false);
+    if (err == MZ_OK) err = mz_source_load(m.source, &m.params, m.q);
+    if (err == MZ_OK)
+        err = strcmp(to, "hf") == 0 ? write_hf(&m, out, type) : write_gguf(&m, out, type);
+    clear(&m);
+    return err;
+}
+
+const mz_command mz_cmd_convert = {
+    .name = "convert",
+    .arguments = "IN OUT",
+    .least = 2,
+    .most = 2,
+    .summary = "write a model in another format or type",
+    .description =
+        "IN is a Hugging Face folder or a GGUF file. Norms, biases and routers of a GGUF "
+        "stay f32 whatever --type is.",
+    .options = OPTIONS,
+    .common = MZ_COMMON_CHIP,
+    .run = run,
+};

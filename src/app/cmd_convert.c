@@ -26,6 +26,10 @@ static const mz_option OPTIONS[] = {
      .value = "TYPE",
      .help = "of the matrices (default: what most of IN's numbers are, f16 for blocks)",
      .choices = "f32|f16|bf16|q8_0|q4_0"},
+    {.name = "tokenizer",
+     .kind = MZ_OPTION_TEXT,
+     .value = "FILE.gguf",
+     .help = "take the tokenizer from that GGUF (one with a vocabulary alone will do)"},
     {0}};
 
 /* What belongs to a folder beside config.json and the weights. */
@@ -43,12 +47,14 @@ typedef struct model {
     mz_device *device;
     mz_queue *q;
     mz_source *source;
+    mz_gguf *tokenizer; /* of --tokenizer, or NULL */
     mz_params params;
 } model;
 
 static void clear(model *m)
 {
     mz_params_clear(&m->params);
+    mz_gguf_close(m->tokenizer);
     mz_source_close(m->source);
     mz_queue_close(m->q);
     mz_device_close(m->device);
@@ -135,9 +141,8 @@ static mz_err write_gguf(const model *m, const char *out, mz_ggml type)
 {
     const mz_gguf_export o = {.type = type,
                               .name = last_part(mz_source_path(m->source)),
-                              .tokenizer = mz_source_gguf(m->source)};
-    if (mz_source_hub(m->source))
-        mz_log(MZ_LOG_WARN, "no tokenizer was written: it stays in the folder");
+                              .tokenizer = m->tokenizer ? m->tokenizer : mz_source_gguf(m->source)};
+    if (!o.tokenizer) mz_log(MZ_LOG_WARN, "no tokenizer was written: it stays in the folder");
     return mz_gguf_save_params(&m->params, m->q, mz_source_config(m->source), out, &o);
 }
 
@@ -159,6 +164,8 @@ static mz_err run(const mz_cli *cli)
     MZ_TRY(check_apart(in, out));
     mz_err err = mz_source_open(&m.source, in);
     if (err == MZ_OK) err = wanted_type(cli, m.source, &type);
+    if (err == MZ_OK && mz_cli_text(cli, "tokenizer", NULL))
+        err = mz_gguf_open(&m.tokenizer, mz_cli_text(cli, "tokenizer", NULL));
     if (err == MZ_OK) err = mz_cli_open_chip(cli, &m.device);
     if (err == MZ_OK) err = mz_queue_open(&m.q, m.device);
     if (err == MZ_OK) err = mz_params_list(&m.params, mz_source_config(m.source), MZ_F32);

@@ -26,6 +26,12 @@ static const mz_option OPTIONS[] = {
      .value = "TYPE",
      .help = "of the matrices (default: what most of IN's numbers are, f16 for blocks)",
      .choices = "f32|f16|bf16|q8_0|q4_0"},
+    {.name = "shard-bytes",
+     .kind = MZ_OPTION_INT,
+     .value = "N",
+     .help = "hf: at most N bytes of tensors a file (default: one file)",
+     .least = 1,
+     .most = 9e18},
     {.name = "tokenizer",
      .kind = MZ_OPTION_TEXT,
      .value = "FILE.gguf",
@@ -118,14 +124,15 @@ static mz_err copy_companions(const char *from, const char *to)
     return MZ_OK;
 }
 
-static mz_err write_hf(const model *m, const char *out, mz_ggml type)
+static mz_err write_hf(const model *m, const char *out, mz_ggml type, int64_t shard_bytes)
 {
     mz_dtype dtype;
     const bool plain = mz_ggml_dtype(type, &dtype);
     if (!plain)
         return MZ_FAIL(MZ_EUSAGE, "a Hugging Face folder holds f32, f16 or bf16, not %s",
                        mz_ggml_name(type));
-    MZ_TRY(mz_hf_save(&m->params, m->q, mz_source_config(m->source), out, dtype));
+    MZ_TRY(
+        mz_hf_save_shards(&m->params, m->q, mz_source_config(m->source), out, dtype, shard_bytes));
     if (mz_source_hub(m->source)) return copy_companions(mz_source_path(m->source), out);
     mz_log(MZ_LOG_WARN, "no tokenizer was written: it stays in the GGUF");
     return MZ_OK;
@@ -172,7 +179,9 @@ static mz_err run(const mz_cli *cli)
     if (err == MZ_OK) err = mz_params_alloc(&m.params, m.device, false);
     if (err == MZ_OK) err = mz_source_load(m.source, &m.params, m.q);
     if (err == MZ_OK)
-        err = strcmp(to, "hf") == 0 ? write_hf(&m, out, type) : write_gguf(&m, out, type);
+        err = strcmp(to, "hf") == 0
+                  ? write_hf(&m, out, type, mz_cli_int(cli, "shard-bytes", INT64_MAX))
+                  : write_gguf(&m, out, type);
     clear(&m);
     return err;
 }

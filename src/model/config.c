@@ -77,6 +77,30 @@ static mz_err read_family(mz_config *c, const mz_fields *f)
     return MZ_OK;
 }
 
+/* Blocks of E4M3 with a scale each are read (port/hf), and no other way of quantising. */
+static mz_err check_quantization(const mz_fields *f)
+{
+    const json_t *object = NULL;
+    MZ_TRY(mz_field_object(f, "quantization_config", &object));
+    if (!object) return MZ_OK;
+    const mz_fields in = {object, f->file, "quantization_config."};
+    const char *method = NULL, *format = NULL;
+    MZ_TRY(mz_field_text(&in, "quant_method", "", &method));
+    MZ_TRY(mz_field_text(&in, "fmt", "e4m3", &format));
+    if (strcmp(method, "fp8") != 0)
+        return mz_field_refuse(&in, "quant_method", MZ_ECONFIG,
+                               "fp8 (other quantised weights are not read: dequantise them first)");
+    if (strcmp(format, "e4m3") != 0) return mz_field_refuse(&in, "fmt", MZ_ECONFIG, "e4m3");
+    const json_t *block = json_object_get(object, "weight_block_size");
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *size = json_array_get(block, i);
+        if (json_array_size(block) != 2 || !json_is_integer(size) || json_integer_value(size) < 1 ||
+            json_integer_value(size) > WIDTH_MAX)
+            return mz_field_refuse(&in, "weight_block_size", MZ_ECONFIG, "two sizes of a block");
+    }
+    return MZ_OK;
+}
+
 /* Whatever would change the numbers and is not here. */
 static mz_err refuse_features(const mz_config *c, const mz_fields *f)
 {
@@ -84,9 +108,7 @@ static mz_err refuse_features(const mz_config *c, const mz_fields *f)
     MZ_TRY(mz_field_text(f, "hidden_act", "silu", &act));
     if (strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0)
         return mz_field_refuse(f, "hidden_act", MZ_ECONFIG, "silu");
-    if (mz_field_is_set(f, "quantization_config"))
-        return mz_field_refuse(f, "quantization_config", MZ_ECONFIG,
-                               "none: quantised weights are not read yet, dequantise them first");
+    MZ_TRY(check_quantization(f));
     const json_t *types = json_object_get(f->object, "layer_types");
     if (types && !json_is_null(types) && !json_is_array(types))
         return mz_field_refuse(f, "layer_types", MZ_ECORRUPT, "a list of names");

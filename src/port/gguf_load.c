@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "port/disk.h"
 #include "port/gguf_parts.h"
 #include "tensor/convert.h"
 
@@ -164,8 +165,7 @@ static mz_err load_param(mz_queue *q, const mz_gguf *file, const mz_gguf_part *p
     const int64_t step = each < CHUNK ? CHUNK / each : 1;
     for (int64_t g = 0; g < part->groups; g += step) {
         const int64_t n = part->groups - g < step ? part->groups - g : step, count = n * each;
-        const size_t at = w->offset_bytes + (size_t)(g * each) * mz_dtype_bytes(w->dtype);
-        const mz_tensor run = mz_view(w->buf, at, w->dtype, 1, &count);
+        const mz_tensor run = mz_disk_run(w, g * each, count);
         MZ_TRY(load_groups(file, part, tensors, pieces, g, n, room));
         void *host = mz_host(&run);
         MZ_TRY(mz_convert(host ? host : room->result, w->dtype, room->ours, MZ_F32, count));

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "port/disk.h"
 #include "port/gguf_parts.h"
 #include "tensor/convert.h"
 
@@ -210,8 +211,7 @@ static mz_err save_part(mz_gguf_writer *w, mz_queue *q, const mz_gguf_part *part
     const int64_t step = each < CHUNK ? CHUNK / each : 1, block = mz_ggml_block(type);
     for (int64_t g = 0; g < part->groups; g += step) {
         const int64_t n = part->groups - g < step ? part->groups - g : step, count = n * each;
-        const size_t at = p->offset_bytes + (size_t)(g * each) * mz_dtype_bytes(p->dtype);
-        const mz_tensor run = mz_view(p->buf, at, p->dtype, 1, &count);
+        const mz_tensor run = mz_disk_run(p, g * each, count);
         MZ_TRY(mz_download(q, room->raw, &run));
         MZ_TRY(mz_queue_sync(q));
         MZ_TRY(mz_convert(room->ours, MZ_F32, room->raw, p->dtype, count));

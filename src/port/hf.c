@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* port/hf.c - a model's parameters in and out of a Hugging Face folder.
+/* port/hf.c - a model's parameters out of a Hugging Face folder.
  *
  * On disk routed experts are one tensor each, and names are those of transformers. A tensor of the
  * parameter's own dtype is uploaded straight from the mapped file; others pass through a room of
@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "port/disk.h"
 #include "tensor/convert.h"
 
 #include <limits.h>
@@ -54,7 +55,7 @@ static mz_err check_tensor(const mz_hub *hub, const mz_st_tensor *t, const char 
     }
     bool fits = t->rank == view->rank;
     for (int i = 0; fits && i < t->rank; i++) fits = t->dim[i] == view->dim[i];
-    if (fits && mz_dtype_is_float(t->dtype)) return MZ_OK;
+    if (fits && (mz_dtype_is_float(t->dtype) || t->dtype == MZ_F8_E4M3)) return MZ_OK;
     char has[96] = "", want[96] = "";
     for (int i = 0, n = 0; i < t->rank && n < 70; i++)
         n +=
@@ -68,12 +69,87 @@ static mz_err check_tensor(const mz_hub *hub, const mz_st_tensor *t, const char 
     return err;
 }
 
-/* Elements first .. first+n-1 of a dense view, as one run. */
-static mz_tensor run_of(const mz_tensor *view, int64_t first, int64_t n)
+/* ---- weights in blocks of E4M3 (DeepSeek-V3 report 3.3: a scale for each block, to multiply with)
+ * ---- */
+
+/* Sizes of a block, from a config that was checked. */
+static void block_sizes(const mz_hub *hub, int64_t block[2])
 {
-    const size_t at = view->offset_bytes + (size_t)first * mz_dtype_bytes(view->dtype);
-    return mz_view(view->buf, at, view->dtype, 1, &n);
+    const json_t *o = json_object_get(mz_hub_config(hub), "quantization_config");
+    const json_t *list = json_object_get(o, "weight_block_size");
+    for (size_t i = 0; i < 2; i++) block[i] = (int64_t)json_integer_value(json_array_get(list, i));
 }
+
+/* *out is the tensor of the scales of t, NULL if t needs none. */
+static mz_err find_scale(const mz_hub *hub, const mz_st_tensor *t, const mz_st_tensor **out)
+{
+    char name[NAME_BYTES + 16];
+    int64_t block[2];
+    *out = NULL;
+    if (t->dtype != MZ_F8_E4M3) return MZ_OK;
+    block_sizes(hub, block);
+    snprintf(name, sizeof name, "%s_scale_inv", t->name);
+    const mz_st_tensor *scale = mz_hub_find(hub, name);
+    bool fits = scale && t->rank == 2 && scale->rank == 2 && block[0] > 0 && block[1] > 0;
+    for (int i = 0; fits && i < 2; i++)
+        fits = scale->dim[i] == (t->dim[i] + block[i] - 1) / block[i];
+    if (fits && mz_convert_can(MZ_F32, scale->dtype)) {
+        *out = scale;
+        return MZ_OK;
+    }
+    const mz_err err = MZ_FAIL(MZ_ECORRUPT,
+                               "%s must be there for %s, a float for each block of "
+                               "[%lld,%lld] numbers",
+                               name, t->name, (long long)block[0], (long long)block[1]);
+    mz_note_where(mz_hub_folder(hub), name, scale ? (int64_t)scale->offset : (int64_t)t->offset);
+    return err;
+}
+
+/* One scale, whatever its dtype. Checked by find_scale, so that it cannot fail. */
+static float scale_at(const mz_st_tensor *scale, int64_t i)
+{
+    float x = 0.0f;
+    const size_t bytes = mz_dtype_bytes(scale->dtype);
+    (void)mz_convert(&x, MZ_F32, (const unsigned char *)scale->data + (size_t)i * bytes,
+                     scale->dtype, 1);
+    return x;
+}
+
+/* Numbers at .. at + n - 1 of t, each with its block's scale. Row and column are walked, so that no
+ * number costs a division. */
+static mz_err expand_blocks(float *out, const mz_st_tensor *t, const mz_st_tensor *scale,
+                            const int64_t block[2], int64_t at, int64_t n)
+{
+    const int64_t cols = t->dim[1];
+    MZ_TRY(mz_convert(out, MZ_F32, (const unsigned char *)t->data + at, t->dtype, n));
+    for (int64_t i = 0; i < n;) {
+        const int64_t row = (at + i) / cols, col = (at + i) % cols;
+        int64_t run = block[1] - col % block[1];
+        if (run > cols - col) run = cols - col;
+        if (run > n - i) run = n - i;
+        const float s = scale_at(scale, row / block[0] * scale->dim[1] + col / block[1]);
+        for (const int64_t end = i + run; i < end; i++) out[i] *= s;
+    }
+    return MZ_OK;
+}
+
+/* room: CHUNK doubles as they go to the chip, then CHUNK floats */
+static mz_err load_blocks(mz_queue *q, const mz_tensor *view, const mz_st_tensor *t,
+                          const mz_st_tensor *scale, const int64_t block[2], unsigned char *room)
+{
+    float *wide = (float *)(void *)(room + CHUNK * sizeof(double));
+    for (int64_t at = 0; at < t->count; at += CHUNK) {
+        const int64_t n = t->count - at < CHUNK ? t->count - at : CHUNK;
+        const mz_tensor part = mz_disk_run(view, at, n);
+        MZ_TRY(expand_blocks(wide, t, scale, block, at, n));
+        MZ_TRY(mz_convert(room, view->dtype, wide, MZ_F32, n));
+        MZ_TRY(mz_upload(q, &part, room));
+        MZ_TRY(mz_queue_sync(q)); /* the room is written again */
+    }
+    return MZ_OK;
+}
+
+/* ---- */
 
 static mz_err load_one(mz_queue *q, const mz_tensor *view, const mz_st_tensor *t, void *room)
 {
@@ -83,7 +159,7 @@ static mz_err load_one(mz_queue *q, const mz_tensor *view, const mz_st_tensor *t
     if (host) return mz_convert(host, view->dtype, t->data, t->dtype, t->count);
     for (int64_t at = 0; at < t->count; at += CHUNK) {
         const int64_t n = t->count - at < CHUNK ? t->count - at : CHUNK;
-        const mz_tensor part = run_of(view, at, n);
+        const mz_tensor part = mz_disk_run(view, at, n);
         const unsigned char *from =
             (const unsigned char *)t->data + (size_t)at * mz_dtype_bytes(t->dtype);
         MZ_TRY(mz_convert(room, view->dtype, from, t->dtype, n));
@@ -93,23 +169,19 @@ static mz_err load_one(mz_queue *q, const mz_tensor *view, const mz_st_tensor *t
     return MZ_OK;
 }
 
-static int64_t disk_total(const mz_params *p)
-{
-    int64_t n = 0;
-    for (int64_t i = 0; i < p->n; i++) n += mz_param_disk_count(&p->list[i]);
-    return n;
-}
-
-/* Calls for every tensor that the list wants: checks it, keeps it in used[]. */
+/* Checks every tensor that the list wants: used[i] is the i-th, used[total + i] its scales or NULL.
+ */
 static mz_err check_all(const mz_params *p, const mz_hub *hub, const mz_st_tensor **used)
 {
     char name[NAME_BYTES];
+    const int64_t total = mz_disk_total(p);
     for (int64_t i = 0, at = 0; i < p->n; i++)
         for (int64_t e = 0; e < mz_param_disk_count(&p->list[i]); e++, at++) {
             const mz_tensor view = mz_param_disk_view(&p->list[i], &p->list[i].w, e);
             MZ_TRY(mz_param_disk_name(&p->list[i], e, name, sizeof name));
             used[at] = mz_hub_find(hub, name);
             MZ_TRY(check_tensor(hub, used[at], name, &view));
+            MZ_TRY(find_scale(hub, used[at], &used[total + at]));
         }
     return MZ_OK;
 }
@@ -163,12 +235,18 @@ static mz_err check_rest(const mz_config *c, const mz_hub *hub, const mz_st_tens
     return MZ_OK;
 }
 
-static mz_err load_all(mz_params *p, mz_queue *q, const mz_st_tensor *const *used, void *room)
+static mz_err load_all(mz_params *p, mz_queue *q, const mz_hub *hub,
+                       const mz_st_tensor *const *used, void *room)
 {
+    const int64_t total = mz_disk_total(p);
+    int64_t block[2];
+    block_sizes(hub, block);
     for (int64_t i = 0, at = 0; i < p->n; i++)
         for (int64_t e = 0; e < mz_param_disk_count(&p->list[i]); e++, at++) {
             const mz_tensor view = mz_param_disk_view(&p->list[i], &p->list[i].w, e);
-            MZ_TRY(load_one(q, &view, used[at], room));
+            const mz_st_tensor *scale = used[total + at];
+            MZ_TRY(scale ? load_blocks(q, &view, used[at], scale, block, room)
+                         : load_one(q, &view, used[at], room));
         }
     return mz_queue_sync(q);
 }
@@ -178,132 +256,20 @@ mz_err mz_hf_load(mz_params *p, mz_queue *q, const mz_config *c, const mz_hub *h
     MZ_NEED(p && q && c && hub && p->weights, "no parameters with buffers, queue, config or hub");
     const mz_st_tensor **used = NULL, **sorted = NULL;
     void *room = NULL;
-    const int64_t n = disk_total(p);
+    const int64_t n = 2 * mz_disk_total(p);
     mz_err err = mz_queue_sync(q); /* nothing may still use what is overwritten */
     if (err == MZ_OK) err = mz_mem_new(&used, n, sizeof *used);
     if (err == MZ_OK) err = mz_mem_new(&sorted, n, sizeof *sorted);
-    if (err == MZ_OK) err = mz_mem_new(&room, CHUNK, sizeof(double));
+    if (err == MZ_OK) err = mz_mem_new(&room, 2 * CHUNK, sizeof(double));
     if (err == MZ_OK) err = check_all(p, hub, used);
     if (err == MZ_OK) {
         if (n > 0) memcpy(sorted, used, (size_t)n * sizeof *used);
         qsort(sorted, (size_t)n, sizeof *sorted, by_address);
         err = check_rest(c, hub, sorted, n);
     }
-    if (err == MZ_OK) err = load_all(p, q, used, room);
+    if (err == MZ_OK) err = load_all(p, q, hub, used, room);
     mz_mem_free(room);
     mz_mem_free(sorted);
     mz_mem_free(used);
     return err;
-}
-
-/* ---- save ---- */
-
-typedef struct named { /* one tensor on disk */
-    char name[NAME_BYTES];
-    const mz_param *param;
-    int64_t e;
-} named;
-
-static int by_name(const void *pa, const void *pb)
-{
-    const named *a = pa, *b = pb;
-    return strcmp(a->name, b->name);
-}
-
-/* A selection bias is moved by small steps that bf16 would swallow: it stays in f32. */
-static mz_dtype disk_dtype(const mz_param *p, mz_dtype dtype)
-{
-    return p->kind == MZ_PARAM_ROUTER_BIAS ? MZ_F32 : dtype;
-}
-
-static mz_err declare_all(mz_st_writer *w, const mz_params *p, named *list, mz_dtype dtype)
-{
-    for (int64_t i = 0, at = 0; i < p->n; i++)
-        for (int64_t e = 0; e < mz_param_disk_count(&p->list[i]); e++, at++) {
-            const mz_tensor view = mz_param_disk_view(&p->list[i], &p->list[i].w, e);
-            list[at].param = &p->list[i];
-            list[at].e = e;
-            MZ_TRY(mz_param_disk_name(&p->list[i], e, list[at].name, sizeof list[at].name));
-            MZ_TRY(mz_st_writer_declare(w, list[at].name, disk_dtype(&p->list[i], dtype), view.rank,
-                                        view.dim));
-        }
-    return MZ_OK;
-}
-
-/* room: CHUNK doubles as they come from the chip, then CHUNK doubles as they go to the file */
-static mz_err save_one(mz_st_writer *w, mz_queue *q, const named *one, mz_dtype dtype,
-                       unsigned char *room)
-{
-    const mz_tensor view = mz_param_disk_view(one->param, &one->param->w, one->e);
-    const mz_dtype to = disk_dtype(one->param, dtype);
-    const int64_t count = mz_count(&view);
-    unsigned char *out = room + CHUNK * sizeof(double);
-    for (int64_t at = 0; at < count; at += CHUNK) {
-        const int64_t n = count - at < CHUNK ? count - at : CHUNK;
-        const mz_tensor part = run_of(&view, at, n);
-        MZ_TRY(mz_download(q, room, &part));
-        MZ_TRY(mz_queue_sync(q));
-        MZ_TRY(mz_convert(out, to, room, view.dtype, n));
-        MZ_TRY(mz_st_writer_put(w, out, (size_t)n * mz_dtype_bytes(to)));
-    }
-    return MZ_OK;
-}
-
-static mz_err save_weights(const mz_params *p, mz_queue *q, const char *path, mz_dtype dtype)
-{
-    mz_st_writer *w = NULL;
-    named *list = NULL;
-    unsigned char *room = NULL;
-    const int64_t n = disk_total(p);
-    mz_err err = mz_st_writer_new(&w, path);
-    if (err == MZ_OK) err = mz_mem_new(&list, n, sizeof *list);
-    if (err == MZ_OK) err = mz_mem_new(&room, 2 * CHUNK, sizeof(double));
-    if (err == MZ_OK) err = declare_all(w, p, list, dtype);
-    if (err == MZ_OK) err = mz_st_writer_begin(w);
-    if (err == MZ_OK) qsort(list, (size_t)n, sizeof *list, by_name);
-    for (int64_t i = 0; err == MZ_OK && i < n; i++) {
-        named key = {.e = 0};
-        snprintf(key.name, sizeof key.name, "%s", mz_st_writer_at(w, i)->name);
-        const named *one = bsearch(&key, list, (size_t)n, sizeof *list, by_name);
-        err = one ? save_one(w, q, one, dtype, room)
-                  : MZ_FAIL(MZ_EINVAL, "%s was declared and is not there", key.name);
-    }
-    if (err == MZ_OK)
-        err = mz_st_writer_commit(w);
-    else
-        mz_st_writer_abort(w);
-    mz_mem_free(room);
-    mz_mem_free(list);
-    return err;
-}
-
-static const char *torch_name(mz_dtype d)
-{
-    return d == MZ_F32 ? "float32" : d == MZ_BF16 ? "bfloat16" : "float16";
-}
-
-static mz_err save_config(const mz_config *c, const char *path, mz_dtype dtype)
-{
-    json_t *json = NULL;
-    MZ_TRY(mz_config_to_json(&json, c));
-    mz_err err = MZ_OK;
-    if (json_object_set_new(json, "torch_dtype", json_string(torch_name(dtype))) != 0)
-        err = MZ_FAIL(MZ_ENOMEM, "no memory for a config");
-    if (err == MZ_OK) err = mz_json_write(json, path);
-    json_decref(json);
-    return err;
-}
-
-mz_err mz_hf_save(const mz_params *p, mz_queue *q, const mz_config *c, const char *folder,
-                  mz_dtype dtype)
-{
-    MZ_NEED(p && q && c && folder && p->weights, "no parameters with buffers, queue or folder");
-    MZ_NEED(dtype == MZ_F32 || dtype == MZ_BF16 || dtype == MZ_F16, "weights cannot be saved as %s",
-            mz_dtype_name(dtype));
-    char path[PATH_MAX];
-    MZ_TRY(mz_file_mkdirs(folder));
-    MZ_TRY(mz_path_join(path, sizeof path, folder, "model.safetensors"));
-    MZ_TRY(save_weights(p, q, path, dtype));
-    MZ_TRY(mz_path_join(path, sizeof path, folder, "config.json"));
-    return save_config(c, path, dtype); /* last: without it the folder is no model */
 }

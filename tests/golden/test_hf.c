@@ -3,6 +3,7 @@
  * weights onto a chip and back to disk; and what does not belong is refused. */
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "chips/cpu/cpu.h"
 #include "chips/far/far.h"
 #include "chips/ref/ref.h"
@@ -150,6 +151,238 @@ static void large_tensors_pass_in_pieces(void **state)
     clear(&a);
 }
 
+static bool is(const char *a, const char *b)
+{
+    return a && strcmp(a, b) == 0;
+}
+
+/* ---- shards ---- */
+
+static void shards_hold_what_one_file_holds(void **state)
+{
+    (void)state;
+    char folder[PATH_BYTES], path[PATH_BYTES];
+    loaded a, b;
+    json_t *index = NULL;
+    loads(&a, "ref", "tests/golden/llama", MZ_F32);
+    snprintf(folder, sizeof folder, "%.64s/shards", base);
+    assert_int_equal(mz_hf_save_shards(&a.params, a.q, &a.config, folder, MZ_F32, 6000), MZ_OK);
+    snprintf(path, sizeof path, "%.64s/shards/model.safetensors.index.json", base);
+    assert_int_equal(mz_json_read(&index, path, 1 << 20), MZ_OK);
+    const char *name;
+    json_t *value, *files = json_object();
+    int64_t sum = 0;
+    json_object_foreach(json_object_get(index, "weight_map"), name, value)
+    {
+        json_object_set_new(files, json_string_value(value), json_true());
+    }
+    loads(&b, "far", folder, MZ_F32);
+    same_as_file(&b, "tests/golden/llama");
+    for (int64_t i = 0; i < mz_hub_count(b.hub); i++)
+        sum += (int64_t)mz_hub_at(b.hub, i, NULL)->bytes;
+    assert_int_equal(
+        sum, json_integer_value(json_object_get(json_object_get(index, "metadata"), "total_size")));
+    json_object_foreach(files, name, value)
+    {
+        int64_t bytes = 0, n = 0;
+        for (int64_t i = 0; i < mz_hub_count(b.hub); i++) {
+            const char *file = NULL;
+            const mz_st_tensor *t = mz_hub_at(b.hub, i, &file);
+            if (strcmp(strrchr(file, '/') + 1, name) == 0) bytes += (int64_t)t->bytes, n++;
+        }
+        assert_true(bytes <= 6000 || n == 1);
+    }
+    const size_t count = json_object_size(files);
+    snprintf(path, sizeof path, "model-%05d-of-%05d.safetensors", (int)count, (int)count);
+    assert_true(count > 3 && json_object_get(files, path));
+    clear(&b);
+    /* what fits is one file; and an old one is not left in front of new shards */
+    snprintf(folder, sizeof folder, "%.64s/whole", base);
+    assert_int_equal(mz_hf_save_shards(&a.params, a.q, &a.config, folder, MZ_F32, 1 << 30), MZ_OK);
+    snprintf(path, sizeof path, "%.64s/whole/model.safetensors", base);
+    assert_true(mz_file_exists(path));
+    assert_int_equal(mz_hf_save_shards(&a.params, a.q, &a.config, folder, MZ_F32, 6000), MZ_EIO);
+    clear(&a);
+    json_decref(files);
+    json_decref(index);
+}
+
+/* ---- blocks of E4M3 ---- */
+
+typedef struct blocks {
+    int64_t rows, cols;   /* of a block */
+    bool no_config;       /* quantization_config is left out */
+    const char *method;   /* NULL: fp8 */
+    const char *no_scale; /* this tensor has none */
+    bool narrow;          /* scales have one column less */
+} blocks;
+
+static bool in_blocks(const mz_st_tensor *t)
+{
+    return t->rank == 2 && strstr(t->name, "_proj.weight") && !strstr(t->name, "v_proj");
+}
+
+static mz_dtype scale_dtype(const mz_st_tensor *t)
+{
+    return strstr(t->name, "o_proj") ? MZ_F8_E8M0 : MZ_F32;
+}
+
+static float number_at(const mz_st_tensor *t, int64_t i)
+{
+    float x;
+    memcpy(&x, (const char *)t->data + 4 * i, 4);
+    return x;
+}
+
+/* Any scale will do: one that makes the largest of a block fit, or a power of two. */
+static double scale_of(const mz_st_tensor *t, const blocks *b, int64_t row, int64_t col)
+{
+    const int64_t block = row / b->rows * 7 + col / b->cols;
+    return scale_dtype(t) == MZ_F8_E8M0 ? ldexp(1.0, -(int)(block % 5) - 3)
+                                        : 0.001 * (double)(1 + block % 11);
+}
+
+static void put_scales(mz_st_writer *w, const mz_st_tensor *t, const blocks *b, int64_t down,
+                       int64_t across)
+{
+    for (int64_t i = 0; i < down * across; i++) {
+        const float s = (float)scale_of(t, b, i / across * b->rows, i % across * b->cols);
+        const unsigned char power = (unsigned char)(127 + ilogb((double)s));
+        const bool is_power = scale_dtype(t) == MZ_F8_E8M0;
+        assert_int_equal(mz_st_writer_put(w, is_power ? (const void *)&power : (const void *)&s,
+                                          is_power ? 1 : 4),
+                         MZ_OK);
+    }
+}
+
+static void put_blocks(mz_st_writer *w, const mz_st_tensor *t, const blocks *b)
+{
+    for (int64_t i = 0; i < t->count; i++) {
+        const double s = (double)(float)scale_of(t, b, i / t->dim[1], i % t->dim[1]);
+        const uint8_t byte = mz_f32_to_e4m3((float)((double)number_at(t, i) / s));
+        assert_int_equal(mz_st_writer_put(w, &byte, 1), MZ_OK);
+    }
+}
+
+/* The name of the tensor whose scales these are. */
+static const mz_st_tensor *scaled(const mz_hub *hub, const char *name)
+{
+    char plain[160];
+    const size_t n = strlen(name), m = strlen("_scale_inv");
+    if (n <= m || strcmp(name + n - m, "_scale_inv") != 0) return NULL;
+    snprintf(plain, sizeof plain, "%.*s", (int)(n - m), name);
+    return mz_hub_find(hub, plain);
+}
+
+static mz_err write_blocks(const mz_hub *hub, const char *to, const blocks *b)
+{
+    char path[PATH_BYTES], name[160];
+    mz_st_writer *w = NULL;
+    json_t *config = json_deep_copy(mz_hub_config(hub));
+    assert_int_equal(mz_file_mkdirs(to), MZ_OK);
+    if (!b->no_config)
+        json_object_set_new(
+            config, "quantization_config",
+            json_pack("{s:s, s:s, s:[I,I]}", "quant_method", b->method ? b->method : "fp8", "fmt",
+                      "e4m3", "weight_block_size", (json_int_t)b->rows, (json_int_t)b->cols));
+    assert_int_equal(mz_path_join(path, sizeof path, to, "config.json"), MZ_OK);
+    assert_int_equal(mz_json_write(config, path), MZ_OK);
+    json_decref(config);
+    assert_int_equal(mz_path_join(path, sizeof path, to, "model.safetensors"), MZ_OK);
+    assert_int_equal(mz_st_writer_new(&w, path), MZ_OK);
+    for (int64_t i = 0; i < mz_hub_count(hub); i++) {
+        const mz_st_tensor *t = mz_hub_at(hub, i, NULL);
+        const mz_dtype dtype = in_blocks(t) ? MZ_F8_E4M3 : t->dtype;
+        assert_int_equal(mz_st_writer_declare(w, t->name, dtype, t->rank, t->dim), MZ_OK);
+        if (!in_blocks(t) || is(b->no_scale, t->name)) continue;
+        snprintf(name, sizeof name, "%s_scale_inv", t->name);
+        const int64_t dim[2] = {(t->dim[0] + b->rows - 1) / b->rows,
+                                (t->dim[1] + b->cols - 1) / b->cols - b->narrow};
+        assert_int_equal(mz_st_writer_declare(w, name, scale_dtype(t), 2, dim), MZ_OK);
+    }
+    assert_int_equal(mz_st_writer_begin(w), MZ_OK);
+    for (int64_t i = 0; i < mz_st_writer_count(w); i++) {
+        const mz_st_tensor *out = mz_st_writer_at(w, i), *t = mz_hub_find(hub, out->name);
+        if (!t)
+            put_scales(w, scaled(hub, out->name), b, out->dim[0], out->dim[1]);
+        else if (in_blocks(t))
+            put_blocks(w, t, b);
+        else
+            assert_int_equal(mz_st_writer_put(w, t->data, t->bytes), MZ_OK);
+    }
+    return mz_st_writer_commit(w);
+}
+
+static mz_err load_blocks(loaded *l, const blocks *b)
+{
+    char to[PATH_BYTES];
+    mz_hub *hub = NULL;
+    snprintf(to, sizeof to, "%.64s/blocks", base);
+    assert_int_equal(mz_hub_open(&hub, "tests/golden/deepseek_v3"), MZ_OK);
+    assert_int_equal(write_blocks(hub, to, b), MZ_OK);
+    mz_hub_close(hub);
+    mz_err_clear();
+    return load(l, "far", to, MZ_F32);
+}
+
+/* Every number is byte times scale, rounded to f32, with blocks that do not fill the last ones. */
+static void blocks_of_e4m3_are_multiplied(void **state)
+{
+    (void)state;
+    static const blocks sizes[] = {
+        {.rows = 5, .cols = 7}, {.rows = 128, .cols = 128}, {.rows = 1, .cols = 16}};
+    for (int k = 0; k < MZ_COUNT(sizes); k++) {
+        loaded l;
+        int seen = 0;
+        if (load_blocks(&l, &sizes[k]) != MZ_OK) fail_msg("%s", mz_err_last()->message);
+        for (int64_t i = 0; i < l.params.n; i++) {
+            const mz_param *p = &l.params.list[i];
+            char name[160];
+            float got[4096];
+            const mz_tensor view = mz_param_disk_view(p, &p->w, 0);
+            assert_int_equal(mz_param_disk_name(p, 0, name, sizeof name), MZ_OK);
+            const mz_st_tensor *t = mz_hub_find(l.hub, name);
+            if (t->dtype != MZ_F8_E4M3) continue;
+            assert_true(mz_count(&view) <= 4096);
+            assert_int_equal(mz_download(l.q, got, &view), MZ_OK);
+            assert_int_equal(mz_queue_sync(l.q), MZ_OK);
+            for (int64_t e = 0; e < t->count; e++) {
+                const double byte = (double)mz_e4m3_to_f32(((const uint8_t *)t->data)[e]);
+                const double s = scale_of(t, &sizes[k], e / t->dim[1], e % t->dim[1]);
+                const float want = (float)(byte * (double)(float)s);
+                if (memcmp(&want, &got[e], 4) != 0) fail_msg("%s at %lld", name, (long long)e);
+            }
+            seen++;
+        }
+        assert_true(seen > 10);
+        clear(&l);
+    }
+}
+
+static void blocks_without_a_scale_are_refused(void **state)
+{
+    (void)state;
+    static const char o[] = "model.layers.0.self_attn.o_proj.weight";
+    static const struct {
+        blocks blocks;
+        mz_err err;
+        const char *field;
+    } wrong[] = {
+        {{.rows = 8, .cols = 8, .no_scale = o}, MZ_ECORRUPT, "_scale_inv"},
+        {{.rows = 8, .cols = 8, .narrow = true}, MZ_ECORRUPT, "_scale_inv"},
+        {{.rows = 8, .cols = 8, .no_config = true}, MZ_ECORRUPT, "_scale_inv"},
+        {{.rows = 8, .cols = 8, .method = "gptq"}, MZ_ECONFIG, "quantization_config.quant_method"},
+    };
+    for (int i = 0; i < MZ_COUNT(wrong); i++) {
+        loaded l;
+        const mz_err err = load_blocks(&l, &wrong[i].blocks);
+        if (err != wrong[i].err || !strstr(mz_err_last()->field, wrong[i].field))
+            fail_msg("%d: %s, %s: %s", i, mz_err_name(err), mz_err_last()->field,
+                     mz_err_last()->message);
+        clear(&l);
+    }
+}
+
 static void mtp_is_there_only_with_its_weights(void **state)
 {
     (void)state;
@@ -176,11 +409,6 @@ typedef struct change { /* of a copy of a golden folder's weights */
     const char *dtype;  /* declare it I32 */
     const char *add;    /* one more tensor [2] */
 } change;
-
-static bool is(const char *a, const char *b)
-{
-    return a && strcmp(a, b) == 0;
-}
 
 static void declare_changed(mz_st_writer *w, const mz_st_tensor *t, const change *c)
 {
@@ -379,6 +607,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_folder_goes_round),
         cmocka_unit_test(large_tensors_pass_in_pieces),
+        cmocka_unit_test(shards_hold_what_one_file_holds),
+        cmocka_unit_test(blocks_of_e4m3_are_multiplied),
+        cmocka_unit_test(blocks_without_a_scale_are_refused),
         cmocka_unit_test(mtp_is_there_only_with_its_weights),
         cmocka_unit_test(what_does_not_belong_is_refused),
         cmocka_unit_test(mtp_copies_must_be_copies),

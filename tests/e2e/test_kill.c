@@ -222,6 +222,34 @@ static void test_stop_after(void **state)
     remove_run("after");
 }
 
+/* A thousandfold decay at a rate of a million blows the weights up within a few steps. */
+static void test_divergence(void **state)
+{
+    (void)state;
+    for (int again = 0; again < 2; again++) { /* nothing gets better by going on */
+        const int code =
+            program_wait(start("diverged", "optim.lr=1000000", "optim.weight_decay=1000", 0));
+        if (code != 77) fail_msg("exit %d, want 77: %s", code, program_text("err"));
+        assert_non_null(strstr(program_text("err"), "steps in a row were skipped"));
+    }
+    json_t *log = log_of("diverged"), *saved = hashes("diverged");
+    const size_t n = json_array_size(log);
+    assert_true(n >= 11 && n < STEPS);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *o = json_array_get(log, i);
+        const bool is_skipped = i + 11 >= n; /* ten, and the one of the second try */
+        if (is_skipped)
+            assert_false(json_is_number(json_object_get(o, "loss")) &&
+                         json_is_number(json_object_get(o, "grad_norm")));
+    }
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(log, n - 1), "skipped")),
+                     11);
+    assert_int_equal(json_integer_value(json_object_get(saved, "step")), n);
+    json_decref(log);
+    json_decref(saved);
+    remove_run("diverged");
+}
+
 /* ---- refusals ---- */
 
 static void test_other_config(void **state)
@@ -305,6 +333,7 @@ int main(void)
         cmocka_unit_test(test_stop_after),     cmocka_unit_test(test_other_config),
         cmocka_unit_test(test_second_process), cmocka_unit_test(test_disk_full),
         cmocka_unit_test(test_read_only),      cmocka_unit_test(test_longer),
+        cmocka_unit_test(test_divergence),
     };
     return cmocka_run_group_tests(tests, set_up, program_tear_down);
 }

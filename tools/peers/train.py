@@ -5,7 +5,9 @@
 For one network of each family (tests/golden, and the same with other weights and rows by --seed):
 every step's loss within 1e-4, their mean within 1e-5, every gradient norm within 1e-4 of it or of 1.
 The loss of a step is the mean over its samples of each sample's mean over its next-token positions.
-Then bf16 against f32: mean of all steps and of the last 50 within 1 %.
+Then bf16 against f32: mean of all steps and of the last 50 within 1 %. The rows are too many to be
+learnt by heart: with 50 of them the losses end near 0.1, f32 stays within 2e-6 of the official one,
+and the last 50 steps of bf16 are off by 0.2 to 2.0 %.
 
   tools/peers/train.py [--steps N] [--seed N] [NAME ...]
 """
@@ -27,7 +29,7 @@ import transformers
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MIZAN = os.environ.get("MIZAN_PROGRAM", os.path.join(ROOT, "build", "mizan"))
 NAMES = ["llama", "qwen2", "deepseek_v2", "deepseek_v3"]
-GLOBAL, MICRO, SEQ, ROWS = 6, 4, 24, 50
+GLOBAL, MICRO, SEQ, ROWS = 6, 4, 24, 600  # three epochs: nothing is learnt by heart
 LR, WARMUP, BETAS, EPS, DECAY, CLIP = 3e-3, 20, (0.9, 0.95), 1e-8, 0.1, 1.0
 STEP, MEAN, NORM, SHORT = 1e-4, 1e-5, 1e-4, 0.01
 
@@ -78,7 +80,7 @@ def official(folder, rows, steps, dtype=torch.float32):
     """Losses and gradient norms of transformers and torch.optim.AdamW, samples padded at the right
     (nothing looks to the right)."""
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation="eager"
+        folder, dtype=dtype, attn_implementation="eager", experts_implementation="eager"
     )
     model.train()
     decays = [p for p in model.parameters() if p.ndim >= 2]

@@ -155,8 +155,8 @@ static int kill_after(pid_t pid, int64_t delay)
         mz_clock_sleep_ns(left < 1000000 ? left : 1000000);
     }
     assert_int_equal(kill(pid, SIGKILL), 0);
-    assert_int_equal(program_wait(pid), 128 + SIGKILL);
-    return -1;
+    const int code = program_wait(pid); /* it may have ended just before the signal */
+    return code == 128 + SIGKILL ? -1 : code;
 }
 
 static void test_kill(void **state)

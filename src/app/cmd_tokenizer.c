@@ -41,6 +41,8 @@ typedef struct work {
     size_t at, end, block_cap;
     char *text; /* unescaped */
     size_t text_cap;
+    char *numbers; /* ids, written */
+    size_t numbers_cap;
     unsigned flags;
 } work;
 
@@ -55,15 +57,36 @@ static mz_err in_line(int64_t number)
     return err;
 }
 
-static mz_err add_number(mz_str *out, int64_t x)
+enum { NUMBER_BYTES = 12 }; /* of an id, and what separates it from the next */
+
+/* Writes x and returns the end. */
+static char *put_number(char *at, int32_t x)
 {
-    char digits[24];
-    size_t at = sizeof digits;
-    uint64_t left = x < 0 ? 0 - (uint64_t)x : (uint64_t)x;
-    do digits[--at] = (char)('0' + left % 10);
+    char digits[NUMBER_BYTES];
+    int n = 0;
+    uint32_t left = (uint32_t)x;
+    do digits[n++] = (char)('0' + left % 10);
     while (left /= 10);
-    if (x < 0) digits[--at] = '-';
-    return mz_str_add(out, digits + at, sizeof digits - at);
+    while (n > 0) *at++ = digits[--n];
+    return at;
+}
+
+/* `open`, the ids with `separator` between, `close`. */
+static mz_err put_ids(work *w, const char *open, char separator, const char *close)
+{
+    const size_t need = w->ids.count * NUMBER_BYTES + 1;
+    if (need > w->numbers_cap) {
+        MZ_TRY(mz_mem_grow(&w->numbers, (int64_t)(2 * need), 1));
+        w->numbers_cap = 2 * need;
+    }
+    char *at = w->numbers;
+    for (size_t i = 0; i < w->ids.count; i++) {
+        if (i > 0) *at++ = separator;
+        at = put_number(at, w->ids.at[i]);
+    }
+    MZ_TRY(mz_str_add(&w->out, open, strlen(open)));
+    MZ_TRY(mz_str_add(&w->out, w->numbers, (size_t)(at - w->numbers)));
+    return mz_str_add(&w->out, close, strlen(close));
 }
 
 static mz_err flush(mz_str *out)
@@ -133,16 +156,6 @@ static mz_err read_line(work *w, mz_scan *s, bool ids, size_t *bytes)
 }
 
 /* ---- one line out ---- */
-
-static mz_err write_ids(work *w)
-{
-    MZ_TRY(mz_str_add(&w->out, "{\"ids\":[", 8));
-    for (size_t i = 0; i < w->ids.count; i++) {
-        if (i > 0) MZ_TRY(mz_str_add(&w->out, ",", 1));
-        MZ_TRY(add_number(&w->out, w->ids.at[i]));
-    }
-    return mz_str_add(&w->out, "]}\n", 3);
-}
 
 static mz_err write_string(mz_str *out, const char *text, size_t n)
 {
@@ -229,7 +242,7 @@ static mz_err do_line(work *w, const char *line, size_t bytes, bool decode)
     MZ_TRY(read_line(w, &s, decode, &n));
     if (decode) return write_text(w);
     MZ_TRY(mz_encode(w->encoder, w->text, n, w->flags, &w->ids));
-    return write_ids(w);
+    return put_ids(w, "{\"ids\":[", ',', "]}\n");
 }
 
 static mz_err lines(work *w, bool decode)
@@ -242,9 +255,10 @@ static mz_err lines(work *w, bool decode)
         if (err != MZ_OK || !line) break;
         err = do_line(w, line, bytes, decode);
         if (err == MZ_ECORRUPT) err = in_line(number);
-        if (err == MZ_OK) err = flush(&w->out);
+        if (err == MZ_OK && w->out.len >= BLOCK_BYTES) err = flush(&w->out);
     }
-    return err;
+    const mz_err flushed = flush(&w->out); /* what was done before a failure too */
+    return err == MZ_OK ? flushed : err;
 }
 
 static mz_err read_all(mz_str *text)
@@ -259,10 +273,7 @@ static mz_err read_all(mz_str *text)
 static mz_err encode_all(work *w, const mz_str *text)
 {
     MZ_TRY(mz_encode(w->encoder, text->text, text->len, w->flags, &w->ids));
-    for (size_t i = 0; i < w->ids.count; i++) {
-        MZ_TRY(add_number(&w->out, w->ids.at[i]));
-        MZ_TRY(mz_str_add(&w->out, i + 1 < w->ids.count ? " " : "\n", 1));
-    }
+    MZ_TRY(put_ids(w, "", ' ', "\n"));
     return flush(&w->out);
 }
 
@@ -307,6 +318,7 @@ static mz_err run(const mz_cli *cli, bool decode)
     mz_ids_clear(&w.ids);
     mz_str_clear(&w.out);
     mz_mem_free(w.text);
+    mz_mem_free(w.numbers);
     mz_mem_free(w.block);
     return err;
 }

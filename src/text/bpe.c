@@ -243,6 +243,10 @@ static mz_err add_block(mz_bpe *bpe, const mz_vocab *v, int64_t first, char *roo
     const int64_t n = v->n_merges - first < BLOCK ? v->n_merges - first : BLOCK;
     for (int64_t i = 0; i < n; i++) MZ_TRY(take_merge(bpe, v, first + i, &room, &probes[i]));
     for (int64_t i = 0; i < n; i++) MZ_TRY(find_merge(bpe, v, first + i, &probes[i], last));
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t bit = mz_hash_pair(probes[i].key) >> bpe->maybe_shift;
+        bpe->maybe[bit / 64] |= (uint64_t)1 << bit % 64;
+    }
     for (int64_t i = 0; i < n; i++) /* one that stands twice counts by its last place */
         *pair_slot(bpe, probes[i].key) = (mz_bpe_pair){
             .key = probes[i].key + 1, .rank = (uint32_t)(first + i), .id = probes[i].id};
@@ -268,6 +272,29 @@ static mz_err add_merges(mz_bpe *bpe, const mz_vocab *v)
     return err;
 }
 
+/* rank << 32 | id, UINT64_MAX if the two are not joined. Most pairs are not, and the bits, unlike
+ * the table, stay in the cache. */
+static inline uint64_t joins(const mz_bpe *bpe, uint32_t left, uint32_t right)
+{
+    const uint64_t key = (uint64_t)left << 32 | right;
+    const uint32_t bit = mz_hash_pair(key) >> bpe->maybe_shift;
+    if (!(bpe->maybe[bit / 64] >> bit % 64 & 1)) return UINT64_MAX;
+    const mz_bpe_pair *pair = pair_slot(bpe, key);
+    return pair->key == 0 ? UINT64_MAX : (uint64_t)pair->rank << 32 | pair->id;
+}
+
+/* All pairs of bytes. Nearly every look-up for a fresh piece of text is one of these, and here
+ * those of one script lie together. */
+static void fill_byte_joins(mz_bpe *bpe)
+{
+    for (int a = 0; a < 256; a++)
+        for (int b = 0; b < 256; b++) {
+            const int32_t left = bpe->byte_id[a], right = bpe->byte_id[b];
+            bpe->byte_joins[a << 8 | b] =
+                left < 0 || right < 0 ? UINT64_MAX : joins(bpe, (uint32_t)left, (uint32_t)right);
+        }
+}
+
 mz_err mz_bpe_init(mz_bpe *bpe, const mz_vocab *v)
 {
     mz_bpe b = {.ignore_merges = v->ignore_merges};
@@ -282,10 +309,15 @@ mz_err mz_bpe_init(mz_bpe *bpe, const mz_vocab *v)
     MZ_TRY_GOTO(err, mz_mem_new(&b.texts, b.count, sizeof *b.texts), fail);
     MZ_TRY_GOTO(err, mz_mem_new(&b.slots, slots, sizeof *b.slots), fail);
     MZ_TRY_GOTO(err, mz_mem_new(&b.pairs, pairs, sizeof *b.pairs), fail);
+    MZ_TRY_GOTO(err, mz_mem_new(&b.maybe, pairs / 8, sizeof *b.maybe), fail);
+    b.maybe_shift = 32;
+    while ((uint64_t)1 << (32 - b.maybe_shift) < 8 * (uint64_t)pairs) b.maybe_shift--;
     b.slot_mask = slots - 1, b.pair_mask = pairs - 1;
     for (int64_t i = 0; i < b.count; i++) b.texts[i].start = UINT32_MAX;
     MZ_TRY_GOTO(err, add_tokens(&b, v), fail);
     MZ_TRY_GOTO(err, add_merges(&b, v), fail);
+    MZ_TRY_GOTO(err, mz_mem_new(&b.byte_joins, 1 << 16, sizeof *b.byte_joins), fail);
+    fill_byte_joins(&b);
     *bpe = b;
     return MZ_OK;
 fail:
@@ -299,23 +331,35 @@ void mz_bpe_clear(mz_bpe *bpe)
     mz_mem_free(bpe->texts);
     mz_mem_free(bpe->slots);
     mz_mem_free(bpe->pairs);
+    mz_mem_free(bpe->maybe);
+    mz_mem_free(bpe->byte_joins);
     *bpe = (mz_bpe){0};
 }
 
 /* ---- one piece ---- */
 
-/* rank << 32 | id, UINT64_MAX if the two are not joined. */
-static inline uint64_t joins(const mz_bpe *bpe, uint32_t left, uint32_t right)
+/* A piece that is being joined. `bytes` has one byte a symbol, NULL where some were dropped. */
+typedef struct piece {
+    const mz_bpe *bpe;
+    const unsigned char *bytes;
+    uint32_t *symbols;
+    size_t n;
+} piece;
+
+static inline uint64_t first_join(const piece *p, size_t i)
 {
-    const mz_bpe_pair *pair = pair_slot(bpe, (uint64_t)left << 32 | right);
-    return pair->key == 0 ? UINT64_MAX : (uint64_t)pair->rank << 32 | pair->id;
+    return p->bytes ? p->bpe->byte_joins[p->bytes[i] << 8 | p->bytes[i + 1]]
+                    : joins(p->bpe, p->symbols[i], p->symbols[i + 1]);
 }
 
-/* In place: symbols[0..n-1] and what each joins to with its right neighbour. */
-static size_t join_short(const mz_bpe *bpe, uint32_t *symbols, size_t n)
+/* In place: the symbols, and what each joins to with its right neighbour. */
+static size_t join_short(const piece *p)
 {
+    const mz_bpe *bpe = p->bpe;
+    uint32_t *symbols = p->symbols;
+    size_t n = p->n;
     uint64_t join[MZ_BPE_SHORT];
-    for (size_t i = 0; i + 1 < n; i++) join[i] = joins(bpe, symbols[i], symbols[i + 1]);
+    for (size_t i = 0; i + 1 < n; i++) join[i] = first_join(p, i);
     while (n > 1) {
         size_t best = 0;
         for (size_t i = 1; i + 1 < n; i++)
@@ -335,6 +379,7 @@ static size_t join_short(const mz_bpe *bpe, uint32_t *symbols, size_t n)
 
 struct mz_bpe_join {
     uint32_t rank, at, id; /* symbols[at] and its right neighbour become id */
+    uint32_t left, right;  /* what the two were */
 };
 
 static bool earlier(const struct mz_bpe_join *a, const struct mz_bpe_join *b)
@@ -385,30 +430,37 @@ void mz_bpe_work_clear(mz_bpe_work *w)
     *w = (mz_bpe_work){0};
 }
 
-static void consider(const mz_bpe *bpe, mz_bpe_work *w, size_t *size, uint32_t left, uint32_t right)
+static void push_join(mz_bpe_work *w, size_t *size, uint32_t at, uint32_t next, uint64_t join)
 {
-    const uint64_t join = joins(bpe, w->symbols[left], w->symbols[right]);
     if (join == UINT64_MAX) return;
-    heap_push(
-        w->heap, size,
-        (struct mz_bpe_join){.rank = (uint32_t)(join >> 32), .at = left, .id = (uint32_t)join});
+    heap_push(w->heap, size,
+              (struct mz_bpe_join){.rank = (uint32_t)(join >> 32),
+                                   .at = at,
+                                   .id = (uint32_t)join,
+                                   .left = w->symbols[at],
+                                   .right = w->symbols[next]});
+}
+
+static void consider(const mz_bpe *bpe, mz_bpe_work *w, size_t *size, uint32_t at, uint32_t next)
+{
+    push_join(w, size, at, next, joins(bpe, w->symbols[at], w->symbols[next]));
 }
 
 /* A list of symbols linked both ways and a heap of possible joins. A join that no longer holds is
- * found out when it is popped: its left side is gone (before[at] == at), or the pair has another
- * rank by now. */
-static size_t join_long(const mz_bpe *bpe, mz_bpe_work *w, size_t n)
+ * found out when it is popped: its left side is gone (before[at] == at), or one of the two is
+ * another by now. */
+static size_t join_long(const piece *p, mz_bpe_work *w)
 {
-    const uint32_t end = (uint32_t)n;
+    const mz_bpe *bpe = p->bpe;
+    const uint32_t end = (uint32_t)p->n;
     size_t size = 0;
     for (uint32_t i = 0; i < end; i++) w->before[i] = i - 1, w->after[i] = i + 1;
-    for (uint32_t i = 0; i + 1 < end; i++) consider(bpe, w, &size, i, i + 1);
+    for (uint32_t i = 0; i + 1 < end; i++) push_join(w, &size, i, i + 1, first_join(p, i));
     while (size > 0) {
         const struct mz_bpe_join top = heap_pop(w->heap, &size);
         const uint32_t right = w->after[top.at];
         if (w->before[top.at] == top.at || right == end) continue;
-        const uint64_t join = joins(bpe, w->symbols[top.at], w->symbols[right]);
-        if (join != ((uint64_t)top.rank << 32 | top.id)) continue;
+        if (w->symbols[top.at] != top.left || w->symbols[right] != top.right) continue;
         w->symbols[top.at] = top.id;
         w->before[right] = right;
         const uint32_t next = w->after[top.at] = w->after[right];
@@ -442,7 +494,11 @@ mz_err mz_bpe_piece(const mz_bpe *bpe, mz_bpe_work *work, const char *bytes, siz
         const int32_t id = bpe->byte_id[(unsigned char)bytes[i]];
         if (id >= 0) symbols[used++] = (uint32_t)id;
     }
-    if (used > 0) used = n > MZ_BPE_SHORT ? join_long(bpe, work, used) : join_short(bpe, few, used);
+    const piece p = {.bpe = bpe,
+                     .bytes = used == n ? (const unsigned char *)bytes : NULL,
+                     .symbols = symbols,
+                     .n = used};
+    if (used > 0) used = n > MZ_BPE_SHORT ? join_long(&p, work) : join_short(&p);
     for (size_t i = 0; i < used; i++) out[i] = (int32_t)symbols[i];
     *count = used;
     return MZ_OK;

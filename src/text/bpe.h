@@ -49,6 +49,9 @@ typedef struct mz_bpe {
     uint32_t slot_mask;
     mz_bpe_pair *pairs;
     uint32_t pair_mask;
+    uint64_t *maybe;      /* 8 bits for each slot of pairs: one hash of each pair that is there */
+    int maybe_shift;      /* of a 32-bit hash to a bit of it */
+    uint64_t *byte_joins; /* what two bytes next to each other become, as of bpe.c's joins() */
     int32_t byte_id[256]; /* -1 where a byte has no token: it is dropped */
     bool ignore_merges;   /* a piece that is a token is that token */
 } mz_bpe;

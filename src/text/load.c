@@ -39,11 +39,18 @@ static mz_err text_here(reader *r, const char **text, size_t *bytes)
     return mz_scan_text(&r->scan, &r->room, text, bytes);
 }
 
+/* What is likely enough for the list that begins here: an entry takes about as many bytes. Pages
+ * that are not reached are not touched, while growing would copy. */
+static int64_t first_cap(const reader *r)
+{
+    return (int64_t)((r->scan.end - r->scan.at) / 14) + 16;
+}
+
 static mz_err vocab_entry(reader *r)
 {
     mz_load *load = &r->load;
     if (load->vocab.n_tokens == r->tokens_cap) {
-        const int64_t cap = r->tokens_cap ? 2 * r->tokens_cap : 1 << 16;
+        const int64_t cap = r->tokens_cap ? 2 * r->tokens_cap : first_cap(r);
         MZ_TRY(mz_mem_grow(&r->tokens, cap, sizeof *r->tokens));
         r->tokens_cap = cap;
     }
@@ -74,7 +81,7 @@ static mz_err merge_entry(reader *r)
 {
     mz_load *load = &r->load;
     if (load->vocab.n_merges == r->merges_cap) {
-        const int64_t cap = r->merges_cap ? 2 * r->merges_cap : 1 << 16;
+        const int64_t cap = r->merges_cap ? 2 * r->merges_cap : first_cap(r);
         MZ_TRY(mz_mem_grow(&r->merges, cap, sizeof *r->merges));
         r->merges_cap = cap;
     }

@@ -121,7 +121,7 @@ static mz_err run(const mz_cli *cli)
     mz_chat_template t;
     json_t *value = NULL;
     if (!path) return MZ_FAIL(MZ_EUSAGE, "--messages FILE is missing");
-    MZ_TRY(name ? mz_chat_find(&t, name) : mz_chat_open(&t, mz_cli_argument(cli, 0)));
+    MZ_TRY(name ? mz_chat_find(&t, name) : mz_app_open_chat(&t, mz_cli_argument(cli, 0)));
     MZ_TRY(mz_json_read(&value, path, MESSAGES_MAX));
     const json_t *list = json_is_object(value) ? json_object_get(value, "messages") : value;
     const mz_err err = json_is_array(list) ? render(cli, &t, list) : bad(path, 0, "no list");
@@ -135,7 +135,8 @@ const mz_command mz_cmd_template = {
     .least = 1,
     .most = 1,
     .summary = "show the text that a model would see of a conversation",
-    .description = "MODEL is a model folder. Its own template is recognised, not run; one that is "
+    .description = "MODEL is a model folder or a GGUF file. Its own template is recognised, not "
+                   "run; one that is "
                    "not built in is refused.",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON,

@@ -2,19 +2,29 @@
 /* app/source.c - a folder, a tokenizer.json or a GGUF file. Floor: app. */
 #include "app/source.h"
 #include "base/file.h"
+#include "port/gguf_text.h"
 
-#include <string.h>
+static bool is_gguf(const char *source)
+{
+    return !mz_file_is_dir(source) && mz_gguf_is(source);
+}
 
 mz_err mz_app_open_tokenizer(mz_tokenizer **t, const char *source)
 {
-    mz_map map = {0};
-    if (mz_file_is_dir(source)) return mz_tokenizer_open(t, source);
-    MZ_TRY(mz_map_open(&map, source));
-    const bool is_gguf = map.bytes >= 4 && memcmp(map.data, "GGUF", 4) == 0;
-    mz_map_close(&map);
-    if (!is_gguf) return mz_tokenizer_open(t, source);
-    const mz_err err =
-        MZ_FAIL(MZ_ENOTSUP, "%s is a GGUF file, which Mizan does not read yet", source);
-    mz_note_where(source, "", 0);
+    mz_gguf *file = NULL;
+    if (!is_gguf(source)) return mz_tokenizer_open(t, source);
+    MZ_TRY(mz_gguf_open(&file, source));
+    const mz_err err = mz_gguf_to_tokenizer(t, file);
+    mz_gguf_close(file);
+    return err;
+}
+
+mz_err mz_app_open_chat(mz_chat_template *t, const char *source)
+{
+    mz_gguf *file = NULL;
+    if (!is_gguf(source)) return mz_chat_open(t, source);
+    MZ_TRY(mz_gguf_open(&file, source));
+    const mz_err err = mz_gguf_to_chat(t, file);
+    mz_gguf_close(file);
     return err;
 }

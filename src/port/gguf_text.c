@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* port/gguf_text.c - arrays of a GGUF as a vocabulary. Floor: port. */
+#include "port/gguf_text.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { NORMAL = 1, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5, EOS_MAX = 4, NAME_BYTES = 64 };
+
+typedef struct reader {
+    const mz_gguf *file;
+    mz_vocab vocab;
+    mz_vocab_token *tokens;
+    mz_vocab_added *added;
+    mz_vocab_merge *merges;
+    int64_t eos[EOS_MAX];
+    char pre[NAME_BYTES];
+} reader;
+
+static mz_err missing(const mz_gguf *file, const char *key)
+{
+    const mz_err err = MZ_FAIL(MZ_ENOTSUP, "%s has no %s", mz_gguf_path(file), key);
+    mz_note_where(mz_gguf_path(file), key, -1);
+    return err;
+}
+
+/* The text of a key, "" if there is none or it does not fit. */
+static void short_text(const mz_gguf *file, const char *name, char out[NAME_BYTES])
+{
+    const mz_gguf_key *key = mz_gguf_key_find(file, name);
+    uint64_t at = 0;
+    const char *text;
+    size_t n;
+    out[0] = '\0';
+    if (!key || key->is_array || !mz_gguf_text_next(key, &at, &text, &n) || n >= NAME_BYTES) return;
+    memcpy(out, text, n);
+    out[n] = '\0';
+}
+
+static int64_t id_of(const mz_gguf *file, const char *name)
+{
+    const mz_gguf_key *key = mz_gguf_key_find(file, name);
+    int64_t id;
+    return key && !key->is_array && mz_gguf_int(key, 0, &id) ? id : -1;
+}
+
+/* Control and user-defined tokens stand in the text as they are; the others are in the byte-level
+ * alphabet. */
+static mz_err read_tokens(reader *r, const mz_gguf_key *texts, const mz_gguf_key *types)
+{
+    mz_vocab *v = &r->vocab;
+    uint64_t at = 0;
+    if (!texts->is_array || texts->type != MZ_GGUF_TEXT || texts->count > INT32_MAX)
+        return mz_gguf_bad_key(r->file, texts, MZ_ECORRUPT, "is no array of texts");
+    if (types && (!types->is_array || types->count != texts->count))
+        return mz_gguf_bad_key(r->file, types, MZ_ECORRUPT, "is not as long as the tokens");
+    MZ_TRY(mz_mem_new(&r->tokens, (int64_t)texts->count, sizeof *r->tokens));
+    MZ_TRY(mz_mem_new(&r->added, (int64_t)texts->count, sizeof *r->added));
+    for (int64_t id = 0; id < (int64_t)texts->count; id++) {
+        int64_t type = NORMAL;
+        const char *text;
+        size_t n;
+        if (!mz_gguf_text_next(texts, &at, &text, &n))
+            return mz_gguf_bad_key(r->file, texts, MZ_ECORRUPT, "ends early");
+        if (types && !mz_gguf_int(types, (uint64_t)id, &type))
+            return mz_gguf_bad_key(r->file, types, MZ_ECORRUPT, "holds no whole numbers");
+        if (type == UNUSED) continue;
+        if ((type == CONTROL || type == USER_DEFINED) && n > 0)
+            r->added[v->n_added++] =
+                (mz_vocab_added){.text = text, .bytes = n, .id = id, .special = type == CONTROL};
+        else
+            r->tokens[v->n_tokens++] = (mz_vocab_token){.text = text, .bytes = n, .id = id};
+    }
+    v->tokens = r->tokens;
+    v->added = r->added;
+    return MZ_OK;
+}
+
+/* "a b", where neither part has a space, as the alphabet has none. */
+static mz_err read_merges(reader *r, const mz_gguf_key *key)
+{
+    uint64_t at = 0;
+    if (!key->is_array || key->type != MZ_GGUF_TEXT || key->count > INT32_MAX)
+        return mz_gguf_bad_key(r->file, key, MZ_ECORRUPT, "is no array of texts");
+    MZ_TRY(mz_mem_new(&r->merges, (int64_t)key->count, sizeof *r->merges));
+    for (uint64_t i = 0; i < key->count; i++) {
+        const char *text;
+        size_t n;
+        if (!mz_gguf_text_next(key, &at, &text, &n))
+            return mz_gguf_bad_key(r->file, key, MZ_ECORRUPT, "ends early");
+        const char *space = memchr(text, ' ', n);
+        if (!space) return mz_gguf_bad_key(r->file, key, MZ_ECORRUPT, "a merge without a space");
+        const size_t a = (size_t)(space - text);
+        r->merges[i] =
+            (mz_vocab_merge){.a = text, .a_bytes = a, .b = space + 1, .b_bytes = n - a - 1};
+    }
+    r->vocab.merges = r->merges;
+    r->vocab.n_merges = (int64_t)key->count;
+    return MZ_OK;
+}
+
+static void read_special(reader *r)
+{
+    static const char *const ends[EOS_MAX] = {
+        "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id",
+        "tokenizer.ggml.eog_token_id"};
+    mz_vocab *v = &r->vocab;
+    const mz_gguf_key *add = mz_gguf_key_find(r->file, "tokenizer.ggml.add_bos_token");
+    v->bos = id_of(r->file, "tokenizer.ggml.bos_token_id");
+    if (!add || !mz_gguf_bool(add, &v->add_bos)) v->add_bos = strcmp(r->pre, "llama-bpe") == 0;
+    for (int i = 0; i < EOS_MAX; i++) {
+        const int64_t id = id_of(r->file, ends[i]);
+        if (id >= 0) r->eos[v->n_eos++] = id;
+    }
+    v->eos = r->eos;
+}
+
+static mz_err read_all(reader *r)
+{
+    const mz_gguf_key *texts = mz_gguf_key_find(r->file, "tokenizer.ggml.tokens");
+    const mz_gguf_key *merges = mz_gguf_key_find(r->file, "tokenizer.ggml.merges");
+    char model[NAME_BYTES], what[2 * NAME_BYTES];
+    short_text(r->file, "tokenizer.ggml.model", model);
+    if (!texts) return missing(r->file, "tokenizer.ggml.tokens");
+    if (strcmp(model, "gpt2") != 0) {
+        const mz_gguf_key *key = mz_gguf_key_find(r->file, "tokenizer.ggml.model");
+        (void)snprintf(what, sizeof what, "\"%s\" is no byte-level BPE (\"gpt2\")", model);
+        return key ? mz_gguf_bad_key(r->file, key, MZ_ENOTSUP, what)
+                   : missing(r->file, "tokenizer.ggml.model");
+    }
+    if (!merges) return missing(r->file, "tokenizer.ggml.merges");
+    short_text(r->file, "tokenizer.ggml.pre", r->pre);
+    if (!r->pre[0]) return missing(r->file, "tokenizer.ggml.pre");
+    r->vocab.split = r->pre;
+    r->vocab.nfc = strcmp(r->pre, "qwen2") == 0;
+    r->vocab.ignore_merges = strcmp(r->pre, "llama-bpe") == 0;
+    MZ_TRY(read_tokens(r, texts, mz_gguf_key_find(r->file, "tokenizer.ggml.token_type")));
+    MZ_TRY(read_merges(r, merges));
+    read_special(r);
+    return MZ_OK;
+}
+
+mz_err mz_gguf_to_tokenizer(mz_tokenizer **t, const mz_gguf *file)
+{
+    MZ_NEED(t && file, "tokenizer or file is NULL");
+    reader r = {.file = file, .vocab = {.bos = -1, .unknown = -1, .file = mz_gguf_path(file)}};
+    mz_err err = read_all(&r);
+    if (err == MZ_OK) err = mz_tokenizer_from_vocab(t, &r.vocab);
+    mz_mem_free(r.tokens);
+    mz_mem_free(r.added);
+    mz_mem_free(r.merges);
+    return err;
+}
+
+mz_err mz_gguf_to_chat(mz_chat_template *t, const mz_gguf *file)
+{
+    MZ_NEED(t && file, "template or file is NULL");
+    const mz_gguf_key *key = mz_gguf_key_find(file, "tokenizer.chat_template");
+    uint64_t at = 0;
+    const char *text = NULL;
+    size_t n = 0;
+    mz_str copy = {0};
+    if (!key || key->is_array || !mz_gguf_text_next(key, &at, &text, &n))
+        return missing(file, "tokenizer.chat_template");
+    mz_err err = mz_str_add(&copy, text, n);
+    if (err == MZ_OK) err = mz_chat_recognise(t, copy.text, mz_gguf_path(file));
+    mz_str_clear(&copy);
+    return err;
+}

@@ -17,6 +17,21 @@
 
 enum { STEPS_MAX = 8 };
 
+#define MZ_HAN "[一-龥ࠀ-一가-\xed\x9f\xbf]+"
+/* Letters that have another case. Normal forms would change some of them, which stand as bytes. */
+static const char CASED[] =
+    "\\s?["
+    "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ"
+    "-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-"
+    "ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗ"
+    "ὙὛὝὟ-\xe1\xbd\xbdᾀ-ᾴᾶ-ᾼ\xe1\xbe\xbe"
+    "ῂ-ῄῆ-ῌῐ-\xe1\xbf\x93ῖ-\xe1\xbf\x9b"
+    "ῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\xe2\x84\xa6"
+    "ℨ\xe2\x84\xaa-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻ"
+    "Ȿ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-"
+    "ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃"
+    "]+";
+
 static const struct {
     mz_split_kind kind;
     const char *steps[STEPS_MAX];
@@ -32,6 +47,11 @@ static const struct {
       "[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|"
       "\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
       MZ_STEP_BYTES}},
+    {MZ_SPLIT_DEEPSEEK_LLM,
+     {"[\r\n]", CASED, "\\s?[!-/:-~！-／：-～‘-‟　-。]+", "\\s+$", MZ_HAN, MZ_STEP_DIGITS,
+      MZ_STEP_BYTES}},
+    {MZ_SPLIT_DEEPSEEK_CODER,
+     {"[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", MZ_HAN, MZ_STEP_DIGITS, MZ_STEP_BYTES}},
 };
 
 static const char *type_of(const json_t *o)

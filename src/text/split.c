@@ -246,6 +246,10 @@ size_t mz_split_next(mz_split *s)
     case MZ_SPLIT_SMOLLM:
         stop = next_smollm(s);
         break;
+    case MZ_SPLIT_DEEPSEEK_LLM:
+    case MZ_SPLIT_DEEPSEEK_CODER:
+        stop = mz_split_next_step(s);
+        break;
     case MZ_SPLIT_GPT2:
     case MZ_SPLIT_COUNT:
     default:

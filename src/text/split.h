@@ -17,7 +17,9 @@
     X(SMOLLM, "smollm", "smollm|refact|starcoder|command-r|codeshell", "SmolLM, StarCoder")        \
     X(QWEN2, "qwen2", "qwen2|deepseek-r1-qwen", "Qwen2, Qwen2.5, Qwen3, R1-Distill-Qwen")          \
     X(LLAMA3, "llama3", "llama-bpe|llama3|llama-v3", "Llama-3, R1-Distill-Llama")                  \
-    X(DEEPSEEK3, "deepseek-v3", "deepseek-v3", "DeepSeek-V3, R1 and later")
+    X(DEEPSEEK3, "deepseek-v3", "deepseek-v3", "DeepSeek-V3, R1 and later")                        \
+    X(DEEPSEEK_LLM, "deepseek-llm", "deepseek-llm", "DeepSeek-LLM, DeepSeek-V2")                   \
+    X(DEEPSEEK_CODER, "deepseek-coder", "deepseek-coder", "DeepSeek-Coder")
 
 typedef enum mz_split_kind {
 #define MZ_SPLIT_ENUM(name, text, gguf, families) MZ_SPLIT_##name,
@@ -26,17 +28,22 @@ typedef enum mz_split_kind {
         MZ_SPLIT_COUNT
 } mz_split_kind;
 
+enum { MZ_SPLIT_LEVELS = 6 };
+
 typedef struct mz_split {
     mz_split_kind kind;
     const mz_unicode *unicode;
     const unsigned char *text;
     size_t at, end; /* of text, in bytes; [at,end) is to be cut */
     size_t chunk;   /* where the outer splits of the kind cut next; pieces do not cross it */
+    size_t level[MZ_SPLIT_LEVELS]; /* the same for each step of split_steps.c */
 } mz_split;
 
 void mz_split_begin(mz_split *s, mz_split_kind kind, const mz_unicode *u, const char *text,
                     size_t bytes);
 /* The end of the piece that begins at s->at (< s->end), which moves there. */
 size_t mz_split_next(mz_split *s);
+/* The same for the kinds that are a list of small splits (split_steps.c); s->at stays. */
+size_t mz_split_next_step(mz_split *s);
 
 #endif

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-enum { PIECES_MAX = 24, RANDOM_BYTES = 4096 };
+enum { PIECES_MAX = 32, RANDOM_BYTES = 4096 };
 
 static mz_unicode unicode;
 
@@ -230,6 +230,21 @@ static const struct {
     {MZ_SPLIT_SMOLLM,
      {"\x0a", "\x0a", "x", "  ", "1", "2", "\xd9\xa3", " ", "\xf0\x91\xb7\xa0", "y"}},
     {MZ_SPLIT_SMOLLM, {"a", "\x0a", " b", "!!", "\x0a"}},
+    {MZ_SPLIT_DEEPSEEK_LLM, {"Hello", " world", "!!", "  ", "\x0a", "\x0a", " x", "1", "2"}},
+    {MZ_SPLIT_DEEPSEEK_LLM,
+     {"\xc3\xa9", "t", "\xc3\xa9", " \xce\xb1\xce\xb2", " \xd7\x90\xd7\x91 ",
+      "\xe4\xbb\x8a\xe6\x97\xa5", "\xef\xbc\x8c", "\xe3\x81\xaf", "\xe3\x80\x80", "\xef\xbc\x81",
+      "a"}},
+    {MZ_SPLIT_DEEPSEEK_LLM, {"a", "   "}},
+    {MZ_SPLIT_DEEPSEEK_LLM, {" ", " a", " ", " b", "\x09\x09"}},
+    {MZ_SPLIT_DEEPSEEK_LLM, {"$", "5", " ", "\xe1\xbe\xbe\xe2\x84\xa6", "x", " \xc6\xbb", "z"}},
+    {MZ_SPLIT_DEEPSEEK_CODER,
+     {"def", " f", "(", "x", "):", " ", " #", " \xc3\xa9", "\x0a", "\x09return", " x", "+", "1",
+      "2"}},
+    {MZ_SPLIT_DEEPSEEK_CODER,
+     {"\xe4\xbb\x8a\xe6\x97\xa5\xe3\x81\xaf", "\xe3\x80\x81", "a", " \xc2\xab\xc2\xbb", "  "}},
+    {MZ_SPLIT_DEEPSEEK_CODER, {"a", "\xcc\x81 ", "\xd9\xa3"}},
+    {MZ_SPLIT_GPT2, {"a", " ", " b", " 12", "\x0a", "\x0a", "x"}},
     {MZ_SPLIT_GPT2, {"I", "'ll", " don", "'", "T", " 123", " abc", "   ", "\n", "x", "\n"}},
 };
 

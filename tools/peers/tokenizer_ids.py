@@ -235,12 +235,20 @@ def compare_ids(name, folder, tokenizer, mixed):
             encode(folder, ({"text": t} for t in strings), "--special"))
 
 
+def normal(tokenizer, data):
+    """What comes back of these bytes: themselves, or their NFC if the tokenizer normalises."""
+    if not tokenizer.normalizer or "\ufffd" in data.decode("utf-8", "replace"):
+        return data
+    return tokenizer.normalizer.normalize_str(data.decode()).encode()
+
+
 def compare_bytes(name, folder, tokenizer):
     every = [bytes([a]) for a in range(256)] + [bytes([a, b]) for a in range(256) for b in range(256)]
     ids = encode(folder, ({"b64": base64.b64encode(b).decode()} for b in every))
     back = decode(folder, ids)
     held = {b for b, back_again in zip(every[:256], back) if b == back_again}  # SmolLM2 has not all
-    lost = [b for b, again in zip(every, back) if again != b and all(bytes([x]) in held for x in b)]
+    lost = [b for b, again in zip(every, back)
+            if again != normal(tokenizer, b) and all(bytes([x]) in held for x in b)]
     expect(not lost, f"{name}: byte strings of one and two of its {len(held)} bytes: {len(lost)} lost")
     texts = [(b.decode(), i) for b, i in zip(every, ids) if not b.decode("utf-8", "replace").count("\ufffd")]
     compare(name, "those that are UTF-8", tokenizer, [t for t, _ in texts], [i for _, i in texts])

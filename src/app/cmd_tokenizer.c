@@ -39,8 +39,8 @@ typedef struct work {
     mz_str out;
     char *block; /* what was read of stdin: [at,end) is not yet used */
     size_t at, end, block_cap;
-    char *text; /* unescaped */
-    size_t text_cap;
+    char *room; /* texts with escapes, unescaped */
+    size_t room_cap;
     char *numbers; /* ids, written */
     size_t numbers_cap;
     unsigned flags;
@@ -99,19 +99,22 @@ static mz_err flush(mz_str *out)
 
 /* ---- one line in ---- */
 
-/* The value of "text" or "b64" into w->text. */
-static mz_err read_text(work *w, mz_scan *s, bool binary, size_t *bytes)
+/* The value of "text" or "b64": *text points into the line or, if it had to be changed, w->room. */
+static mz_err read_text(work *w, mz_scan *s, bool binary, const char **text, size_t *bytes)
 {
-    size_t n = s->end - s->at;
-    if (n > w->text_cap) {
-        MZ_TRY(mz_mem_grow(&w->text, (int64_t)n, 1));
-        w->text_cap = n;
+    const size_t most = s->end - s->at;
+    if (most > w->room_cap) {
+        MZ_TRY(mz_mem_grow(&w->room, (int64_t)(2 * most), 1));
+        w->room_cap = 2 * most;
     }
-    MZ_TRY(mz_scan_string(s, w->text, &n));
-    *bytes = n - 1;
-    if (binary && !mz_base64_read(w->text, *bytes, bytes))
-        return mz_scan_bad(s, s->at, "text that is not base64");
-    return MZ_OK;
+    char *room = w->room;
+    MZ_TRY(mz_scan_text(s, &room, text, bytes));
+    if (!binary) return MZ_OK;
+    memmove(w->room, *text, *bytes);
+    *text = w->room;
+    return mz_base64_read(w->room, *bytes, bytes)
+               ? MZ_OK
+               : mz_scan_bad(s, s->at, "text that is not base64");
 }
 
 static mz_err read_ids(work *w, mz_scan *s)
@@ -129,7 +132,7 @@ static mz_err read_ids(work *w, mz_scan *s)
 }
 
 /* An object with one of `keys`; others are skipped. */
-static mz_err read_line(work *w, mz_scan *s, bool ids, size_t *bytes)
+static mz_err read_line(work *w, mz_scan *s, bool ids, const char **text, size_t *bytes)
 {
     char key[KEY_BYTES];
     size_t skipped;
@@ -147,7 +150,7 @@ static mz_err read_line(work *w, mz_scan *s, bool ids, size_t *bytes)
             if (!wanted)
                 MZ_TRY(mz_scan_skip(s, DEPTH));
             else
-                MZ_TRY(ids ? read_ids(w, s) : read_text(w, s, binary, bytes));
+                MZ_TRY(ids ? read_ids(w, s) : read_text(w, s, binary, text, bytes));
         } while (mz_scan_have(s, ','));
         MZ_TRY(mz_scan_take(s, '}', "expected , or }"));
     }
@@ -237,11 +240,12 @@ static mz_err do_line(work *w, const char *line, size_t bytes, bool decode)
                  .path = "stdin",
                  .field = "",
                  .nul = true};
+    const char *text = NULL;
     size_t n = 0;
     w->ids.count = 0;
-    MZ_TRY(read_line(w, &s, decode, &n));
+    MZ_TRY(read_line(w, &s, decode, &text, &n));
     if (decode) return write_text(w);
-    MZ_TRY(mz_encode(w->encoder, w->text, n, w->flags, &w->ids));
+    MZ_TRY(mz_encode(w->encoder, text, n, w->flags, &w->ids));
     return put_ids(w, "{\"ids\":[", ',', "]}\n");
 }
 
@@ -317,7 +321,7 @@ static mz_err run(const mz_cli *cli, bool decode)
     mz_tokenizer_free(w.tokenizer);
     mz_ids_clear(&w.ids);
     mz_str_clear(&w.out);
-    mz_mem_free(w.text);
+    mz_mem_free(w.room);
     mz_mem_free(w.numbers);
     mz_mem_free(w.block);
     return err;

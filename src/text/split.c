@@ -214,7 +214,9 @@ static size_t next_deepseek3(mz_split *s)
 
 static bool is_digit(const mz_split *s, size_t at, size_t *n)
 {
-    uint32_t point;
+    uint32_t point = s->text[at];
+    *n = 1;
+    if (point < 0x80) return point >= '0' && point <= '9';
     *n = mz_utf8_read(s->text + at, s->end - at, &point);
     return (mz_unicode_entry(s->unicode, point) & MZ_NUMBER) || mz_unicode_is_late_digit(point);
 }

@@ -2,6 +2,7 @@
 /* app/cmd_train.c - `mizan train`: reads the configuration, runs it, and shows how it goes. Floor:
  * app. */
 #include "app/commands.h"
+#include "app/progress.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -34,16 +35,6 @@ typedef struct view {
     mz_step_record last;
 } view;
 
-static const char *duration(char out[32], double seconds)
-{
-    const long long s = (long long)fmin(fmax(seconds, 0.0), 3.6e9);
-    if (s >= 3600)
-        (void)snprintf(out, 32, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
-    else
-        (void)snprintf(out, 32, "%lld:%02lld", s / 60, s % 60);
-    return out;
-}
-
 /* One line a step in place on a terminal; where the output is kept, at most one a second. */
 static void show(void *user, const mz_step_record *r)
 {
@@ -63,7 +54,7 @@ static void show(void *user, const mz_step_record *r)
             "%s%5.1f %%  step %lld/%lld  loss %.4f  lr %.3g  norm %.3g  %.0f tokens/s  %s left%s",
             v->in_place ? "\r\033[K" : "", 100.0 * (double)r->step / (double)r->steps,
             (long long)r->step, (long long)r->steps, r->loss, r->lr, r->grad_norm, r->tokens_per_s,
-            duration(left, each * (double)(r->steps - r->step)), skipped);
+            mz_progress_time(left, each * (double)(r->steps - r->step)), skipped);
     v->is_open = v->in_place && !is_last;
     if (!v->is_open) fputc('\n', stderr);
     fflush(stderr);

@@ -13,6 +13,8 @@ extern const mz_command mz_cmd_config_check;
 extern const mz_command mz_cmd_config_schema;
 extern const mz_command mz_cmd_config_show;
 extern const mz_command mz_cmd_convert;
+extern const mz_command mz_cmd_data_build;
+extern const mz_command mz_cmd_data_show;
 extern const mz_command mz_cmd_demo;
 extern const mz_command mz_cmd_eval;
 extern const mz_command mz_cmd_generate;

@@ -10,6 +10,8 @@
 #include <string.h>
 
 static const mz_command *const COMMANDS[] = {&mz_cmd_demo,
+                                             &mz_cmd_data_build,
+                                             &mz_cmd_data_show,
                                              &mz_cmd_train,
                                              &mz_cmd_config_check,
                                              &mz_cmd_config_show,

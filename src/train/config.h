@@ -34,7 +34,7 @@ typedef struct mz_train_config {
     char model_path[MZ_CONFIG_TEXT], model_config[MZ_CONFIG_TEXT];
     char data_path[MZ_CONFIG_TEXT];
     int64_t data_seq;
-    bool data_shuffle, data_pack;
+    bool data_shuffle, data_pack, data_across;
     char run_dir[MZ_CONFIG_TEXT];
     int64_t run_steps, run_seed, run_checkpoint_every, run_keep, run_eval_every;
     double run_stop_after; /* seconds; 0 = never */

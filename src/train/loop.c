@@ -3,7 +3,9 @@
 #include "train/loop.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
+#include "train/fill.h"
 #include "train/schedule.h"
 
 #include <math.h>
@@ -16,19 +18,34 @@ struct mz_loop {
     mz_model *model;
     mz_trainer *trainer;
     mz_data *data;
-    int64_t tokens_max;
-    int32_t *ids, *pos, *targets, *cu; /* of one micro-batch */
-    float *weight;
+    mz_filler batch;                /* one micro-batch */
     int32_t *counts;                /* [E] of one layer */
     void *bias;                     /* [E] acc */
     double flop_token, flop_square; /* of one id; of one id times one key */
 };
 
+mz_data_options mz_loop_data_options(const mz_train_config *c, int64_t vocab)
+{
+    return (mz_data_options){.seq = c->data_seq,
+                             .vocab = vocab,
+                             .shuffle = c->data_shuffle,
+                             .seed = (uint64_t)c->run_seed,
+                             .part = MZ_PART_TRAIN,
+                             .pack = c->data_pack,
+                             .across = c->data_across};
+}
+
+static int64_t sequences_of(const mz_train_config *c)
+{
+    const mz_data_options o = mz_loop_data_options(c, 0);
+    return mz_data_sequences(&o, mz_file_is_dir(c->data_path), c->batch_micro);
+}
+
 mz_model_options mz_loop_model_options(const mz_train_config *c, const mz_config *network)
 {
     return (mz_model_options){.dtype = c->dtype == 1 ? MZ_BF16 : MZ_F32,
                               .tokens_max = c->batch_micro * c->data_seq,
-                              .sequences_max = c->batch_micro,
+                              .sequences_max = sequences_of(c),
                               .position_max = c->data_seq,
                               .train = true,
                               .mtp = network->mtp_layers > 0 &&
@@ -58,12 +75,8 @@ static mz_err build(mz_loop *l)
 {
     const mz_train_config *c = l->config;
     const mz_config *n = mz_model_config(l->model);
-    l->tokens_max = c->batch_micro * c->data_seq;
-    MZ_TRY(mz_mem_new(&l->ids, l->tokens_max, sizeof *l->ids));
-    MZ_TRY(mz_mem_new(&l->pos, l->tokens_max, sizeof *l->pos));
-    MZ_TRY(mz_mem_new(&l->targets, l->tokens_max, sizeof *l->targets));
-    MZ_TRY(mz_mem_new(&l->weight, l->tokens_max, sizeof *l->weight));
-    MZ_TRY(mz_mem_new(&l->cu, c->batch_micro + 1, sizeof *l->cu));
+    const int64_t tokens_max = c->batch_micro * c->data_seq;
+    MZ_TRY(mz_filler_init(&l->batch, c->data_seq, tokens_max, sequences_of(c)));
     MZ_TRY(mz_mem_new(&l->counts, n->moe.experts, sizeof *l->counts));
     MZ_TRY(mz_mem_new(&l->bias, n->moe.experts, sizeof(double)));
     count_flops(l);
@@ -72,7 +85,7 @@ static mz_err build(mz_loop *l)
         (void)snprintf(prefix, sizeof prefix, "model.layers.%lld.", (long long)(n->layers + i));
         mz_trainer_freeze(l->trainer, prefix);
     }
-    return mz_trainer_reserve(l->trainer, l->tokens_max);
+    return mz_trainer_reserve(l->trainer, tokens_max);
 }
 
 static mz_err check(const mz_train_config *c, const mz_config *n)
@@ -110,41 +123,13 @@ mz_err mz_loop_new(mz_loop **out, const mz_train_config *c, mz_queue *q, mz_mode
 void mz_loop_free(mz_loop *l)
 {
     if (!l) return;
-    mz_mem_free(l->ids);
-    mz_mem_free(l->pos);
-    mz_mem_free(l->targets);
-    mz_mem_free(l->weight);
-    mz_mem_free(l->cu);
+    mz_filler_clear(&l->batch);
     mz_mem_free(l->counts);
     mz_mem_free(l->bias);
     mz_mem_free(l);
 }
 
 /* ---- gradients ---- */
-
-/* Samples first .. first+n-1 of the run as one packed batch. */
-static mz_batch fill(mz_loop *l, int64_t first, int64_t n, double *flop)
-{
-    const int64_t seq = l->config->data_seq;
-    int64_t at = 0;
-    l->cu[0] = 0;
-    for (int64_t i = 0; i < n; i++) {
-        mz_sample s;
-        mz_data_sample(l->data, first + i, &s);
-        const int64_t fed = s.n < seq ? s.n : seq, positions = s.n - 1;
-        const float weight = (float)(1.0 / ((double)l->config->batch_global * (double)positions));
-        for (int64_t t = 0; t < fed; t++, at++) {
-            l->ids[at] = s.ids[t];
-            l->pos[at] = (int32_t)t;
-            l->targets[at] = t < positions ? s.ids[t + 1] : -100;
-            l->weight[at] = t < positions ? weight : 0.0f;
-        }
-        l->cu[i + 1] = (int32_t)at;
-        *flop += (double)fed * l->flop_token;
-        *flop += 0.5 * (double)fed * (double)fed * l->flop_square;
-    }
-    return (mz_batch){at, n, l->ids, l->pos, l->cu, l->targets, l->weight};
-}
 
 typedef struct sums { /* over one step */
     double loss, flop;
@@ -162,8 +147,11 @@ static mz_err accumulate(mz_loop *l, int64_t first, sums *s)
         const double share = (double)n / (double)c->batch_global;
         const mz_loss_options o = {
             .backward = true, .balance_alpha = c->moe_balance * share, .mtp_weight = c->mtp_weight};
-        const mz_batch batch = fill(l, first + done, n, &s->flop);
         double sum = 0.0;
+        mz_batch batch;
+        MZ_TRY(mz_fill(&l->batch, l->data, first + done, n, c->batch_global, &batch));
+        s->flop += (double)batch.tokens * l->flop_token;
+        s->flop += 0.5 * l->batch.square * l->flop_square;
         MZ_TRY(mz_trainer_micro(l->trainer, &batch, &o, &sum));
         s->loss += sum;
         s->tokens += batch.tokens;

@@ -4,8 +4,8 @@
  *   loss of a step = mean over its samples of the mean over each sample's next-token positions
  *
  * so the weight of a position is 1 / (batch.global * positions of its sample), and the gradient of
- * the step does not depend on how samples are cut into micro-batches. Each sample is a sequence of
- * its own: nothing attends across samples.
+ * the step does not depend on how samples are cut into micro-batches. Nothing attends across
+ * samples, nor across the sequences of one.
  *
  * Selection bias (moe.bias_rate): after a step that was taken, b[e] += rate * sign(mean - load[e])
  * over the loads of the whole step, in every layer with experts.
@@ -33,5 +33,7 @@ mz_err mz_loop_step(mz_loop *loop, mz_progress *p, mz_step_record *r);
 /* What one step of the configuration binds its model for. MTP layers that come with the weights are
  * bound also where mtp.weight is 0: then they are kept as they are. */
 mz_model_options mz_loop_model_options(const mz_train_config *c, const mz_config *network);
+/* And what it reads. */
+mz_data_options mz_loop_data_options(const mz_train_config *c, int64_t vocab);
 
 #endif

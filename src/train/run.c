@@ -125,10 +125,7 @@ static mz_err build(run *r)
     MZ_TRY(mz_queue_open(&r->queue, r->device));
     MZ_TRY(mz_model_new(&r->model, r->queue, &r->network, &o));
     MZ_TRY(mz_trainer_new(&r->trainer, r->queue, r->model));
-    const mz_data_options how = {.seq = c->data_seq,
-                                 .vocab = r->network.vocab,
-                                 .shuffle = c->data_shuffle,
-                                 .seed = (uint64_t)c->run_seed};
+    const mz_data_options how = mz_loop_data_options(c, r->network.vocab);
     MZ_TRY(mz_data_open(&r->data, c->data_path, &how));
     return mz_loop_new(&r->loop, c, r->queue, r->model, r->trainer, r->data);
 }

@@ -95,7 +95,7 @@ static double mean_of_means(void)
         double each[SEQ], sum = 0.0;
         mz_sample s;
         mz_tensor loss;
-        mz_data_sample(w.data, i, &s);
+        tiny_ok(mz_data_sample(w.data, i, &s));
         const int32_t fed = (int32_t)(s.n < SEQ ? s.n : SEQ);
         for (int32_t t = 0; t < fed; t++) {
             pos[t] = t;

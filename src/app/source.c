@@ -1,30 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* app/source.c - a folder, a tokenizer.json or a GGUF file. Floor: app. */
 #include "app/source.h"
-#include "base/file.h"
-#include "port/gguf_text.h"
-
-static bool is_gguf(const char *source)
-{
-    return !mz_file_is_dir(source) && mz_gguf_is(source);
-}
+#include "port/text_source.h"
 
 mz_err mz_app_open_tokenizer(mz_tokenizer **t, const char *source)
 {
-    mz_gguf *file = NULL;
-    if (!is_gguf(source)) return mz_tokenizer_open(t, source);
-    MZ_TRY(mz_gguf_open(&file, source));
-    const mz_err err = mz_gguf_to_tokenizer(t, file);
-    mz_gguf_close(file);
-    return err;
+    return mz_source_tokenizer(t, source);
 }
 
 mz_err mz_app_open_chat(mz_chat_template *t, const char *source)
 {
-    mz_gguf *file = NULL;
-    if (!is_gguf(source)) return mz_chat_open(t, source);
-    MZ_TRY(mz_gguf_open(&file, source));
-    const mz_err err = mz_gguf_to_chat(t, file);
-    mz_gguf_close(file);
-    return err;
+    return mz_source_chat(t, source);
 }

@@ -52,6 +52,23 @@ static void quote(writer *w, slice s) /* someone else's */
     put(w, s, false);
 }
 
+/* Between the two stands what an answering model writes itself, its end token included. */
+static void open_answer(writer *w)
+{
+    mz_chat_text *out = &w->out;
+    if (w->err == MZ_OK && out->n_answers == out->answers_cap) {
+        const int64_t cap = out->answers_cap ? 2 * out->answers_cap : 8;
+        w->err = mz_mem_grow(&out->answers, cap, sizeof *out->answers);
+        if (w->err == MZ_OK) out->answers_cap = cap;
+    }
+    if (w->err == MZ_OK) out->answers[out->n_answers++].first = out->text.len;
+}
+
+static void close_answer(writer *w)
+{
+    if (w->err == MZ_OK) w->out.answers[w->out.n_answers - 1].end = w->out.text.len;
+}
+
 static slice content(const mz_chat_message *m)
 {
     return (slice){m->content, m->content_bytes};
@@ -145,8 +162,10 @@ static void deepseek(const mz_chat_template *t, writer *w)
             quote(w, content(m));
         } else if (is(m, "assistant")) {
             say(w, MZ_ASSISTANT);
+            open_answer(w);
             quote(w, t->drops_thoughts ? after(content(m), "</think>", true) : content(m));
             say(w, MZ_END);
+            close_answer(w);
         }
     }
     if (w->o->prompt) say(w, t->always_thinks ? MZ_ASSISTANT "<think>\n" : MZ_ASSISTANT);
@@ -164,8 +183,10 @@ static void deepseek_v31(writer *w)
             after_user = true;
         } else if (is(m, "assistant")) {
             if (after_user) say(w, MZ_ASSISTANT "</think>");
+            open_answer(w);
             quote(w, after(content(m), "</think>", false));
             say(w, MZ_END);
+            close_answer(w);
             after_user = false;
         }
     }
@@ -178,11 +199,15 @@ static void deepseek_v31(writer *w)
 
 static void turn(writer *w, const char *role, slice text)
 {
+    const bool answers = strcmp(role, "assistant") == 0;
     say(w, "<|im_start|>");
     say(w, role);
     say(w, "\n");
+    if (answers) open_answer(w);
     quote(w, text);
-    say(w, "<|im_end|>\n");
+    say(w, "<|im_end|>");
+    if (answers) close_answer(w);
+    say(w, "\n");
 }
 
 static void chatml(const mz_chat_template *t, writer *w)
@@ -211,11 +236,15 @@ static void qwen3_answer(writer *w, const mz_chat_message *m, bool recent, bool 
         turn(w, m->role, text);
         return;
     }
-    say(w, "<|im_start|>assistant\n<think>\n");
+    say(w, "<|im_start|>assistant\n");
+    open_answer(w);
+    say(w, "<think>\n");
     quote(w, strip_lines(thoughts, true, true));
     say(w, "\n</think>\n\n");
     quote(w, strip_lines(text, true, false));
-    say(w, "<|im_end|>\n");
+    say(w, "<|im_end|>");
+    close_answer(w);
+    say(w, "\n");
 }
 
 static bool is_tool_response(const mz_chat_message *m)
@@ -254,8 +283,11 @@ static void llama3(const mz_chat_template *t, writer *w)
         say(w, "<|start_header_id|>");
         say(w, w->messages[i].role);
         say(w, "<|end_header_id|>\n\n");
+        const bool answers = is(&w->messages[i], "assistant");
+        if (answers) open_answer(w);
         quote(w, strip(content(&w->messages[i])));
         say(w, "<|eot_id|>");
+        if (answers) close_answer(w);
     }
     if (w->o->prompt || t->always_prompts)
         say(w, "<|start_header_id|>assistant<|end_header_id|>\n\n");
@@ -321,5 +353,6 @@ void mz_chat_clear(mz_chat_text *out)
 {
     mz_str_clear(&out->text);
     mz_mem_free(out->trusted);
+    mz_mem_free(out->answers);
     *out = (mz_chat_text){0};
 }

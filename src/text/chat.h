@@ -62,6 +62,9 @@ typedef struct mz_chat_text {
     mz_str text;
     mz_span *trusted; /* ascending, apart */
     int64_t n_trusted, cap;
+    /* what answering models wrote themselves, each with its end token: what one learns from */
+    mz_span *answers;
+    int64_t n_answers, answers_cap;
 } mz_chat_text;
 
 /* Overwrites out (clear it first if it holds something). */

@@ -21,7 +21,12 @@ const mz_key mz_keys[] = {
     {"model.config", MZ_KEY_TEXT, AT(model_config), 0, 0, "", NULL, true,
      "start from random weights of the network that this config.json (or its folder) describes"},
     {"data.path", MZ_KEY_TEXT, AT(data_path), 0, 0, NULL, NULL, true,
-     "folder of `mizan data build`, or JSONL with one sample a line: {\"ids\": [...]}"},
+     "folder of `mizan data build`, or JSONL with one sample a line: {\"ids\": [...]} or "
+     "{\"messages\": [...]}"},
+    {"data.tokenizer", MZ_KEY_TEXT, AT(data_tokenizer), 0, 0, "", NULL, true,
+     "whose tokenizer and chat template read messages; \"\": the model's"},
+    {"data.chat", MZ_KEY_TEXT, AT(data_chat), 0, 0, "", NULL, true,
+     "a built-in chat template for messages instead of the model's own"},
     {"data.seq", MZ_KEY_INT, AT(data_seq), 1, 16777216, NULL, NULL, true,
      "positions of a row of shards, and of the longest JSONL sample; a longer one is refused"},
     {"data.shuffle", MZ_KEY_BOOL, AT(data_shuffle), 0, 0, "true", NULL, true,
@@ -393,6 +398,7 @@ static bool decides(const mz_key *key, const mz_train_config *c)
     if (key->offset == AT(run_steps)) return !constant; /* a constant run may be made longer */
     if (key->offset == AT(schedule_decay)) return c->schedule_kind == MZ_SCHEDULE_WSD;
     if (key->offset == AT(data_path)) return false; /* its content is compared, not its name */
+    if (key->offset == AT(data_tokenizer) || key->offset == AT(data_chat)) return false;
     if (key->offset == AT(model_path) || key->offset == AT(model_config)) return false;
     return key->is_fixed;
 }

@@ -32,7 +32,7 @@ typedef struct mz_rank_config {
 
 typedef struct mz_train_config {
     char model_path[MZ_CONFIG_TEXT], model_config[MZ_CONFIG_TEXT];
-    char data_path[MZ_CONFIG_TEXT];
+    char data_path[MZ_CONFIG_TEXT], data_tokenizer[MZ_CONFIG_TEXT], data_chat[MZ_CONFIG_TEXT];
     int64_t data_seq;
     bool data_shuffle, data_pack, data_across;
     char run_dir[MZ_CONFIG_TEXT];

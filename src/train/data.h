@@ -8,20 +8,22 @@
  *                   is its ids j*S .. j*S + S
  *   across          attention and prediction go on from a document to the next; otherwise each
  *                   document in a sample is a sequence of its own
- * From JSONL, one sample a line, taken as it is: {"ids": [...]}. A sample of n ids has n - 1
- * next-token positions. All n ids are fed, the last without a target; only where a sample has
- * seq + 1 ids its last one is a target and not fed. Longer samples are refused with their line.
+ * From JSONL, one sample a line: {"messages": [...]}, a conversation as the model's template has
+ * it, of which the answers are learnt (train/answers.h), or {"ids": [...]}, taken as it is. A
+ * sample of n ids has n - 1 next-token positions. All n ids are fed, the last without a target;
+ * only where a sample has seq + 1 ids its last one is a target and not fed. Longer samples are
+ * refused with their line.
  *
  * One cursor counts samples over the whole run: sample c is sample order(c / n, c mod n) of the n.
  * Without shuffling the order is that of the file, in every epoch; with it, each epoch has a
  * permutation of its own (train/order.h). So a cursor is all there is to save.
  *
- * Floor:  train. May use file, base.
+ * Floor:  train. May use port, text, file, base.
  * Owner:  ids are borrowed until the next call.   Repeat: bitwise, everywhere.
  * Errors: MZ_ECORRUPT with file, line and byte offset: not JSON, no ids, an id outside 0 .. V-1,
  *         fewer than two ids, more than seq + 1, a damaged shard; MZ_ECONFIG: shards that hold
- *         larger ids than the vocabulary has, or no whole sample; MZ_ENOTSUP for chat messages;
- *         MZ_EIO; MZ_ENOMEM. */
+ *         larger ids than the vocabulary has, or no whole sample; MZ_ENOTSUP for what a template
+ *         cannot say; MZ_EIO; MZ_ENOMEM. */
 #ifndef MZ_TRAIN_DATA_H
 #define MZ_TRAIN_DATA_H
 
@@ -37,8 +39,10 @@ typedef struct mz_data_options {
     int64_t seq, vocab;
     bool shuffle;
     uint64_t seed;
-    mz_part part;      /* of shards */
-    bool pack, across; /* likewise */
+    mz_part part;       /* of shards */
+    bool pack, across;  /* likewise */
+    const char *source; /* of tokenizer and chat template for messages; NULL: none */
+    const char *chat;   /* a built-in template instead of the model's own; NULL or "": its own */
 } mz_data_options;
 
 /* Reads and checks all of JSONL, and the tables of shards; nothing is allocated afterwards. */

@@ -7,7 +7,8 @@
 
 /* data_rows.c: JSONL, all of it in memory. */
 typedef struct mz_rows {
-    int32_t *ids; /* of all samples, one after the other */
+    int32_t *ids;    /* of all samples, one after the other */
+    uint8_t *counts; /* [cap_ids] which are learnt; NULL: all */
     int64_t n_ids, cap_ids;
     int64_t *start; /* [n+1] into ids */
     int64_t *line;  /* [n] */

@@ -26,13 +26,17 @@ struct mz_loop {
 
 mz_data_options mz_loop_data_options(const mz_train_config *c, int64_t vocab)
 {
+    const char *model = c->model_path[0] ? c->model_path : c->model_config;
+    const char *source = c->data_tokenizer[0] ? c->data_tokenizer : model;
     return (mz_data_options){.seq = c->data_seq,
                              .vocab = vocab,
                              .shuffle = c->data_shuffle,
                              .seed = (uint64_t)c->run_seed,
                              .part = MZ_PART_TRAIN,
                              .pack = c->data_pack,
-                             .across = c->data_across};
+                             .across = c->data_across,
+                             .source = source[0] ? source : NULL,
+                             .chat = c->data_chat};
 }
 
 static int64_t sequences_of(const mz_train_config *c)

@@ -271,7 +271,7 @@ static void test_bad(void **state)
         {"{\"ids\": [1, 2.0]}\n", MZ_ECORRUPT, "d.jsonl:1: an id is not"},
         {"{\"ids\": [1, 4294967297]}\n", MZ_ECORRUPT, "d.jsonl:1: an id is not"},
         {"{\"ids\": [1, 2, 3, 4, 5, 6]}\n", MZ_ECORRUPT, "d.jsonl:1: the sample is longer"},
-        {"{\"messages\": []}\n", MZ_ENOTSUP, "d.jsonl:1: chat messages"},
+        {"{\"messages\": []}\n", MZ_ECONFIG, "d.jsonl:1: messages, and no tokenizer"},
     };
     for (int i = 0; i < MZ_COUNT(list); i++) {
         mz_data *d = NULL;

@@ -28,7 +28,7 @@ check: ## install what is missing, build for development, run every test and che
 
 check-long: ## all of .ci/run and what takes too long for it
 	@scripts/setup build test cross demo
-	MIZAN_LONG=1 .ci/run
+	MIZAN_LONG=$${MIZAN_LONG:-1} .ci/run
 
 check-peers: ## compare with the official implementations, installed in .cache/peers
 	@scripts/setup build test peers

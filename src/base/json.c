@@ -106,6 +106,8 @@ static mz_err scan(const char *text, size_t bytes, const char *name, wide_list *
             depth += (c == '[' || c == '{') - (c == ']' || c == '}');
             if (depth > DEPTH_MAX) return corrupt(name, text, i, "nested deeper than 512");
             if (depth < 0) break; /* an error already, which jansson words */
+            /* which jansson takes for the end of a number */
+            if (c == '\0') return corrupt(name, text, i, "a NUL outside a string");
             i++;
         }
     }

@@ -4,13 +4,14 @@
  * Aliases and merge keys are refused: what a configuration says stands where it is read. */
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/scan.h"
 #include "train/config.h"
 
 #include <libfyaml.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { FILE_MAX = 1 << 20, NAME_MAX_BYTES = 128 };
+enum { FILE_MAX = 1 << 16, NAME_MAX_BYTES = 128 };
 
 typedef struct reading {
     mz_train_config *config;
@@ -103,6 +104,39 @@ static mz_err broken(struct fy_diag *diag, const mz_place *where, const char *ke
     return mz_config_bad(&at, key, "not YAML: %s", e && e->msg ? e->msg : "nothing in it");
 }
 
+/* Bytes of the character at p that may stand in a configuration: YAML's printable ones, in UTF-8; 0
+ * if it may not. */
+static size_t printable(const unsigned char *p, size_t left)
+{
+    if (p[0] >= 0x20 && p[0] != 0x7f) return mz_scan_utf8(p, left);
+    return p[0] == '\t' || p[0] == '\n' || p[0] == '\r';
+}
+
+/* What libfyaml is not shown: it does not come back from some of it (a NUL in a directive). */
+static mz_err check_text(const char *text, size_t bytes, const mz_place *where, const char *key)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    mz_place at = *where;
+    int line = 1;
+    size_t start = 0; /* of the line */
+    for (size_t i = 0; i < bytes;) {
+        const size_t n = printable(p + i, bytes - i);
+        const bool directive = p[i] == '%' && i == start;
+        if (n == 0 || directive) {
+            if (where->file[0])
+                at = (mz_place){where->file, line, (int)(i - start) + 1, (int64_t)i};
+            return mz_config_bad(&at, key, "not YAML: %s",
+                                 directive ? "a directive (%), which no configuration needs"
+                                           : "a byte that is no text");
+        }
+        i += n;
+        if (p[i - 1] != '\n') continue;
+        line++;
+        start = i;
+    }
+    return MZ_OK;
+}
+
 static mz_err open_document(struct fy_document **doc, struct fy_diag **diag, const char *text,
                             size_t bytes)
 {
@@ -131,7 +165,8 @@ mz_err mz_config_parse_ranks(mz_train_config *c, const char *text, const mz_plac
 {
     struct fy_document *doc = NULL;
     struct fy_diag *diag = NULL;
-    mz_err err = open_document(&doc, &diag, text, strlen(text));
+    mz_err err = check_text(text, strlen(text), at, "ranks");
+    if (err == MZ_OK) err = open_document(&doc, &diag, text, strlen(text));
     if (err == MZ_OK && !doc) err = broken(diag, at, "ranks");
     if (err == MZ_OK) err = read_ranks(c, fy_document_root(doc), at);
     close_document(doc, diag);
@@ -198,7 +233,8 @@ mz_err mz_config_read_yaml(mz_train_config *c, const char *path, bool *seen)
     const mz_place at = {.file = path, .offset = -1};
     const reading r = {.config = c, .file = path, .seen = seen};
     MZ_TRY(mz_file_read(path, FILE_MAX, &text, &bytes));
-    mz_err err = open_document(&doc, &diag, text, bytes);
+    mz_err err = check_text(text, bytes, &at, "");
+    if (err == MZ_OK) err = open_document(&doc, &diag, text, bytes);
     if (err == MZ_OK && !doc) err = broken(diag, &at, "");
     if (err == MZ_OK) {
         struct fy_node *root = fy_document_root(doc);

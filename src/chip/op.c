@@ -124,6 +124,9 @@ static void record(mz_queue *q, const mz_op *op, mz_pass pass)
     t->last_seq = ++q->seq;
     t->last_op = mz_op_name(op->desc.kind);
     t->last_pass = pass;
+    if (q->pulse)
+        __atomic_store_n(q->pulse, 1u << 16 | (unsigned)op->desc.kind << 1 | (unsigned)pass,
+                         __ATOMIC_RELAXED);
     if (t->first_seq) return;
     t->first_seq = t->last_seq;
     t->first_op = t->last_op;

@@ -256,7 +256,7 @@ def rotate_v2(xq, xk, freqs):
     """deepseek_v2 rotates complex numbers in float32; here in what it is given."""
 
     def turn(x):
-        pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2))
+        pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2).contiguous())
         return torch.view_as_real(pairs * freqs.unsqueeze(1)).flatten(3)
 
     return turn(xq), turn(xk)
@@ -465,7 +465,8 @@ def make_input(fields, tokens, generator):
     labels = torch.full_like(ids, -100)
     labels[:, :-1] = ids[:, 1:]
     labels[0, -1] = int(torch.randint(0, fields["vocab_size"], (1,), generator=generator))
-    labels[1, 3] = labels[0, 5] = -100
+    if tokens > 5:
+        labels[1, 3] = labels[0, 5] = -100
     return ids, labels
 
 
@@ -518,7 +519,7 @@ def save_model(folder, family, form, fields, model, mtp):
         layer = fields["num_hidden_layers"]
         extra = {n: p.detach().clone() for n, p in on_disk(mtp.named(layer)).items()}
         extra[f"model.layers.{layer}.embed_tokens.weight"] = tensors["model.embed_tokens.weight"].clone()
-        extra[f"model.layers.{layer}.shared_head.head.weight"] = tensors["lm_head.weight"].clone()
+        extra[f"model.layers.{layer}.shared_head.head.weight"] = tensors.get("lm_head.weight", tensors["model.embed_tokens.weight"]).clone()
         tensors.update(extra)
     tensors = {n: t.contiguous() for n, t in tensors.items()}
     safetensors.torch.save_file(tensors, f"{folder}/model.safetensors", metadata={"format": "pt"})

@@ -133,7 +133,8 @@ typedef struct mz_swiglu_desc {
 } mz_swiglu_desc;
 
 /* y[t] = w[ids[t]]; y [T,D], w [V,D] dtype; ids [T] I32 in 0..V-1 (others give a row of NaN: the
- * front door's callers check). backward: dw [V,D] acc ADDED TO, equal ids summed in token order. */
+ * front door's callers check). backward: dw [V,D] acc ADDED TO, equal ids summed in token order; a
+ * token whose id is no row adds nothing. */
 typedef struct mz_embed_desc {
     mz_dtype dtype;
     int64_t T_max, V, D;

@@ -225,7 +225,7 @@ static mz_err read_mla(mz_config *c, const mz_fields *f)
         MZ_TRY(mz_field_bool(f, "rope_interleave", true, &c->rope.interleaved));
     MZ_TRY(mz_rope_from_json(&c->rope, f, c->rope_dim, c->max_position));
     c->scale = 1.0 / sqrt((double)c->head_dim);
-    if (c->rope.scaling == MZ_ROPE_YARN && c->rope.mscale_all_dim > 0.0) {
+    if (c->rope.mscale_all_dim > 0.0) { /* whatever the scaling is, as transformers has it */
         const double m = mz_rope_mscale(c->rope.factor, c->rope.mscale_all_dim);
         c->scale *= m * m;
     }
@@ -266,6 +266,8 @@ static mz_err read_routing(mz_config *c, const mz_fields *f)
     const bool v3 = c->family == MZ_FAMILY_DEEPSEEK_V3, v2 = c->family == MZ_FAMILY_DEEPSEEK_V2;
     MZ_TRY(want_text(f, "scoring_func", v3 ? "sigmoid" : "softmax"));
     MZ_TRY(mz_field_bool(f, "norm_topk_prob", v3, &m->normalise));
+    /* DeepSeek's own code leaves the share of a lone expert as it is */
+    if (c->family == MZ_FAMILY_DEEPSEEK && m->top_k == 1) m->normalise = false;
     if (v2 && m->normalise) {
         /* transformers has the field in this family and does not use it */
         mz_log(MZ_LOG_WARN, "%s: norm_topk_prob has no effect in deepseek_v2", f->file);

@@ -43,7 +43,8 @@ typedef struct mz_rope_config {
     double theta, factor;
     int64_t original_max_position;            /* yarn, llama3 */
     double beta_fast, beta_slow;              /* yarn; 32 and 1 where absent */
-    double mscale, mscale_all_dim;            /* yarn; 0 where absent */
+    double mscale;                            /* yarn; 0 where absent */
+    double mscale_all_dim;                    /* 0 where absent, or without scaling */
     double attention_factor;                  /* yarn; 0 where absent */
     bool truncate;                            /* yarn; true where absent */
     double low_freq_factor, high_freq_factor; /* llama3 */

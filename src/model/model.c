@@ -54,6 +54,7 @@ static mz_err describe_inputs(mz_model *m)
     MZ_TRY(mz_net_cell(n, &m->pos, MZ_ROOM_HELD, MZ_I32, T, 1));
     MZ_TRY(mz_net_cell(n, &m->cu, MZ_ROOM_HELD, MZ_I32, B + 1, 1));
     MZ_TRY(mz_net_cell(n, &m->targets, MZ_ROOM_HELD, MZ_I32, T, 1));
+    if (o->train) MZ_TRY(mz_net_cell(n, &m->learnt, MZ_ROOM_HELD, MZ_I32, T, 1));
     MZ_TRY(mz_net_cell(n, &m->weight, MZ_ROOM_HELD, n->acc, T, 1));
     MZ_TRY(mz_net_cell(n, &m->loss, MZ_ROOM_HELD, n->acc, T, 1));
     MZ_TRY(mz_net_cell(n, &n->cos, MZ_ROOM_HELD, MZ_F32, o->position_max, half));

@@ -54,6 +54,7 @@ mz_err mz_mtp_describe(mz_net *n, mz_mtp *m, int64_t depth)
     MZ_TRY(describe_named(n, m, at));
     MZ_TRY(mz_net_elementwise(n, &m->add, MZ_EW_ADD, T, D));
     MZ_TRY(mz_net_cell(n, &m->ids, MZ_ROOM_HELD, MZ_I32, T, 1));
+    if (n->options.train) MZ_TRY(mz_net_cell(n, &m->learnt, MZ_ROOM_HELD, MZ_I32, T, 1));
     MZ_TRY(mz_net_cell(n, &m->targets, MZ_ROOM_HELD, MZ_I32, T, 1));
     MZ_TRY(mz_net_cell(n, &m->weight, MZ_ROOM_HELD, n->acc, T, 1));
     MZ_TRY(mz_net_cell(n, &m->loss, MZ_ROOM_HELD, n->acc, T, 1));
@@ -87,14 +88,14 @@ mz_err mz_mtp_forward(const mz_net *n, const mz_mtp *m, const mz_embed *e, const
 static mz_err join_back(const mz_net *n, const mz_mtp *m, const mz_mtp_call *call)
 {
     const int64_t T = n->tokens, D = n->config.width;
-    const mz_tensor ids = mz_cell_flat(n, &m->ids, T), emb = mz_cell_rows(n, &m->emb, T);
+    const mz_tensor learnt = mz_cell_flat(n, &m->learnt, T), emb = mz_cell_rows(n, &m->emb, T);
     const mz_tensor cat = mz_cell_rows(n, &m->cat, T), dcat = mz_cell_rows(n, &m->dcat, T);
     const mz_tensor left = mz_columns(&dcat, 0, D), right = mz_columns(&dcat, D, D);
     const mz_tensor *d = call->scratch;
     MZ_TRY(mz_linear_backward(n, &m->join, &dcat, d, &cat));
     MZ_TRY(mz_norm_backward(n, &m->hnorm, call->dh, &right, call->h));
     MZ_TRY(mz_norm_backward(n, &m->enorm, d, &left, &emb));
-    return mz_embed_backward(n, call->embed, d, &ids);
+    return mz_embed_backward(n, call->embed, d, &learnt);
 }
 
 mz_err mz_mtp_loss(const mz_net *n, const mz_mtp *m, const mz_mtp_call *call)

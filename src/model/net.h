@@ -263,7 +263,7 @@ typedef struct mz_mtp {
     mz_block block;
     int add;
     mz_cell emb, cat, joined, normed;
-    mz_cell ids, targets, weight, loss; /* of this depth: shifted by it; HELD */
+    mz_cell ids, learnt, targets, weight, loss; /* of this depth: shifted by it; HELD */
     mz_cell dcat;
 } mz_mtp;
 typedef struct mz_mtp_call {

@@ -56,7 +56,6 @@ static mz_err read_yarn(mz_rope_config *r, const mz_fields *f)
     if (r->beta_fast < r->beta_slow)
         return mz_field_refuse(f, "beta_fast", MZ_ECONFIG, "at least beta_slow, %g", r->beta_slow);
     MZ_TRY(mz_field_real(f, "mscale", 0.0, 0.0, 1e3, &r->mscale));
-    MZ_TRY(mz_field_real(f, "mscale_all_dim", 0.0, 0.0, 1e3, &r->mscale_all_dim));
     MZ_TRY(mz_field_real(f, "attention_factor", 0.0, 0.0, 1e6, &r->attention_factor));
     if (mz_field_is_set(f, "attention_factor") && !(r->attention_factor > 0.0))
         return mz_field_refuse(f, "attention_factor", MZ_ECONFIG, "a number above 0");
@@ -104,9 +103,13 @@ static mz_err read_settings(mz_rope_config *r, const mz_fields *f, const mz_fiel
     r->factor = 1.0;
     r->truncate = true;
     if (r->scaling == MZ_ROPE_DEFAULT) return MZ_OK;
-    MZ_TRY(mz_field_real(f, "factor", (double)NAN, 1.0, 1e6, &r->factor));
+    MZ_TRY(mz_field_real(f, "mscale_all_dim", 0.0, 0.0, 1e3, &r->mscale_all_dim));
+    if (r->scaling != MZ_ROPE_LINEAR) MZ_TRY(read_original_max(r, f, top, max_position));
+    const double ratio = r->scaling == MZ_ROPE_YARN && json_object_get(f->object, "factor")
+                             ? (double)max_position / (double)r->original_max_position
+                             : (double)NAN; /* a factor of null is not a missing one */
+    MZ_TRY(mz_field_real(f, "factor", ratio, 1.0, 1e6, &r->factor));
     if (r->scaling == MZ_ROPE_LINEAR) return MZ_OK;
-    MZ_TRY(read_original_max(r, f, top, max_position));
     return r->scaling == MZ_ROPE_YARN ? read_yarn(r, f) : read_llama3(r, f);
 }
 
@@ -151,8 +154,6 @@ static int put_yarn(json_t *o, const mz_rope_config *r)
     int bad = json_object_set_new(o, "beta_fast", json_real(r->beta_fast));
     bad |= json_object_set_new(o, "beta_slow", json_real(r->beta_slow));
     if (r->mscale > 0.0) bad |= json_object_set_new(o, "mscale", json_real(r->mscale));
-    if (r->mscale_all_dim > 0.0)
-        bad |= json_object_set_new(o, "mscale_all_dim", json_real(r->mscale_all_dim));
     if (r->attention_factor > 0.0)
         bad |= json_object_set_new(o, "attention_factor", json_real(r->attention_factor));
     if (!r->truncate) bad |= json_object_set_new(o, "truncate", json_false());
@@ -172,6 +173,8 @@ mz_err mz_rope_to_json(json_t *object, const mz_rope_config *r)
     bad |= json_object_set_new(o, "rope_type", json_string(name));
     bad |= json_object_set_new(o, "type", json_string(name)); /* before transformers 4.45 */
     bad |= json_object_set_new(o, "factor", json_real(r->factor));
+    if (r->mscale_all_dim > 0.0)
+        bad |= json_object_set_new(o, "mscale_all_dim", json_real(r->mscale_all_dim));
     if (r->scaling != MZ_ROPE_LINEAR)
         bad |= json_object_set_new(o, "original_max_position_embeddings",
                                    json_integer(r->original_max_position));

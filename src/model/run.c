@@ -177,7 +177,7 @@ static mz_err run_mtp(mz_model *m, bool backward, const mz_tensor *dnormed)
     return mz_run_elementwise(n, m->add, dnormed, dnormed, &dh);
 }
 
-static mz_err run_backward(mz_model *m, const mz_tensor *dnormed)
+static mz_err run_backward(mz_model *m, const mz_tensor *dnormed, const mz_tensor *learnt)
 {
     const mz_net *n = &m->net;
     const int64_t last = n->config.layers - 1;
@@ -185,7 +185,7 @@ static mz_err run_backward(mz_model *m, const mz_tensor *dnormed)
     const mz_tensor d = mz_cell_rows(n, &m->d, n->tokens);
     MZ_TRY(mz_norm_backward(n, &m->norm, &d, dnormed, &out));
     for (int64_t i = last; i >= 0; i--) MZ_TRY(mz_block_backward(n, &m->blocks[i], &d));
-    return mz_embed_backward(n, &m->embed, &d, &n->ids);
+    return mz_embed_backward(n, &m->embed, &d, learnt);
 }
 
 static mz_err run_loss(mz_model *m, const mz_batch *b, const mz_loss_options *o)
@@ -197,6 +197,7 @@ static mz_err run_loss(mz_model *m, const mz_batch *b, const mz_loss_options *o)
     const mz_tensor targets = mz_cell_flat(n, &m->targets, T);
     const mz_tensor weight = mz_cell_flat(n, &m->weight, T);
     const mz_tensor dnormed = mz_cell_rows(n, &m->dnormed, T);
+    mz_tensor learnt;
     const mz_head_call head = {.hidden = &hidden,
                                .targets = &targets,
                                .weight = &weight,
@@ -212,9 +213,10 @@ static mz_err run_loss(mz_model *m, const mz_batch *b, const mz_loss_options *o)
         const double depths = (double)n->config.mtp_layers;
         MZ_TRY(mz_stage_mtp(m, s, b, o->mtp_weight / depths));
     }
+    if (o->backward) MZ_TRY(mz_stage_learnt(m, s, b, &learnt));
     MZ_TRY(mz_head_loss(n, &m->head, &head));
     if (mtp) MZ_TRY(run_mtp(m, o->backward, &dnormed));
-    return o->backward ? run_backward(m, &dnormed) : MZ_OK;
+    return o->backward ? run_backward(m, &dnormed, &learnt) : MZ_OK;
 }
 
 static mz_err check_loss(const mz_model *m, const mz_batch *b, const mz_loss_options *o)

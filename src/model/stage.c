@@ -33,6 +33,7 @@ static void carve_stage(const mz_model *m, mz_stage *s, carver *c)
     s->ids = carve(c, T, id);
     s->pos = carve(c, T, id);
     s->targets = carve(c, T, id);
+    s->learnt = carve(c, T, id);
     s->rows = carve(c, T, id);
     s->cu = carve(c, o->sequences_max + 1, id);
     s->lens = carve(c, o->sequences_max + 1, id);
@@ -40,6 +41,7 @@ static void carve_stage(const mz_model *m, mz_stage *s, carver *c)
     s->index = carve(c, m->head.rows, id);
     s->shifted_ids = carve(c, depths * T, id);
     s->shifted_targets = carve(c, depths * T, id);
+    s->shifted_learnt = carve(c, depths * T, id);
     s->weight = carve(c, T, acc);
     s->shifted_weight = carve(c, depths * T, acc);
 }
@@ -223,6 +225,19 @@ mz_err mz_stage_targets(mz_model *m, mz_stage *s, const mz_batch *b)
     return send(n, &weight, s->weight, NULL);
 }
 
+/* The row of the pad token learns nothing as an input, as transformers has it (padding_idx). */
+static int32_t learnt(const mz_net *n, int32_t id)
+{
+    return id == n->config.pad ? -1 : id;
+}
+
+mz_err mz_stage_learnt(mz_model *m, mz_stage *s, const mz_batch *b, mz_tensor *ids)
+{
+    *ids = mz_cell_flat(&m->net, &m->learnt, b->tokens);
+    for (int64_t t = 0; t < b->tokens; t++) s->learnt[t] = learnt(&m->net, b->ids[t]);
+    return send(&m->net, ids, s->learnt, NULL);
+}
+
 /* Ids, targets and weights of depth k, `at` elements into the stage's arrays. */
 static void shift(const mz_net *n, mz_stage *s, const mz_batch *b, int64_t k, double share)
 {
@@ -233,6 +248,7 @@ static void shift(const mz_net *n, mz_stage *s, const mz_batch *b, int64_t k, do
             const bool inside = from < b->cu[i + 1];
             const double w = inside && b->weight ? (double)b->weight[from] : 0.0;
             s->shifted_ids[at + t] = inside ? b->ids[from] : 0;
+            s->shifted_learnt[at + t] = learnt(n, s->shifted_ids[at + t]);
             s->shifted_targets[at + t] = inside ? b->targets[from] : -100;
             put_acc(n, s->shifted_weight, at + t, share * w);
         }
@@ -250,6 +266,10 @@ mz_err mz_stage_mtp(mz_model *m, mz_stage *s, const mz_batch *b, double share)
         const mz_tensor weight = mz_cell_flat(n, &mtp->weight, b->tokens);
         shift(n, s, b, k, share);
         MZ_TRY(send(n, &ids, s->shifted_ids + at, NULL));
+        if (n->options.train) {
+            const mz_tensor trained = mz_cell_flat(n, &mtp->learnt, b->tokens);
+            MZ_TRY(send(n, &trained, s->shifted_learnt + at, NULL));
+        }
         MZ_TRY(send(n, &targets, s->shifted_targets + at, NULL));
         MZ_TRY(send(n, &weight, (unsigned char *)s->shifted_weight + (size_t)at * acc, NULL));
     }

@@ -9,13 +9,14 @@
 /* Host copies of what one call uploads. A call takes one stage; the queue is synced before a stage
  * is written again, so that nothing in flight reads what is being overwritten. */
 typedef struct mz_stage {
-    void *block;                            /* owns all of it */
-    int32_t *ids, *pos, *targets, *rows;    /* [T] */
-    int32_t *cu, *lens;                     /* [sequences_max + 1] */
-    int32_t *table;                         /* [sequences_max, pages] */
-    int32_t *index;                         /* [head rows] */
-    int32_t *shifted_ids, *shifted_targets; /* [mtp_layers, T] */
-    void *weight, *shifted_weight;          /* acc */
+    void *block;                         /* owns all of it */
+    int32_t *ids, *pos, *targets, *rows; /* [T] */
+    int32_t *learnt;                     /* [T] ids whose rows of the table are trained, else -1 */
+    int32_t *cu, *lens;                  /* [sequences_max + 1] */
+    int32_t *table;                      /* [sequences_max, pages] */
+    int32_t *index;                      /* [head rows] */
+    int32_t *shifted_ids, *shifted_targets, *shifted_learnt; /* [mtp_layers, T] */
+    void *weight, *shifted_weight;                           /* acc */
 } mz_stage;
 
 enum { MZ_STAGES = 4 };
@@ -33,7 +34,7 @@ struct mz_model {
     mz_cell first, normed;                 /* hidden 0, and the final norm's output */
     mz_cell dnormed, d, dh;                /* gradients, when training */
     mz_cell ids, pos, cu, targets, weight; /* inputs */
-    mz_cell rows, table, lens, loss;
+    mz_cell rows, table, lens, loss, learnt;
 
     mz_stage stage[MZ_STAGES];
     int next_stage, stages_in_flight;
@@ -59,6 +60,8 @@ mz_err mz_check_cached(const mz_model *m, const mz_batch *b, const mz_cached *c)
 mz_err mz_stage_batch(mz_model *m, mz_stage *s, const mz_batch *b);
 mz_err mz_stage_cached(mz_model *m, mz_stage *s, const mz_batch *b, const mz_cached *c);
 mz_err mz_stage_targets(mz_model *m, mz_stage *s, const mz_batch *b);
+/* ids: of this call, for the backward of the embedding. */
+mz_err mz_stage_learnt(mz_model *m, mz_stage *s, const mz_batch *b, mz_tensor *ids);
 mz_err mz_stage_mtp(mz_model *m, mz_stage *s, const mz_batch *b, double share);
 
 #endif

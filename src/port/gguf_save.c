@@ -162,6 +162,8 @@ static mz_err check_config(const mz_config *c)
 {
     const char *what = NULL;
     if (!mz_gguf_architecture(c)) return MZ_ENOTSUP;
+    if (c->mla && c->rope.scaling != MZ_ROPE_YARN && c->rope.mscale_all_dim > 0.0)
+        what = "mscale_all_dim without yarn";
     if (c->moe.layer_freq > 1) what = "layers with experts that are not one after the other";
     if (c->mla && c->moe.experts == 0) what = "latent attention without experts";
     if (c->rope.scaling == MZ_ROPE_YARN && !c->rope.truncate) what = "yarn without truncation";

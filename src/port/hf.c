@@ -31,6 +31,17 @@ static bool has_mtp(const mz_hub *hub, const mz_config *c)
     return false;
 }
 
+/* transformers keeps moe_layer_freq in config.json and gives experts to every layer. */
+static bool has_every_expert(const mz_hub *hub, const mz_config *c)
+{
+    char name[64];
+    for (int64_t i = c->moe.first_dense; i < c->layers; i++) {
+        snprintf(name, sizeof name, "model.layers.%lld.mlp.gate.weight", (long long)i);
+        if (!mz_hub_find(hub, name)) return false;
+    }
+    return true;
+}
+
 mz_err mz_hf_config(mz_config *c, const mz_hub *hub)
 {
     MZ_NEED(c && hub, "no hub or no place for a config");
@@ -38,6 +49,7 @@ mz_err mz_hf_config(mz_config *c, const mz_hub *hub)
     MZ_TRY(mz_config_from_json(&read, mz_hub_config(hub), mz_hub_config_path(hub)));
     /* transformers announces MTP layers in config.json and does not write them */
     if (read.mtp_layers > 0 && !has_mtp(hub, &read)) read.mtp_layers = 0;
+    if (read.moe.layer_freq > 1 && has_every_expert(hub, &read)) read.moe.layer_freq = 1;
     *c = read;
     return MZ_OK;
 }

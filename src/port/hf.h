@@ -12,7 +12,8 @@
 #include "file/hub.h"
 #include "model/model.h"
 
-/* config.json of the folder; mtp_layers becomes 0 where the folder has no such weights. */
+/* config.json of the folder; mtp_layers becomes 0 where the folder has no such weights, and
+ * moe.layer_freq 1 where every layer from the first with experts on has them. */
 mz_err mz_hf_config(mz_config *c, const mz_hub *hub);
 /* Weights in blocks of E4M3 (quantization_config of config.json) are the product, in f32, of each
  * number and its block's weight_scale_inv, whatever that scale's dtype (F32, BF16, F16, E8M0).

@@ -399,6 +399,38 @@ static void mtp_is_there_only_with_its_weights(void **state)
     clear(&l);
 }
 
+/* transformers has moe_layer_freq in config.json, and experts in every layer. */
+static void experts_lie_where_their_weights_are(void **state)
+{
+    (void)state;
+    mz_hub *hub = NULL;
+    mz_config c;
+    char to[PATH_BYTES], path[PATH_BYTES];
+    char *weights = NULL;
+    size_t bytes = 0;
+    json_t *json = NULL;
+    const char *from = "tests/golden/deepseek_v3";
+    assert_int_equal(mz_path_join(to, sizeof to, base, "freq"), MZ_OK);
+    assert_int_equal(mz_file_mkdirs(to), MZ_OK);
+    assert_int_equal(mz_path_join(path, sizeof path, from, "config.json"), MZ_OK);
+    assert_int_equal(mz_json_read(&json, path, 1 << 20), MZ_OK);
+    assert_int_equal(json_object_set_new(json, "moe_layer_freq", json_integer(2)), 0);
+    assert_int_equal(mz_path_join(path, sizeof path, to, "config.json"), MZ_OK);
+    assert_int_equal(mz_json_write(json, path), MZ_OK);
+    assert_int_equal(mz_config_from_json(&c, json, path), MZ_OK);
+    assert_false(mz_config_layer_is_moe(&c, 1));
+    assert_int_equal(mz_path_join(path, sizeof path, from, "model.safetensors"), MZ_OK);
+    assert_int_equal(mz_file_read(path, 1 << 24, &weights, &bytes), MZ_OK);
+    assert_int_equal(mz_path_join(path, sizeof path, to, "model.safetensors"), MZ_OK);
+    assert_int_equal(mz_file_write(path, weights, bytes), MZ_OK);
+    assert_int_equal(mz_hub_open(&hub, to), MZ_OK);
+    assert_int_equal(mz_hf_config(&c, hub), MZ_OK);
+    assert_true(mz_config_layer_is_moe(&c, 1) && mz_config_layer_is_moe(&c, 2));
+    mz_hub_close(hub);
+    mz_mem_free(weights);
+    json_decref(json);
+}
+
 /* ---- what must be refused ---- */
 
 typedef struct change { /* of a copy of a golden folder's weights */
@@ -611,6 +643,7 @@ int main(void)
         cmocka_unit_test(blocks_of_e4m3_are_multiplied),
         cmocka_unit_test(blocks_without_a_scale_are_refused),
         cmocka_unit_test(mtp_is_there_only_with_its_weights),
+        cmocka_unit_test(experts_lie_where_their_weights_are),
         cmocka_unit_test(what_does_not_belong_is_refused),
         cmocka_unit_test(mtp_copies_must_be_copies),
         cmocka_unit_test(every_failed_allocation_is_an_error),

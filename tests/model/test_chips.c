@@ -260,6 +260,79 @@ static void a_chip_without_backward_serves(void **state)
     }
 }
 
+static const mz_param *param_of(const tiny *t, const char *name)
+{
+    const mz_param *p = mz_params_find(mz_model_params(t->model), name);
+    assert_non_null(p);
+    return p;
+}
+
+/* Gradients of one step of c on cpu; `lone`: every token is a sequence of its own. */
+static void step_on_cpu(tiny *t, const mz_config *c, bool lone)
+{
+    mz_tensor loss;
+    mz_model_options o = options_of(c, MZ_F32, true);
+    o.sequences_max = TINY_T;
+    tiny_open_on(t, "cpu", c, &o);
+    int32_t cu[TINY_T + 1], pos[TINY_T];
+    for (int32_t i = 0; i <= TINY_T; i++) cu[i] = i;
+    for (int32_t i = 0; i < TINY_T; i++) pos[i] = i % 3; /* rotated, some of them */
+    mz_batch batch = t->b.batch;
+    if (lone) batch.sequences = TINY_T, batch.cu = cu, batch.pos = pos;
+    const mz_loss_options lo = {.backward = true, .mtp_weight = o.mtp ? 0.3 : 0.0};
+    tiny_ok(mz_model_zero_grads(t->model));
+    tiny_ok(mz_model_forward(t->model, &batch));
+    tiny_ok(mz_model_loss(t->model, &batch, &lo, &loss));
+    tiny_ok(mz_queue_sync(t->queue));
+}
+
+/* The weight of the only key is 1 whatever q and k are; what it weighs still learns. */
+static void a_lone_key_has_no_gradient(void **state)
+{
+    (void)state;
+    static const char *const still[] = {"q_proj", "k_proj"};
+    tiny t;
+    double g[512];
+    char name[96];
+    const mz_config c = tiny_llama();
+    step_on_cpu(&t, &c, true);
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "model.layers.1.self_attn.%s.weight",
+                 i < 2 ? still[i] : "v_proj");
+        const mz_param *p = param_of(&t, name);
+        double most = 0.0;
+        tiny_get(&t, &p->g, g);
+        for (int64_t k = 0; k < mz_count(&p->g); k++) most = fmax(most, fabs(g[k]));
+        assert_true(i < 2 ? !(most > 0.0) : most > 1e-3);
+    }
+    tiny_close(&t);
+}
+
+/* transformers' padding_idx: as an input the pad token's row stays as it is, in MTP layers too. */
+static void the_pad_token_learns_nothing_as_an_input(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        tiny with, without;
+        double a[37 * 12], b[37 * 12];
+        mz_config c = i == 0 ? tiny_llama() : tiny_v3();
+        step_on_cpu(&without, &c, false);
+        c.pad = without.b.ids[3];
+        step_on_cpu(&with, &c, false);
+        tiny_get(&without, &param_of(&without, "model.embed_tokens.weight")->g, a);
+        tiny_get(&with, &param_of(&with, "model.embed_tokens.weight")->g, b);
+        double moved = 0.0;
+        for (int64_t k = 0; k < c.vocab * c.width; k++) {
+            const bool is_pad = k / c.width == c.pad;
+            if (is_pad) moved = fmax(moved, fabs(a[k]));
+            assert_true(is_pad ? !(fabs(b[k]) > 0.0) : !(fabs(a[k] - b[k]) > 0.0));
+        }
+        assert_true(moved > 1e-3);
+        tiny_close(&with);
+        tiny_close(&without);
+    }
+}
+
 static int setup(void **state)
 {
     if (tiny_setup(state) != 0) return -1;
@@ -277,6 +350,8 @@ int main(void)
         cmocka_unit_test(a_chip_that_only_multiplies),
         cmocka_unit_test(staged_copies_outlive_the_call),
         cmocka_unit_test(a_chip_without_backward_serves),
+        cmocka_unit_test(a_lone_key_has_no_gradient),
+        cmocka_unit_test(the_pad_token_learns_nothing_as_an_input),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

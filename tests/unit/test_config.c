@@ -97,6 +97,29 @@ static void latent_attention_and_experts(void **state)
     assert_true(mz_config_layer_is_moe(&v3, 3));
 }
 
+static void what_transformers_alone_would_do(void **state)
+{
+    (void)state;
+    char text[1024];
+    const char *rest = strchr(LLAMA, ',');
+    for (int k = 1; k <= 2; k++) { /* the share of a lone expert stays as it is */
+        snprintf(text, sizeof text,
+                 "'model_type':'deepseek'%s,'n_routed_experts':8,'moe_intermediate_size':6,"
+                 "'norm_topk_prob':true,'num_experts_per_tok':%d",
+                 rest, k);
+        assert_int_equal(good(text).moe.normalise, k > 1);
+    }
+    /* a factor of null is the ratio of the contexts, but one that is missing is missing */
+    mz_config c = good(V3 ",'max_position_embeddings':640,'rope_scaling':{'type':'yarn',"
+                          "'factor':null,'original_max_position_embeddings':64}");
+    same_real(c.rope.factor, 10.0);
+    assert_int_equal(parse(&c, V3 ",'rope_scaling':{'type':'yarn'}"), MZ_ECONFIG);
+    /* the softmax is scaled whatever kind of scaling brings mscale_all_dim */
+    c = good(V3 ",'rope_scaling':{'type':'linear','factor':4.0,'mscale_all_dim':0.5}");
+    const double m = 0.1 * 0.5 * log(4.0) + 1.0;
+    same_real(c.scale, m * m / sqrt(12.0));
+}
+
 static void both_forms_of_rope_say_the_same(void **state)
 {
     (void)state;
@@ -340,6 +363,7 @@ int main(void)
         cmocka_unit_test(llama_defaults_are_those_of_transformers),
         cmocka_unit_test(qwens_have_their_biases_and_norms),
         cmocka_unit_test(latent_attention_and_experts),
+        cmocka_unit_test(what_transformers_alone_would_do),
         cmocka_unit_test(both_forms_of_rope_say_the_same),
         cmocka_unit_test(refusals_name_field_value_and_want),
         cmocka_unit_test(qwen_windows_in_use_are_refused),

@@ -433,6 +433,14 @@ static void soften_back(const mz_cpu_flash *f, const panel *p, float *s, float *
     }
 }
 
+/* The weight of a lone key is 1 whatever its score: exactly no gradient, where dout.v and delta are
+ * sums in two orders. (0, or NaN where it was none.) */
+static void still_lone_keys(const mz_cpu_flash *f, const panel *p, float *ds)
+{
+    for (int64_t i = 0; i < p->rows; i++)
+        if (f->limit[p->first + i] == 1) ds[i] -= ds[i];
+}
+
 static void back_tile(mz_cpu_flash *f, const mz_cpu_keys *keys)
 {
     tile t;
@@ -444,6 +452,7 @@ static void back_tile(mz_cpu_flash *f, const mz_cpu_keys *keys)
         scores(s, t.k, p.seen, f->qt + first * f->K, f->K, p.rows <= VL);
         scores(ds, t.v, p.seen, f->dot + first * f->W, f->W, p.rows <= VL);
         soften_back(f, &p, s, ds);
+        if (keys->first == 0) still_lone_keys(f, &p, ds);
     }
 }
 

@@ -56,6 +56,20 @@ mz_err mz_str_addf(mz_str *s, const char *fmt, ...)
     return err;
 }
 
+mz_err mz_str_add_quoted(mz_str *s, const char *text)
+{
+    MZ_TRY(mz_str_add(s, "\"", 1));
+    for (const char *c = text; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            MZ_TRY(mz_str_addf(s, "\\%c", *c));
+        else if ((unsigned char)*c < 0x20)
+            MZ_TRY(mz_str_addf(s, "\\u%04x", (unsigned)(unsigned char)*c));
+        else
+            MZ_TRY(mz_str_add(s, c, 1));
+    }
+    return mz_str_add(s, "\"", 1);
+}
+
 void mz_str_clear(mz_str *s)
 {
     if (!s) return;

@@ -18,6 +18,8 @@ typedef struct mz_str {
 /* Neither bytes nor an argument of the format may be a part of s. */
 mz_err mz_str_add(mz_str *s, const char *bytes, size_t len);
 mz_err mz_str_addf(mz_str *s, const char *fmt, ...) MZ_PRINTF(2, 3);
+/* In double quotes, as JSON and YAML have it; text is UTF-8. */
+mz_err mz_str_add_quoted(mz_str *s, const char *text);
 void mz_str_clear(mz_str *s);
 
 bool mz_str_starts(const char *text, const char *prefix);

@@ -16,11 +16,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { JSON_MAX = 16 << 20 };
+enum { JSON_MAX = 16 << 20, EXTRA_MAX = 256 << 20 };
 
 /* In the order in which they are written. */
 static const char *const FILES[] = {"config.json", "model.safetensors", "optimizer.safetensors",
                                     "state.json", "train.yaml"};
+
+/* Copied along where the model's folder has them. */
+static const char *const EXTRAS[] = {"tokenizer.json",      "tokenizer_config.json",
+                                     "vocab.json",          "merges.txt",
+                                     "chat_template.jinja", "special_tokens_map.json",
+                                     "added_tokens.json",   "generation_config.json"};
 
 static mz_err join(char out[MZ_CHECKPOINT_PATH], const char *a, const char *b)
 {
@@ -34,23 +40,31 @@ static mz_err folder_of(char out[MZ_CHECKPOINT_PATH], const char *run)
 
 /* ---- the manifest ---- */
 
-static mz_err write_manifest(const char *folder, int64_t step)
+static mz_err list_file(json_t *files, const char *folder, const char *name)
 {
     char path[MZ_CHECKPOINT_PATH], sum[MZ_SHA256_HEX];
+    size_t bytes = 0;
+    MZ_TRY(join(path, folder, name));
+    MZ_TRY(mz_sha256_file(sum, path, &bytes));
+    json_t *file =
+        json_pack("{s:s, s:I, s:s}", "name", name, "bytes", (json_int_t)bytes, "sha256", sum);
+    if (json_array_append_new(files, file) != 0)
+        return MZ_FAIL(MZ_ENOMEM, "no memory for a manifest");
+    return MZ_OK;
+}
+
+/* has_extra: of EXTRAS. */
+static mz_err write_manifest(const char *folder, int64_t step, const bool *has_extra)
+{
+    char path[MZ_CHECKPOINT_PATH];
     json_t *files = json_array();
     json_t *root =
         json_pack("{s:i, s:I, s:O}", "schema", 1, "step", (json_int_t)step, "files", files);
     mz_err err = root ? MZ_OK : MZ_FAIL(MZ_ENOMEM, "no memory for a manifest");
-    for (int i = 0; i < MZ_COUNT(FILES) && err == MZ_OK; i++) {
-        size_t bytes = 0;
-        err = join(path, folder, FILES[i]);
-        if (err == MZ_OK) err = mz_sha256_file(sum, path, &bytes);
-        if (err != MZ_OK) break;
-        json_t *file = json_pack("{s:s, s:I, s:s}", "name", FILES[i], "bytes", (json_int_t)bytes,
-                                 "sha256", sum);
-        if (json_array_append_new(files, file) != 0)
-            err = MZ_FAIL(MZ_ENOMEM, "no memory for a manifest");
-    }
+    for (int i = 0; i < MZ_COUNT(FILES) && err == MZ_OK; i++)
+        err = list_file(files, folder, FILES[i]);
+    for (int i = 0; i < MZ_COUNT(EXTRAS) && err == MZ_OK; i++)
+        if (has_extra[i]) err = list_file(files, folder, EXTRAS[i]);
     if (err == MZ_OK) err = join(path, folder, "manifest.json");
     if (err == MZ_OK) err = mz_json_write(root, path);
     json_decref(files);
@@ -65,21 +79,27 @@ static mz_err damaged(const char *folder, const char *name, const char *what)
     return err;
 }
 
-static mz_err verify_file(const char *folder, const char *name, const json_t *files)
+static const json_t *find_file(const json_t *files, const char *name)
 {
-    char path[MZ_CHECKPOINT_PATH], sum[MZ_SHA256_HEX];
-    size_t i, bytes = 0;
-    const json_t *file, *found = NULL;
+    size_t i;
+    const json_t *file;
     json_array_foreach(files, i, file)
     {
         const char *text = json_string_value(json_object_get(file, "name"));
-        if (text && strcmp(text, name) == 0) found = file;
+        if (text && strcmp(text, name) == 0) return file;
     }
-    const char *want = json_string_value(json_object_get(found, "sha256"));
+    return NULL;
+}
+
+static mz_err verify_file(const char *folder, const char *name, const json_t *file)
+{
+    char path[MZ_CHECKPOINT_PATH], sum[MZ_SHA256_HEX];
+    size_t bytes = 0;
+    const char *want = json_string_value(json_object_get(file, "sha256"));
     if (!want) return damaged(folder, name, "is not in the manifest");
     MZ_TRY(join(path, folder, name));
     MZ_TRY(mz_sha256_file(sum, path, &bytes));
-    if ((json_int_t)bytes != json_integer_value(json_object_get(found, "bytes")))
+    if ((json_int_t)bytes != json_integer_value(json_object_get(file, "bytes")))
         return damaged(folder, name, "has another length than the manifest says");
     if (strcmp(sum, want) != 0)
         return damaged(folder, name, "does not have the checksum of the manifest");
@@ -92,9 +112,14 @@ static mz_err verify(const char *folder)
     json_t *root = NULL;
     MZ_TRY(join(path, folder, "manifest.json"));
     MZ_TRY(mz_json_read(&root, path, JSON_MAX));
+    const json_t *files = json_object_get(root, "files");
     mz_err err = MZ_OK;
     for (int i = 0; i < MZ_COUNT(FILES) && err == MZ_OK; i++)
-        err = verify_file(folder, FILES[i], json_object_get(root, "files"));
+        err = verify_file(folder, FILES[i], find_file(files, FILES[i]));
+    for (int i = 0; i < MZ_COUNT(EXTRAS) && err == MZ_OK; i++) {
+        const json_t *file = find_file(files, EXTRAS[i]);
+        if (file) err = verify_file(folder, EXTRAS[i], file);
+    }
     json_decref(root);
     return err;
 }
@@ -195,37 +220,62 @@ static mz_err newest(const char *run, char path[MZ_CHECKPOINT_PATH], bool *found
 
 /* ---- the calls ---- */
 
-static mz_err write_files(const mz_checkpointed *c, const mz_progress *p, const char *folder)
+static mz_err copy_extras(const char *from, const char *folder, bool *has_extra)
 {
     char path[MZ_CHECKPOINT_PATH];
-    MZ_TRY(mz_state_save_weights(c, folder));
-    MZ_TRY(join(path, folder, "optimizer.safetensors"));
-    MZ_TRY(mz_state_save_optimizer(c, path));
-    MZ_TRY(join(path, folder, "state.json"));
-    MZ_TRY(mz_state_save_progress(c, p, path));
-    MZ_TRY(join(path, folder, "train.yaml"));
-    MZ_TRY(mz_file_write(path, c->yaml, strlen(c->yaml)));
-    return write_manifest(folder, p->step);
+    for (int i = 0; i < MZ_COUNT(EXTRAS); i++) {
+        char *text = NULL;
+        size_t bytes = 0;
+        has_extra[i] = false;
+        if (!from || !from[0] || !mz_file_is_dir(from)) continue;
+        MZ_TRY(join(path, from, EXTRAS[i]));
+        if (!mz_file_exists(path)) continue;
+        MZ_TRY(mz_file_read(path, EXTRA_MAX, &text, &bytes));
+        mz_err err = join(path, folder, EXTRAS[i]);
+        if (err == MZ_OK) err = mz_file_write(path, text, bytes);
+        mz_mem_free(text);
+        if (err != MZ_OK) return err;
+        has_extra[i] = true;
+    }
+    return MZ_OK;
 }
 
-static mz_err prune(const char *run, int64_t keep)
+static mz_err write_files(const mz_checkpointed *c, const mz_held *h, const mz_progress *p,
+                          const char *folder)
+{
+    char path[MZ_CHECKPOINT_PATH];
+    bool has_extra[MZ_COUNT(EXTRAS)];
+    MZ_TRY(mz_state_save_weights(h, folder));
+    MZ_TRY(join(path, folder, "optimizer.safetensors"));
+    MZ_TRY(mz_state_save_optimizer(h, path));
+    MZ_TRY(join(path, folder, "state.json"));
+    MZ_TRY(mz_state_save_progress(h->updates, p, path));
+    MZ_TRY(join(path, folder, "train.yaml"));
+    MZ_TRY(mz_file_write(path, c->yaml, strlen(c->yaml)));
+    MZ_TRY(copy_extras(c->tokenizer, folder, has_extra));
+    return write_manifest(folder, p->step, has_extra);
+}
+
+static mz_err prune(const char *run, int64_t keep, int64_t best)
 {
     int64_t *steps = NULL, n = 0;
     mz_err err = list_steps(run, &steps, &n);
-    for (int64_t i = keep; i < n && err == MZ_OK; i++) err = remove_step(run, steps[i]);
+    for (int64_t i = keep; i < n && err == MZ_OK; i++)
+        if (steps[i] != best) err = remove_step(run, steps[i]);
     mz_mem_free(steps);
     return err;
 }
 
-mz_err mz_checkpoint_save(const mz_checkpointed *c, const mz_progress *p, int64_t keep)
+mz_err mz_checkpoint_write(const mz_checkpointed *c, const mz_held *h, const mz_progress *p,
+                           int64_t keep)
 {
-    MZ_NEED(c && p && keep >= 1, "no run, no progress, or nothing is to be kept");
+    MZ_NEED(c && h && p && keep >= 1, "no run, no progress, or nothing is to be kept");
     char temp[MZ_CHECKPOINT_PATH], path[MZ_CHECKPOINT_PATH];
     MZ_TRY(path_of(temp, c->run, p->step, ".tmp"));
     MZ_TRY(path_of(path, c->run, p->step, ""));
     MZ_TRY(mz_folder_remove(temp));
     MZ_TRY(mz_file_mkdirs(temp));
-    mz_err err = write_files(c, p, temp);
+    mz_err err = write_files(c, h, p, temp);
     if (err == MZ_OK) err = remove_step(c->run, p->step); /* a damaged one of the same step */
     if (err == MZ_OK) err = mz_folder_rename(temp, path);
     if (err != MZ_OK) {
@@ -234,7 +284,15 @@ mz_err mz_checkpoint_save(const mz_checkpointed *c, const mz_progress *p, int64_
         mz_err_restore(&why);
         return err;
     }
-    return prune(c->run, keep);
+    return prune(c->run, keep, p->best_step);
+}
+
+mz_err mz_checkpoint_save(const mz_checkpointed *c, const mz_progress *p, int64_t keep)
+{
+    mz_held h;
+    MZ_NEED(c && p, "no run or no progress");
+    mz_held_of(&h, c);
+    return mz_checkpoint_write(c, &h, p, keep);
 }
 
 mz_err mz_checkpoint_load(const mz_checkpointed *c, mz_progress *p, bool *found)

@@ -6,6 +6,7 @@
  *     optimizer.safetensors           m.NAME and v.NAME for every trained tensor of that folder
  *     state.json                      step, cursor, random numbers, loss history
  *     train.yaml                      the resolved configuration
+ *     tokenizer.json ...              where the model's folder has them: a whole model
  *     manifest.json                   name, bytes and SHA-256 of each of them; written last
  *
  * A save writes into step-N.tmp, every file durably, then renames the folder: a name without .tmp
@@ -35,6 +36,8 @@ typedef struct mz_progress {
     uint64_t seed;
     char data_sha256[65];
     mz_spikes spikes;
+    int64_t best_step; /* with the lowest validation loss, 0: none yet */
+    double best_loss;
 } mz_progress;
 
 /* Whose state it is. */
@@ -43,11 +46,17 @@ typedef struct mz_checkpointed {
     mz_queue *queue;
     mz_model *model;
     mz_trainer *trainer;
-    const char *yaml; /* resolved configuration, NUL-terminated */
+    const char *yaml;      /* resolved configuration, NUL-terminated */
+    const char *tokenizer; /* folder whose tokenizer files go along, NULL or "": none */
 } mz_checkpointed;
 
-/* Writes RUN/checkpoints/step-N and then removes all but the newest `keep`. */
+/* Writes RUN/checkpoints/step-N and then removes all but the newest `keep` and the best one. */
 mz_err mz_checkpoint_save(const mz_checkpointed *c, const mz_progress *p, int64_t keep);
+/* The same of state that is held elsewhere (train/snapshot.h); of c only the texts are looked at.
+ * From any thread, one at a time for a run. */
+struct mz_held;
+mz_err mz_checkpoint_write(const mz_checkpointed *c, const struct mz_held *h, const mz_progress *p,
+                           int64_t keep);
 /* Loads the newest whole one. *found false, all else untouched, where the run has none. */
 mz_err mz_checkpoint_load(const mz_checkpointed *c, mz_progress *p, bool *found);
 /* Removes what interrupted saves and removals have left. Only under the run's lock. */

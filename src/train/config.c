@@ -27,6 +27,8 @@ const mz_key mz_keys[] = {
      "whose tokenizer and chat template read messages; \"\": the model's"},
     {"data.chat", MZ_KEY_TEXT, AT(data_chat), 0, 0, "", NULL, true,
      "a built-in chat template for messages instead of the model's own"},
+    {"data.validation", MZ_KEY_TEXT, AT(data_validation), 0, 0, "", NULL, false,
+     "what to validate on; \"\": the validation part of the shards of data.path"},
     {"data.seq", MZ_KEY_INT, AT(data_seq), 1, 16777216, NULL, NULL, true,
      "positions of a row of shards, and of the longest JSONL sample; a longer one is refused"},
     {"data.shuffle", MZ_KEY_BOOL, AT(data_shuffle), 0, 0, "true", NULL, true,
@@ -41,10 +43,22 @@ const mz_key mz_keys[] = {
      "of random weights and of the order of samples"},
     {"run.checkpoint_every", MZ_KEY_INT, AT(run_checkpoint_every), 0, BIG_COUNT, "500", NULL, false,
      "steps between checkpoints; 0: only at the end and when stopped"},
+    {"run.checkpoint_async", MZ_KEY_BOOL, AT(run_checkpoint_async), 0, 0, "true", NULL, false,
+     "write checkpoints while training goes on, from a copy in host memory"},
     {"run.keep", MZ_KEY_INT, AT(run_keep), 1, 1000000, "2", NULL, false,
      "checkpoints that are kept, the newest ones"},
     {"run.eval_every", MZ_KEY_INT, AT(run_eval_every), 0, BIG_COUNT, "0", NULL, false,
      "steps between validations; 0: never"},
+    {"run.eval_samples", MZ_KEY_INT, AT(run_eval_samples), 0, BIG_COUNT, "256", NULL, false,
+     "samples of a validation, always the first ones; 0: all there are"},
+    {"run.keep_best", MZ_KEY_BOOL, AT(run_keep_best), 0, 0, "true", NULL, false,
+     "save the state with the lowest validation loss, and keep it"},
+    {"run.sample_every", MZ_KEY_INT, AT(run_sample_every), 0, BIG_COUNT, "0", NULL, false,
+     "steps between texts that the model writes; 0: never"},
+    {"run.sample_prompt", MZ_KEY_TEXT, AT(run_sample_prompt), 0, 0, "", NULL, false,
+     "what such a text goes on from"},
+    {"run.sample_tokens", MZ_KEY_INT, AT(run_sample_tokens), 1, 65536, "32", NULL, false,
+     "tokens of it"},
     {"run.stop_after", MZ_KEY_REAL, AT(run_stop_after), 0, 1e12, "0", NULL, false,
      "seconds after which the run saves and ends with exit code 75; 0: never"},
     {"batch.global", MZ_KEY_INT, AT(batch_global), 1, 1e9, NULL, NULL, true, "samples of a step"},
@@ -224,27 +238,12 @@ mz_err mz_key_set(mz_train_config *c, const mz_key *key, const char *text, const
     return MZ_FAIL(MZ_EINVAL, "a key of no kind");
 }
 
-/* Double-quoted YAML, which is JSON's string. */
-static mz_err write_text(mz_str *out, const char *text)
-{
-    MZ_TRY(mz_str_add(out, "\"", 1));
-    for (const char *c = text; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            MZ_TRY(mz_str_addf(out, "\\%c", *c));
-        else if ((unsigned char)*c < 0x20)
-            MZ_TRY(mz_str_addf(out, "\\u%04x", (unsigned)(unsigned char)*c));
-        else
-            MZ_TRY(mz_str_add(out, c, 1));
-    }
-    return mz_str_add(out, "\"", 1);
-}
-
 static mz_err write_ranks(mz_str *out, const mz_train_config *c)
 {
     MZ_TRY(mz_str_add(out, "[", 1));
     for (int64_t i = 0; i < c->n_ranks; i++) {
         MZ_TRY(mz_str_addf(out, "%s{chip: ", i ? ", " : ""));
-        MZ_TRY(write_text(out, c->ranks[i].chip));
+        MZ_TRY(mz_str_add_quoted(out, c->ranks[i].chip));
         MZ_TRY(mz_str_addf(out, ", share: %lld}", (long long)c->ranks[i].share));
     }
     return mz_str_add(out, "]", 1);
@@ -285,7 +284,7 @@ mz_err mz_key_write(const mz_key *key, const mz_train_config *c, mz_str *out)
         return mz_str_add(out, text, (size_t)len);
     }
     case MZ_KEY_TEXT:
-        return write_text(out, field);
+        return mz_str_add_quoted(out, field);
     case MZ_KEY_RANKS:
         return write_ranks(out, c);
     }
@@ -348,8 +347,6 @@ static mz_err refuse_unbuilt(const mz_train_config *c)
                        (long long)c->n_ranks);
     if (c->lora_rank > 0) return MZ_FAIL(MZ_ENOTSUP, "lora.rank: LoRA is not built in yet");
     if (c->recompute) return MZ_FAIL(MZ_ENOTSUP, "recompute: it is not built in yet");
-    if (c->run_eval_every > 0)
-        return MZ_FAIL(MZ_ENOTSUP, "run.eval_every: validation is not built in yet");
     return MZ_OK;
 }
 

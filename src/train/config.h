@@ -33,10 +33,14 @@ typedef struct mz_rank_config {
 typedef struct mz_train_config {
     char model_path[MZ_CONFIG_TEXT], model_config[MZ_CONFIG_TEXT];
     char data_path[MZ_CONFIG_TEXT], data_tokenizer[MZ_CONFIG_TEXT], data_chat[MZ_CONFIG_TEXT];
+    char data_validation[MZ_CONFIG_TEXT];
     int64_t data_seq;
     bool data_shuffle, data_pack, data_across;
     char run_dir[MZ_CONFIG_TEXT];
-    int64_t run_steps, run_seed, run_checkpoint_every, run_keep, run_eval_every;
+    int64_t run_steps, run_seed, run_checkpoint_every, run_keep, run_eval_every, run_eval_samples;
+    bool run_keep_best, run_checkpoint_async;
+    int64_t run_sample_every, run_sample_tokens;
+    char run_sample_prompt[MZ_CONFIG_TEXT];
     double run_stop_after; /* seconds; 0 = never */
     int64_t batch_global, batch_micro;
     double lr, beta1, beta2, eps, weight_decay, clip;

@@ -246,7 +246,8 @@ static mz_err make_step(mz_loop *l, mz_progress *p, mz_step_record *r)
 mz_err mz_loop_step(mz_loop *l, mz_progress *p, mz_step_record *r)
 {
     MZ_NEED(l && p && r, "an argument is NULL");
-    *r = (mz_step_record){.steps = l->config->run_steps};
+    *r = (mz_step_record){
+        .steps = l->config->run_steps, .eval_loss = (double)NAN, .best_loss = (double)NAN};
     mz_guard_enter();
     const mz_err err = make_step(l, p, r);
     mz_guard_leave();

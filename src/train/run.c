@@ -7,8 +7,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "train/loop.h"
+#include "train/snapshot.h"
 #include "train/state.h"
+#include "train/validate.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,9 +28,13 @@ typedef struct run {
     mz_trainer *trainer;
     mz_data *data;
     mz_loop *loop;
+    mz_validation *validation; /* NULL: none is asked for */
+    mz_snapshot *snapshot;     /* NULL: saves are waited for */
+    mz_str text;               /* what the model wrote last */
+    char request[MZ_CHECKPOINT_PATH];
     mz_appender log;
     mz_progress progress;
-    int64_t saved_step; /* of the newest checkpoint, -1: none */
+    int64_t saved_step; /* of the newest checkpoint, -1: none; it may still be being written */
     int64_t started_ns;
 } run;
 
@@ -74,6 +81,7 @@ mz_err mz_train_plan(mz_train_bytes *out, const mz_train_config *c, mz_device *d
                             .workspace = plan.workspace,
                             .staging = plan.staging,
                             .snapshot = mz_checkpoint_room()};
+        if (c->run_checkpoint_async) b.snapshot += mz_snapshot_bytes(b.weights, b.optimizer);
         b.sum = b.weights + b.gradients + b.optimizer + b.activations + b.workspace + b.staging +
                 b.snapshot;
         if (err == MZ_OK) *out = b;
@@ -127,16 +135,20 @@ static mz_err build(run *r)
     MZ_TRY(mz_trainer_new(&r->trainer, r->queue, r->model));
     const mz_data_options how = mz_loop_data_options(c, r->network.vocab);
     MZ_TRY(mz_data_open(&r->data, c->data_path, &how));
+    MZ_TRY(mz_validation_open(&r->validation, c, r->queue, r->model, r->trainer));
     return mz_loop_new(&r->loop, c, r->queue, r->model, r->trainer, r->data);
 }
 
 static mz_checkpointed state_of(const run *r)
 {
-    return (mz_checkpointed){.run = r->config->run_dir,
+    const mz_train_config *c = r->config;
+    const char *model = c->model_path[0] ? c->model_path : c->model_config;
+    return (mz_checkpointed){.run = c->run_dir,
                              .queue = r->queue,
                              .model = r->model,
                              .trainer = r->trainer,
-                             .yaml = r->yaml.text};
+                             .yaml = r->yaml.text,
+                             .tokenizer = c->data_tokenizer[0] ? c->data_tokenizer : model};
 }
 
 /* Weights, progress and log as the newest checkpoint has them, or as a run begins. */
@@ -168,14 +180,32 @@ static mz_err resume(run *r)
 
 /* ---- steps ---- */
 
+/* Of one that goes on in the background the failure comes later. */
 static mz_err save(run *r)
 {
     if (r->saved_step == r->progress.step) return MZ_OK;
     const mz_checkpointed state = state_of(r);
     MZ_TRY(mz_appender_sync(&r->log));
-    MZ_TRY(mz_checkpoint_save(&state, &r->progress, r->config->run_keep));
+    MZ_TRY(r->snapshot ? mz_snapshot_save(r->snapshot, &r->progress, r->config->run_keep)
+                       : mz_checkpoint_save(&state, &r->progress, r->config->run_keep));
     r->saved_step = r->progress.step;
     return MZ_OK;
+}
+
+static mz_err save_and_wait(run *r)
+{
+    MZ_TRY(save(r));
+    return r->snapshot ? mz_snapshot_wait(r->snapshot) : MZ_OK;
+}
+
+/* Someone asked for a checkpoint by making a file (`mizan runs save`): it is gone once there is
+ * one. */
+static mz_err save_on_request(run *r)
+{
+    if (!mz_file_exists(r->request)) return MZ_OK;
+    MZ_TRY(save_and_wait(r));
+    mz_log(MZ_LOG_INFO, "saved after step %lld, as asked", (long long)r->progress.step);
+    return mz_folder_remove(r->request);
 }
 
 /* Why the run ends here although it is not finished; MZ_OK: it does not. */
@@ -198,20 +228,56 @@ static mz_err stop_reason(const run *r)
 static mz_err save_and_stop(run *r, mz_err reason)
 {
     const mz_err_info why = *mz_err_last();
-    MZ_TRY(save(r));
+    MZ_TRY(save_and_wait(r));
     mz_err_restore(&why);
     mz_note_fix("the same command goes on from there");
     return reason;
 }
 
+/* Loss on what is held out, and a text, where they are due. *is_best: lower than ever. */
+static mz_err look(run *r, mz_step_record *record, bool *is_best)
+{
+    mz_progress *p = &r->progress;
+    *is_best = false;
+    if (mz_validation_wants_loss(r->validation, p->step)) {
+        MZ_TRY(mz_validation_loss(r->validation, &record->eval_loss));
+        *is_best =
+            isfinite(record->eval_loss) && (p->best_step == 0 || record->eval_loss < p->best_loss);
+    }
+    if (*is_best) {
+        p->best_loss = record->eval_loss;
+        p->best_step = p->step;
+    }
+    record->best_step = p->best_step;
+    if (p->best_step > 0) record->best_loss = p->best_loss;
+    if (!mz_validation_wants_text(r->validation, p->step)) return MZ_OK;
+    r->text.len = 0;
+    MZ_TRY(mz_str_add(&r->text, "", 0));
+    MZ_TRY(mz_validation_text(r->validation, p->step, &r->text));
+    record->text = r->text.text;
+    return MZ_OK;
+}
+
+static size_t peak_bytes(const run *r)
+{
+    const mz_params *p = mz_model_params(r->model);
+    const mz_dtype dtype = r->config->dtype == 1 ? MZ_BF16 : MZ_F32;
+    const size_t optimizer = mz_trainer_bytes(dtype, p->grads_bytes);
+    return mz_device_bytes_peak(r->device) + mz_checkpoint_room() +
+           (r->snapshot ? mz_snapshot_bytes(p->weights_bytes, optimizer) : 0);
+}
+
 static mz_err one_step(run *r)
 {
     mz_step_record record;
+    bool is_best = false;
     const mz_train_config *c = r->config;
     MZ_TRY(mz_loop_step(r->loop, &r->progress, &record));
+    MZ_TRY(look(r, &record, &is_best));
     record.is_done = r->progress.step >= c->run_steps;
-    record.peak_bytes = mz_device_bytes_peak(r->device) + mz_checkpoint_room();
+    record.peak_bytes = peak_bytes(r);
     MZ_TRY(mz_runlog_put(&r->log, &record));
+    if (is_best && c->run_keep_best) MZ_TRY(save(r));
     if (record.why_skipped)
         mz_log(MZ_LOG_WARN, "step %lld skipped: %s (loss %g, gradient norm %g)",
                (long long)record.step, record.why_skipped, record.loss, record.grad_norm);
@@ -222,6 +288,10 @@ static mz_err one_step(run *r)
 static mz_err learn(run *r)
 {
     const mz_train_config *c = r->config;
+    const mz_checkpointed state = state_of(r);
+    if (c->run_checkpoint_async) MZ_TRY(mz_snapshot_new(&r->snapshot, &state));
+    MZ_TRY(mz_path_join(r->request, sizeof r->request, c->run_dir, "save"));
+    MZ_TRY(mz_folder_remove(r->request)); /* of a process that is gone */
     r->started_ns = mz_clock_ns();
     while (r->progress.step < c->run_steps) {
         MZ_TRY(one_step(r));
@@ -230,13 +300,19 @@ static mz_err learn(run *r)
         if (reason == MZ_ENUMERIC || (reason != MZ_OK && step < c->run_steps))
             return save_and_stop(r, reason);
         if (every > 0 && step % every == 0) MZ_TRY(save(r));
+        if (r->snapshot) MZ_TRY(mz_snapshot_check(r->snapshot));
+        MZ_TRY(save_on_request(r));
     }
-    return save(r);
+    return save_and_wait(r);
 }
 
 static void clear(run *r)
 {
+    const mz_err_info why = *mz_err_last();
     if (r->queue) (void)mz_queue_sync(r->queue);
+    mz_snapshot_free(r->snapshot); /* waits for what is being written */
+    mz_validation_close(r->validation);
+    mz_str_clear(&r->text);
     mz_loop_free(r->loop);
     mz_data_close(r->data);
     mz_trainer_free(r->trainer);
@@ -247,6 +323,7 @@ static void clear(run *r)
     mz_str_clear(&r->yaml);
     mz_lock_drop(&r->lock);
     mz_mem_free(r);
+    if (why.code != MZ_OK) mz_err_restore(&why);
 }
 
 mz_err mz_train_run(const mz_train_config *c, mz_device *device, const mz_train_hooks *hooks)

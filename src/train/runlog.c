@@ -3,7 +3,6 @@
 #include "train/runlog.h"
 
 #include "base/file.h"
-#include "base/json.h"
 #include "base/str.h"
 
 #include <math.h>
@@ -86,20 +85,34 @@ static const char *number(char out[40], double x)
     return out;
 }
 
-/* In one write, on the stack: a step allocates nothing. */
+/* ", \"eval_loss\": ..., \"sample\": ..." where there is any. */
+static mz_err add_looks(mz_str *line, const mz_step_record *r)
+{
+    char text[40];
+    if (!isnan(r->eval_loss))
+        MZ_TRY(mz_str_addf(line, ", \"eval_loss\": %s", number(text, r->eval_loss)));
+    if (!r->text) return MZ_OK;
+    MZ_TRY(mz_str_addf(line, ", \"sample\": "));
+    return mz_str_add_quoted(line, r->text);
+}
+
 mz_err mz_runlog_put(mz_appender *log, const mz_step_record *r)
 {
-    char line[640], a[5][40], end[80] = "";
-    if (r->is_done)
-        (void)snprintf(end, sizeof end, ", \"done\": true, \"peak_bytes\": %zu", r->peak_bytes);
-    const int n = snprintf(
-        line, sizeof line,
+    mz_str line = {0};
+    char a[5][40];
+    mz_err err = mz_str_addf(
+        &line,
         "{\"step\": %lld, \"samples\": %lld, \"tokens\": %lld, \"loss\": %s, \"lr\": %s, "
         "\"grad_norm\": %s, \"tokens_per_s\": %s, \"flops_per_s\": %s, \"skipped\": %lld, "
-        "\"time\": %.3f%s}\n",
+        "\"time\": %.3f",
         (long long)r->step, (long long)r->samples, (long long)r->tokens, number(a[0], r->loss),
         number(a[1], r->lr), number(a[2], r->grad_norm), number(a[3], r->tokens_per_s),
-        number(a[4], r->flops_per_s), (long long)r->skipped, r->time, end);
-    MZ_NEED(n > 0 && n < (int)sizeof line, "a line of %d bytes", n);
-    return mz_appender_put(log, line, (size_t)n);
+        number(a[4], r->flops_per_s), (long long)r->skipped, r->time);
+    if (err == MZ_OK) err = add_looks(&line, r);
+    if (err == MZ_OK && r->is_done)
+        err = mz_str_addf(&line, ", \"done\": true, \"peak_bytes\": %zu", r->peak_bytes);
+    if (err == MZ_OK) err = mz_str_add(&line, "}\n", 2);
+    if (err == MZ_OK) err = mz_appender_put(log, line.text, line.len); /* in one write */
+    mz_str_clear(&line);
+    return err;
 }

@@ -23,7 +23,12 @@ typedef struct mz_step_record {
     const char *why_skipped; /* NULL: the step was taken */
     double time;             /* seconds since 1970 */
     bool is_done;
-    size_t peak_bytes; /* where is_done */
+    size_t peak_bytes; /* so far; logged where is_done */
+    /* what was looked at after the step; not logged where NaN or NULL */
+    double eval_loss;
+    const char *text;
+    double best_loss; /* so far, of step best_step; NaN: none */
+    int64_t best_step;
 } mz_step_record;
 
 /* Cuts the log to `steps` lines and opens it. Where the run goes on, its last line no longer says

@@ -18,15 +18,23 @@ size_t mz_checkpoint_room(void)
     return 2 * (size_t)CHUNK * sizeof(double);
 }
 
+void mz_held_of(mz_held *h, const mz_checkpointed *c)
+{
+    *h = (mz_held){.queue = c->queue,
+                   .params = mz_model_params(c->model),
+                   .config = mz_model_config(c->model),
+                   .updates = mz_trainer_step(c->trainer)};
+    mz_trainer_state_of(c->trainer, &h->state);
+}
+
 /* ---- weights ---- */
 
 /* The model's parameters with the master weights in place of the rounded ones. Borrows everything
  * but the list. */
-static mz_err masters_of(const mz_checkpointed *c, mz_params *masters)
+static mz_err masters_of(const mz_held *h, mz_params *masters)
 {
-    const mz_params *p = mz_model_params(c->model);
-    mz_trainer_state s;
-    mz_trainer_state_of(c->trainer, &s);
+    const mz_params *p = h->params;
+    const mz_trainer_state s = h->state;
     *masters = *p;
     MZ_TRY(mz_mem_new(&masters->list, p->n, sizeof *masters->list));
     for (int64_t i = 0; i < p->n; i++) {
@@ -40,11 +48,11 @@ static mz_err masters_of(const mz_checkpointed *c, mz_params *masters)
     return MZ_OK;
 }
 
-mz_err mz_state_save_weights(const mz_checkpointed *c, const char *folder)
+mz_err mz_state_save_weights(const mz_held *h, const char *folder)
 {
     mz_params masters;
-    MZ_TRY(masters_of(c, &masters));
-    const mz_err err = mz_hf_save(&masters, c->queue, mz_model_config(c->model), folder, MZ_F32);
+    MZ_TRY(masters_of(h, &masters));
+    const mz_err err = mz_hf_save(&masters, h->queue, h->config, folder, MZ_F32);
     mz_mem_free(masters.list);
     return err;
 }
@@ -53,8 +61,10 @@ mz_err mz_state_save_weights(const mz_checkpointed *c, const char *folder)
 mz_err mz_state_take_weights(const mz_checkpointed *c, const mz_source *source)
 {
     mz_params masters;
+    mz_held h;
+    mz_held_of(&h, c);
     MZ_TRY(mz_source_load(source, mz_model_params(c->model), c->queue));
-    MZ_TRY(masters_of(c, &masters));
+    MZ_TRY(masters_of(&h, &masters));
     const mz_err err = mz_source_load(source, &masters, c->queue);
     mz_mem_free(masters.list);
     return err;
@@ -64,8 +74,10 @@ mz_err mz_state_draw_weights(const mz_checkpointed *c, uint64_t seed)
 {
     mz_params masters;
     const mz_config *config = mz_model_config(c->model);
+    mz_held h;
+    mz_held_of(&h, c);
     MZ_TRY(mz_params_init(mz_model_params(c->model), c->queue, config, seed));
-    MZ_TRY(masters_of(c, &masters));
+    MZ_TRY(masters_of(&h, &masters));
     const mz_err err = mz_params_init(&masters, c->queue, config, seed);
     mz_mem_free(masters.list);
     return err;
@@ -114,12 +126,11 @@ static int by_name(const void *pa, const void *pb)
 }
 
 /* Sorted by name. */
-static mz_err list_moments(const mz_checkpointed *c, moments *all)
+static mz_err list_moments(const mz_held *h, moments *all)
 {
-    const mz_params *p = mz_model_params(c->model);
-    mz_trainer_state s;
+    const mz_params *p = h->params;
+    const mz_trainer_state s = h->state;
     int64_t n = 0;
-    mz_trainer_state_of(c->trainer, &s);
     for (int64_t i = 0; i < p->n; i++)
         if (p->list[i].g.buf) n += 2 * mz_param_disk_count(&p->list[i]);
     *all = (moments){0};
@@ -150,11 +161,10 @@ static mz_err write_moment(mz_st_writer *w, mz_queue *q, const mz_tensor *view, 
     return MZ_OK;
 }
 
-static mz_err write_moments(mz_st_writer *w, const mz_checkpointed *c, const moments *all,
-                            void *room)
+static mz_err write_moments(mz_st_writer *w, const mz_held *h, const moments *all, void *room)
 {
     char step[24];
-    (void)snprintf(step, sizeof step, "%lld", (long long)mz_trainer_step(c->trainer));
+    (void)snprintf(step, sizeof step, "%lld", (long long)h->updates);
     MZ_TRY(mz_st_writer_meta(w, "step", step)); /* of the bias correction: a part of the moments */
     for (int64_t i = 0; i < all->n; i++) {
         const mz_tensor *v = &all->list[i].view;
@@ -164,20 +174,20 @@ static mz_err write_moments(mz_st_writer *w, const mz_checkpointed *c, const mom
     for (int64_t i = 0; i < all->n; i++) { /* one dtype: the file's order is that of the names */
         MZ_NEED(strcmp(mz_st_writer_at(w, i)->name, all->list[i].name) == 0, "%s is out of order",
                 all->list[i].name);
-        MZ_TRY(write_moment(w, c->queue, &all->list[i].view, room));
+        MZ_TRY(write_moment(w, h->queue, &all->list[i].view, room));
     }
     return MZ_OK;
 }
 
-mz_err mz_state_save_optimizer(const mz_checkpointed *c, const char *path)
+mz_err mz_state_save_optimizer(const mz_held *h, const char *path)
 {
     moments all;
     mz_st_writer *w = NULL;
     void *room = NULL;
-    MZ_TRY(list_moments(c, &all));
+    MZ_TRY(list_moments(h, &all));
     mz_err err = mz_mem_new(&room, CHUNK, sizeof(double));
     if (err == MZ_OK) err = mz_st_writer_new(&w, path);
-    if (err == MZ_OK) err = write_moments(w, c, &all, room);
+    if (err == MZ_OK) err = write_moments(w, h, &all, room);
     if (err == MZ_OK)
         err = mz_st_writer_commit(w);
     else
@@ -204,7 +214,9 @@ mz_err mz_state_load_optimizer(const mz_checkpointed *c, const char *path)
 {
     moments all;
     mz_st_file *file = NULL;
-    MZ_TRY(list_moments(c, &all));
+    mz_held h;
+    mz_held_of(&h, c);
+    MZ_TRY(list_moments(&h, &all));
     mz_err err = mz_st_open(&file, path);
     for (int64_t i = 0; i < all.n && err == MZ_OK; i++) err = load_moment(c, file, &all.list[i]);
     const mz_err synced =
@@ -229,19 +241,25 @@ static json_t *ring_json(const mz_spikes *g, const double *ring)
     return NULL;
 }
 
-mz_err mz_state_save_progress(const mz_checkpointed *c, const mz_progress *p, const char *path)
+mz_err mz_state_save_progress(int64_t updates, const mz_progress *p, const char *path)
 {
     const mz_spikes *g = &p->spikes;
     json_t *root = json_pack(
         "{s:i, s:I, s:I, s:I, s:{s:s, s:I}, s:{s:I, s:s}, s:{s:I, s:I, s:I, s:I, s:o, s:o}}",
         "schema", 1, "step", (json_int_t)p->step, "tokens", (json_int_t)p->tokens, "optimizer_step",
-        (json_int_t)mz_trainer_step(c->trainer),                                    /* */
+        (json_int_t)updates,                                                        /* */
         "rng", "generator", "philox4x32-10", "seed", (json_int_t)p->seed,           /* */
         "cursor", "samples", (json_int_t)p->samples, "data_sha256", p->data_sha256, /* */
         "guard", "window", (json_int_t)g->window, "taken", (json_int_t)g->taken,    /* */
         "skipped", (json_int_t)g->skipped, "in_a_row", (json_int_t)g->in_a_row,     /* */
         "loss", ring_json(g, g->loss), "norm", ring_json(g, g->norm));
-    if (!root) return MZ_FAIL(MZ_ENOMEM, "no memory for the state of a run");
+    json_t *best = p->best_step > 0 ? json_pack("{s:I, s:f}", "step", (json_int_t)p->best_step,
+                                                "eval_loss", p->best_loss)
+                                    : json_null();
+    if (!root || json_object_set_new(root, "best", best) != 0) {
+        json_decref(root);
+        return MZ_FAIL(MZ_ENOMEM, "no memory for the state of a run");
+    }
     const mz_err err = mz_json_write(root, path);
     json_decref(root);
     return err;
@@ -278,6 +296,19 @@ static bool read_spikes(mz_spikes *g, const json_t *o)
     return read_ring(g, g->loss, loss) && read_ring(g, g->norm, norm);
 }
 
+/* Older states have none. */
+static bool read_best(mz_progress *p, const json_t *best)
+{
+    const json_t *step = json_object_get(best, "step"), *loss = json_object_get(best, "eval_loss");
+    p->best_step = 0;
+    if (!best || json_is_null(best)) return true;
+    if (!json_is_integer(step) || json_integer_value(step) <= 0 || !json_is_number(loss))
+        return false;
+    p->best_step = json_integer_value(step);
+    p->best_loss = json_number_value(loss);
+    return true;
+}
+
 mz_err mz_state_load_progress(const mz_checkpointed *c, mz_progress *p, const char *path)
 {
     json_t *root = NULL;
@@ -293,7 +324,8 @@ mz_err mz_state_load_progress(const mz_checkpointed *c, mz_progress *p, const ch
                         &tokens, "optimizer_step", &updates, "rng", "seed", &seed, "cursor",
                         "samples", &samples, "data_sha256", &sum) == 0 &&
             step >= 0 && tokens >= 0 && updates >= 0 && samples >= 0 && strlen(sum) == 64 &&
-            read_spikes(&read->spikes, json_object_get(root, "guard"));
+            read_spikes(&read->spikes, json_object_get(root, "guard")) &&
+            read_best(read, json_object_get(root, "best"));
         if (!good) {
             err = MZ_FAIL(MZ_ECORRUPT, "%s is not the state of a run", path);
             mz_note_where(path, NULL, -1);

@@ -10,6 +10,7 @@
 #include "base/sha256.h"
 #include "base/str.h"
 #include "train/checkpoint.h"
+#include "train/snapshot.h"
 
 #include <errno.h>
 
@@ -182,6 +183,93 @@ static void test_keep(void **state)
     tiny_ok(mz_checkpoint_save(&w.at, &w.p, 1)); /* over one of the same step */
     tiny_ok(mz_checkpoint_newest(w.at.run, path, &s));
     json_decref(s);
+    close_world(&w);
+}
+
+/* ---- in the background ---- */
+
+static void same_files(const char *a, const char *b)
+{
+    mz_names names = {0};
+    tiny_ok(mz_folder_list(&names, a));
+    assert_true(names.n >= 6);
+    for (int64_t i = 0; i < names.n; i++) {
+        char path[1100], one[MZ_SHA256_HEX], two[MZ_SHA256_HEX];
+        (void)snprintf(path, sizeof path, "%s/%s", a, names.list[i]);
+        tiny_ok(mz_sha256_file(one, path, NULL));
+        (void)snprintf(path, sizeof path, "%s/%s", b, names.list[i]);
+        tiny_ok(mz_sha256_file(two, path, NULL));
+        if (strcmp(one, two) != 0) fail_msg("%s differs", names.list[i]);
+    }
+    mz_names_clear(&names);
+}
+
+/* What is written is the state at the save, whatever the training does meanwhile. */
+static void background(mz_config (*config)(void), mz_dtype dtype)
+{
+    world w;
+    mz_snapshot *s = NULL;
+    char other[1024];
+    scratch_clear();
+    open_world(&w, config, dtype);
+    tiny_ok(mz_file_mkdirs(scratch_path("model")));
+    scratch_write("model/tokenizer.json", "{}");
+    (void)snprintf(other, sizeof other, "%s", scratch_path("other"));
+    w.at.tokenizer = scratch_path("model");
+    tiny_ok(mz_snapshot_new(&s, &w.at));
+    for (int i = 1; i <= 4; i++) {
+        mz_checkpointed direct = w.at;
+        direct.run = other;
+        step(&w);
+        w.p.best_step = 1;
+        tiny_ok(mz_checkpoint_save(&direct, &w.p, 1));
+        tiny_ok(mz_snapshot_save(s, &w.p, 1));
+        for (int k = 0; k < 3; k++) step(&w); /* while the thread writes */
+        w.p.step = i;
+    }
+    tiny_ok(mz_snapshot_wait(s));
+    same_files(scratch_path("run/checkpoints/step-00000004"),
+               scratch_path("other/checkpoints/step-00000004"));
+    same_files(scratch_path("run/checkpoints/step-00000001"), /* the best one */
+               scratch_path("other/checkpoints/step-00000001"));
+    assert_true(mz_file_exists(scratch_path("run/checkpoints/step-00000004/tokenizer.json")));
+    assert_false(mz_file_exists(scratch_path("run/checkpoints/step-00000003")));
+    mz_snapshot_free(s);
+    close_world(&w);
+}
+
+static void test_background(void **state)
+{
+    (void)state;
+    background(tiny_llama, MZ_F32);
+    background(tiny_v3, MZ_BF16);
+}
+
+/* A failure is said by the call after it; what was whole stays. */
+static void test_background_fault(void **state)
+{
+    (void)state;
+    world w;
+    mz_snapshot *s = NULL;
+    bool found = false;
+    scratch_clear();
+    open_world(&w, tiny_llama, MZ_F32);
+    tiny_ok(mz_snapshot_new(&s, &w.at));
+    step(&w);
+    tiny_ok(mz_snapshot_save(s, &w.p, 2));
+    tiny_ok(mz_snapshot_wait(s));
+    step(&w);
+    mz_file_fail_at(20, ENOSPC, true);
+    const mz_err err = mz_snapshot_save(s, &w.p, 2);
+    assert_true(err == MZ_OK);
+    assert_int_equal(mz_snapshot_wait(s), MZ_EIO);
+    assert_int_equal(mz_snapshot_check(s), MZ_EIO);
+    mz_file_fail_at(0, 0, false);
+    assert_int_equal(mz_snapshot_save(s, &w.p, 2), MZ_EIO);
+    tiny_ok(mz_checkpoint_load(&w.at, &w.p, &found));
+    assert_true(found);
+    assert_int_equal(w.p.step, 1);
+    mz_snapshot_free(s);
     close_world(&w);
 }
 
@@ -377,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_keep),
         cmocka_unit_test(test_save_faults), cmocka_unit_test(test_load_faults),
         cmocka_unit_test(test_damage),      cmocka_unit_test(test_lock),
+        cmocka_unit_test(test_background),  cmocka_unit_test(test_background_fault),
     };
     return cmocka_run_group_tests(tests, set_up, scratch_remove);
 }

@@ -3,8 +3,8 @@
  *
  *   mid = in + attention(norm(in));   out = mid + mlp(norm(mid))
  *
- * When training, in, mid and the two normed inputs stand until backward; when serving, in, mid and
- * out are one cell (or in stays whole and mid is out, with keep_hidden).
+ * When training, in, mid and the two normed inputs stand until backward (with recompute, in alone);
+ * when serving, in, mid and out are one cell (or in stays whole and mid is out, with keep_hidden).
  * Floor:  model. May use op, chip, tensor, base. */
 #include "model/list.h"
 #include "model/net.h"
@@ -33,7 +33,7 @@ static mz_err describe_stream(mz_net *n, mz_block *b, const mz_cell *in)
     if (train || n->options.keep_hidden)
         MZ_TRY(mz_net_cell(n, &b->out, MZ_ROOM_HELD, n->dtype, n->T, D));
     b->mid = b->out;
-    if (train) MZ_TRY(mz_net_cell(n, &b->mid, MZ_ROOM_HELD, n->dtype, n->T, D));
+    if (train) MZ_TRY(mz_net_cell(n, &b->mid, MZ_ROOM_KEPT, n->dtype, n->T, D));
     return MZ_OK;
 }
 

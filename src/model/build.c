@@ -53,18 +53,25 @@ mz_err mz_net_cell(mz_net *n, mz_cell *cell, mz_room room, mz_dtype dtype, int64
     const int64_t dim[2] = {rows, width};
     size_t bytes = 0;
     MZ_TRY(mz_shape_bytes(dtype, 2, dim, &bytes));
-    const bool scratch = room == MZ_ROOM_SCRATCH || (room == MZ_ROOM_KEPT && !n->options.train);
-    size_t *at = scratch ? &n->scratch : &n->held;
+    if (room == MZ_ROOM_KEPT && !n->options.train) room = MZ_ROOM_SCRATCH;
+    if (room == MZ_ROOM_KEPT && !n->shares_kept) room = MZ_ROOM_HELD;
+    size_t *at = room == MZ_ROOM_SCRATCH ? &n->scratch : room == MZ_ROOM_KEPT ? &n->kept : &n->held;
     const size_t offset = *at;
     MZ_TRY(aligned_add(at, bytes));
     if (n->scratch > n->scratch_peak) n->scratch_peak = n->scratch;
-    *cell = (mz_cell){offset, rows, width, dtype, scratch};
+    if (n->kept > n->kept_peak) n->kept_peak = n->kept;
+    *cell = (mz_cell){offset, rows, width, dtype, room};
     return MZ_OK;
 }
 
 mz_err mz_net_saved(mz_net *n, mz_cell *cell, int op)
 {
     return mz_net_cell(n, cell, MZ_ROOM_KEPT, MZ_U8, 1, (int64_t)n->ops[op].support.saved_bytes);
+}
+
+size_t mz_net_booked(const mz_net *n)
+{
+    return n->held + n->scratch_peak + n->kept_peak;
 }
 
 size_t mz_net_mark(const mz_net *n)
@@ -154,7 +161,8 @@ mz_err mz_net_param(const mz_net *n, const mz_param **p, const char *prefix, con
 
 static size_t cell_offset(const mz_net *n, const mz_cell *c)
 {
-    return c->scratch ? n->held + c->offset : c->offset;
+    if (c->room == MZ_ROOM_HELD) return c->offset;
+    return n->held + c->offset + (c->room == MZ_ROOM_KEPT ? n->scratch_peak : 0);
 }
 
 mz_tensor mz_cell_rows(const mz_net *n, const mz_cell *c, int64_t rows)

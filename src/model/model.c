@@ -85,10 +85,13 @@ static mz_err describe_network(mz_model *m)
     mz_net *n = &m->net;
     const mz_cell *stream = &m->first;
     MZ_TRY(mz_embed_describe(n, &m->embed));
+    n->shares_kept = n->options.train && n->options.recompute;
     for (int64_t i = 0; i < n->config.layers; i++) {
+        n->kept = 0; /* each block's lie where those of the one before it did */
         MZ_TRY(mz_block_describe(n, &m->blocks[i], i, stream));
         stream = &m->blocks[i].out;
     }
+    n->shares_kept = false;
     MZ_TRY(mz_norm_describe(n, &m->norm, n->T, n->config.rms_eps, "model.norm"));
     MZ_TRY(mz_head_describe(n, &m->head));
     for (int64_t k = 1; k <= n->config.mtp_layers; k++)
@@ -123,7 +126,7 @@ static void add_up(mz_model *m)
     const mz_net *n = &m->net;
     mz_memory_plan p = {.weights = n->params.weights_bytes,
                         .gradients = n->options.train ? n->params.grads_bytes : 0,
-                        .activations = n->held + n->scratch_peak,
+                        .activations = mz_net_booked(n),
                         .cache = n->cache};
     for (int i = 0; i < n->n_ops; i++) {
         const mz_support *s = &n->ops[i].support;
@@ -169,7 +172,7 @@ static mz_err book(mz_model *m)
     mz_net *n = &m->net;
     mz_device *device = n->queue->device;
     MZ_TRY(mz_params_alloc(&n->params, device, n->options.train));
-    MZ_TRY(mz_buffer_new(&n->arena, device, n->held + n->scratch_peak));
+    MZ_TRY(mz_buffer_new(&n->arena, device, mz_net_booked(n)));
     if (n->cache > 0) MZ_TRY(mz_buffer_new(&n->pages, device, n->cache));
     MZ_TRY(bind_ops(n));
     MZ_TRY(mz_stage_book(m));

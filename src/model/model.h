@@ -26,6 +26,8 @@ typedef struct mz_model_options {
     int64_t position_max;  /* positions 0 .. position_max - 1 */
     int64_t head_rows;     /* logits are made for at most this many tokens at a time; 0 = chosen */
     bool train;            /* backward is bound and gradients are booked */
+    bool recompute;        /* with train: blocks keep their inputs alone and run forward twice; the
+                              same bits on a chip that repeats */
     bool mtp;              /* the MTP layers are bound too (needs config.mtp_layers > 0); without it
                               they are no parameters of this model, and mz_model_config says 0 */
     bool keep_hidden;      /* every block's output is kept for mz_model_hidden */

@@ -219,7 +219,7 @@ static mz_err route(const mz_net *n, const mz_moe *m, const moe_views *v, const 
                                             .saved = saves ? &v->saved : NULL,
                                             .logits = &v->logits,
                                             .bias = m->bias ? &m->bias->w : NULL}}));
-    if (!train) return MZ_OK;
+    if (!train || n->again) return MZ_OK;
     const mz_tensor counts = mz_cell_all(n, &m->counts), loss = mz_cell_all(n, &m->balance_loss);
     return mz_forward(n->ops[m->balance].op, &(mz_args){.balance = {.loss = &loss,
                                                                     .counts = &counts,

@@ -8,7 +8,9 @@
  *
  * Memory of one model is one buffer, dealt out as cells:
  *   HELD     stands from bind to free: hidden states asked for, router ids, inputs, tables
- *   KEPT     from forward to backward when training; when serving it is scratch
+ *   KEPT     from forward to backward when training; when serving it is scratch. With recompute the
+ *            blocks share the bytes of one, and each but the last runs forward once more before its
+ *            backward
  *   SCRATCH  until the part that took it is done: a stack (mz_net_mark, mz_net_release), whose
  *            deepest point is booked, behind the held bytes
  *
@@ -23,10 +25,10 @@
 typedef enum mz_room { MZ_ROOM_HELD, MZ_ROOM_KEPT, MZ_ROOM_SCRATCH } mz_room;
 
 typedef struct mz_cell {
-    size_t offset; /* in the held bytes or in the scratch bytes */
+    size_t offset; /* in the bytes of its room */
     int64_t rows, width;
     mz_dtype dtype;
-    bool scratch;
+    mz_room room; /* where it lies: KEPT only in a block that is computed twice */
 } mz_cell;
 
 /* One distinct description; layers with equal shapes share its operator. */
@@ -47,6 +49,8 @@ typedef struct mz_net {
     mz_bound *ops;
     int n_ops, ops_cap;
     size_t held, scratch, scratch_peak, cache; /* bytes */
+    size_t kept, kept_peak;                    /* of the block that is computed twice now */
+    bool shares_kept;                          /* such a block is being described */
     mz_cell cos, sin;                          /* [position_max, dims/2] F32 */
 
     /* booked */
@@ -58,6 +62,7 @@ typedef struct mz_net {
     const int32_t *cu_host; /* staged: lives until the queue was synced */
     mz_tensor ids, pos, cu, rows, table, lens;
     double balance_alpha;
+    bool again; /* a block runs forward for the second time: what it counts was counted */
 } mz_net;
 
 /* ---- describing (build.c) ---- */
@@ -67,6 +72,7 @@ mz_err mz_net_cell(mz_net *n, mz_cell *cell, mz_room room, mz_dtype dtype, int64
                    int64_t width);
 /* The bytes that the operator saves for its backward pass; no bytes when serving. */
 mz_err mz_net_saved(mz_net *n, mz_cell *cell, int op);
+size_t mz_net_booked(const mz_net *n); /* bytes of all rooms together */
 size_t mz_net_mark(const mz_net *n);
 void mz_net_release(mz_net *n, size_t mark);
 /* Bytes of the paged cache: *offset is where a layer's [cache_pages, page_tokens, width] starts. */

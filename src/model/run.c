@@ -177,6 +177,15 @@ static mz_err run_mtp(mz_model *m, bool backward, const mz_tensor *dnormed)
     return mz_run_elementwise(n, m->add, dnormed, dnormed, &dh);
 }
 
+static mz_err run_again(mz_model *m, int64_t i)
+{
+    if (!m->net.options.recompute) return MZ_OK;
+    m->net.again = true;
+    const mz_err err = mz_block_forward(&m->net, &m->blocks[i]);
+    m->net.again = false;
+    return err;
+}
+
 static mz_err run_backward(mz_model *m, const mz_tensor *dnormed, const mz_tensor *learnt)
 {
     const mz_net *n = &m->net;
@@ -184,7 +193,11 @@ static mz_err run_backward(mz_model *m, const mz_tensor *dnormed, const mz_tenso
     const mz_tensor out = mz_cell_rows(n, &m->blocks[last].out, n->tokens);
     const mz_tensor d = mz_cell_rows(n, &m->d, n->tokens);
     MZ_TRY(mz_norm_backward(n, &m->norm, &d, dnormed, &out));
-    for (int64_t i = last; i >= 0; i--) MZ_TRY(mz_block_backward(n, &m->blocks[i], &d));
+    for (int64_t i = last; i >= 0; i--) {
+        /* what the last block keeps still stands: no block ran after it */
+        if (i < last) MZ_TRY(run_again(m, i));
+        MZ_TRY(mz_block_backward(n, &m->blocks[i], &d));
+    }
     return mz_embed_backward(n, &m->embed, &d, learnt);
 }
 

@@ -346,7 +346,6 @@ static mz_err refuse_unbuilt(const mz_train_config *c)
                        "built in yet",
                        (long long)c->n_ranks);
     if (c->lora_rank > 0) return MZ_FAIL(MZ_ENOTSUP, "lora.rank: LoRA is not built in yet");
-    if (c->recompute) return MZ_FAIL(MZ_ENOTSUP, "recompute: it is not built in yet");
     return MZ_OK;
 }
 

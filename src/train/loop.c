@@ -52,6 +52,7 @@ mz_model_options mz_loop_model_options(const mz_train_config *c, const mz_config
                               .sequences_max = sequences_of(c),
                               .position_max = c->data_seq,
                               .train = true,
+                              .recompute = c->recompute,
                               .mtp = network->mtp_layers > 0 &&
                                      (c->mtp_weight > 0.0 || c->model_path[0])};
 }

@@ -250,6 +250,18 @@ static void test_divergence(void **state)
     remove_run("diverged");
 }
 
+/* Blocks that run twice make the bits of blocks that keep everything. */
+static void test_recompute(void **state)
+{
+    (void)state;
+    train("again", "recompute=true", 0);
+    json_t *want = hashes("whole"), *got = hashes("again");
+    assert_true(json_equal(want, got));
+    json_decref(want);
+    json_decref(got);
+    remove_run("again");
+}
+
 /* ---- refusals ---- */
 
 static void test_other_config(void **state)
@@ -333,7 +345,7 @@ int main(void)
         cmocka_unit_test(test_stop_after),     cmocka_unit_test(test_other_config),
         cmocka_unit_test(test_second_process), cmocka_unit_test(test_disk_full),
         cmocka_unit_test(test_read_only),      cmocka_unit_test(test_longer),
-        cmocka_unit_test(test_divergence),
+        cmocka_unit_test(test_divergence),     cmocka_unit_test(test_recompute),
     };
     return cmocka_run_group_tests(tests, set_up, program_tear_down);
 }

@@ -8,7 +8,9 @@
 #include "base/json.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/scan.h"
 #include "base/size.h"
+#include "base/str.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -224,6 +226,45 @@ mz_err mz_json_write(const json_t *value, const char *path)
     if (d.err == MZ_OK) return mz_writer_commit(d.w);
     mz_writer_abort(d.w);
     return d.err;
+}
+
+/* From the start of a value to that of the one which the step names. */
+static bool enter(mz_scan *s, const char *step)
+{
+    char name[256];
+    int64_t wanted = -1;
+    size_t bytes = 0;
+    if (step[0] == '#' && !mz_str_to_i64(step + 1, &wanted)) return false;
+    const bool named = mz_scan_have(s, '{');
+    if (!named && !mz_scan_have(s, '[')) return false;
+    for (int64_t i = 0;; i++) {
+        bool found = i == wanted;
+        if (named) {
+            mz_scan_space(s);
+            if (mz_scan_peek(s, name, sizeof name) != MZ_OK) return false;
+            found = found || (wanted < 0 && strcmp(name, step) == 0);
+            if (mz_scan_string(s, NULL, &bytes) != MZ_OK || !mz_scan_have(s, ':')) return false;
+        }
+        mz_scan_space(s);
+        if (found) return s->at < s->end;
+        if (mz_scan_skip(s, DEPTH_MAX) != MZ_OK || !mz_scan_have(s, ',')) return false;
+    }
+}
+
+int64_t mz_json_offset(const char *path, const char *const *steps, int n)
+{
+    const mz_err_info note = *mz_err_last();
+    mz_map map = {0};
+    int64_t offset = -1;
+    if (path && mz_map_open(&map, path) == MZ_OK) {
+        mz_scan s = {.text = map.data, .end = map.bytes, .path = path, .field = "", .nul = true};
+        int i = 0;
+        while (i < n && enter(&s, steps[i])) i++;
+        if (i == n && n > 0) offset = (int64_t)s.at;
+    }
+    mz_map_close(&map);
+    mz_err_restore(&note);
+    return offset;
 }
 
 json_t *mz_json_number(double x)

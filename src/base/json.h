@@ -17,6 +17,10 @@
 mz_err mz_json_parse(json_t **out, const char *text, size_t bytes, const char *name);
 mz_err mz_json_read(json_t **out, const char *path, size_t max_bytes);
 mz_err mz_json_write(const json_t *value, const char *path); /* indented by 2, durable */
+/* Where the value stands that these steps lead to, in bytes from the start of the file; -1 if the
+ * file cannot be read or has none there. A step is the name of a member, or "#12" for element or
+ * member 12 of what it is in. For messages: jansson forgets positions. Leaves the note alone. */
+int64_t mz_json_offset(const char *path, const char *const *steps, int n);
 /* json_real that maps NaN and infinities to null. New reference or NULL. */
 json_t *mz_json_number(double x);
 

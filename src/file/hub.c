@@ -2,19 +2,15 @@
 /* file/hub.c - a Hugging Face folder.
  *
  * Which weights: model.safetensors if it is there, else the shards that
- * model.safetensors.index.json names (the order in which transformers looks too).
- * Every name that a file gives is resolved by one function: relative, without "..", and ending,
- * links followed, inside the folder. One exception: in a hub cache (.../snapshots/REVISION) files
- * are links into .../blobs, and those are followed.
+ * model.safetensors.index.json names (the order in which transformers looks too). Names lead to
+ * files through base/inside alone.
  * Floor:  file. */
 #include "file/hub.h"
 
 #include "base/file.h"
+#include "base/inside.h"
 #include "base/mem.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,8 +25,6 @@ typedef struct place { /* one tensor and the file it is in */
 
 struct mz_hub {
     char *folder, *config_path;
-    char root[PATH_MAX];  /* the folder, links followed */
-    char blobs[PATH_MAX]; /* of a hub cache; "" elsewhere */
     json_t *config;
     mz_st_file **files;
     int64_t n_files, n;
@@ -46,74 +40,52 @@ static mz_err bad(mz_err code, const char *file, const char *field, const char *
     return err;
 }
 
-static bool is_inside(const char *path, const char *root)
+/* Of an entry of an index's weight_map. */
+static int64_t offset_of(const char *index, const char *name)
 {
-    const size_t n = strlen(root);
-    return n > 0 && strncmp(path, root, n) == 0 && path[n] == '/';
+    const char *const steps[2] = {"weight_map", name};
+    return mz_json_offset(index, steps, 2);
 }
 
-/* Whether name stays below a folder by its looks alone. */
-static bool is_plain(const char *name)
+static mz_err bad_entry(const char *index, const char *name, const char *what)
 {
-    if (!name[0] || name[0] == '/' || strchr(name, '\\')) return false;
-    for (const char *part = name; part; part = strchr(part, '/')) {
-        if (*part == '/') part++;
-        const size_t n = strcspn(part, "/");
-        if (n == 0 || (n == 1 && part[0] == '.') || (n == 2 && part[0] == '.' && part[1] == '.'))
-            return false;
-    }
-    return true;
+    const mz_err err = bad(MZ_ECORRUPT, index, name, what);
+    mz_note_where(NULL, NULL, offset_of(index, name));
+    return err;
 }
 
-/* The one resolver. `from` is the file that names `name`, for messages. */
-static mz_err resolve(const mz_hub *hub, const char *name, const char *from, char out[PATH_MAX])
-{
-    char real[PATH_MAX];
-    if (!is_plain(name)) return bad(MZ_ECORRUPT, from, name, "a file name that leaves the folder");
-    if (mz_path_join(out, PATH_MAX, hub->folder, name) != MZ_OK)
-        return bad(MZ_ECORRUPT, from, "", "a file name that is too long");
-    if (!realpath(out, real)) {
-        const bool missing = errno == ENOENT || errno == ENOTDIR;
-        return bad(missing ? MZ_ECORRUPT : MZ_EIO, from, name,
-                   missing ? "this file is missing" : strerror(errno));
-    }
-    if (!is_inside(real, hub->root) && !is_inside(real, hub->blobs))
-        return bad(MZ_ECORRUPT, from, name, "a link that leaves the folder");
-    return MZ_OK;
-}
-
-static mz_err set_roots(mz_hub *hub, const char *folder)
+static mz_err set_folder(mz_hub *hub, const char *folder)
 {
     if (!mz_file_is_dir(folder)) return bad(MZ_EIO, folder, "", "there is no such folder");
-    if (!realpath(folder, hub->root)) return bad(MZ_EIO, folder, "", strerror(errno));
-    MZ_TRY(mz_mem_strdup(&hub->folder, folder));
-    char *slash = strrchr(hub->root, '/');
-    static const char snapshots[] = "/snapshots";
-    const size_t n = slash ? (size_t)(slash - hub->root) : 0, tail = sizeof snapshots - 1;
-    if (n > tail && memcmp(slash - tail, snapshots, tail) == 0)
-        snprintf(hub->blobs, sizeof hub->blobs, "%.*s/blobs", (int)(n - tail), hub->root);
-    return MZ_OK;
+    return mz_mem_strdup(&hub->folder, folder);
 }
 
 static mz_err read_config(mz_hub *hub)
 {
-    char path[PATH_MAX];
+    char path[MZ_INSIDE_BYTES];
     MZ_TRY(mz_path_join(path, sizeof path, hub->folder, CONFIG));
     if (!mz_file_exists(path)) return bad(MZ_EIO, path, "", "this folder has no config.json");
-    MZ_TRY(resolve(hub, CONFIG, hub->folder, path));
+    MZ_TRY(mz_inside(path, hub->folder, CONFIG, hub->folder));
     MZ_TRY(mz_mem_strdup(&hub->config_path, path));
     return mz_json_read(&hub->config, path, CONFIG_BYTES_MAX);
 }
 
 static mz_err open_file(mz_hub *hub, const char *name, const char *from)
 {
-    char path[PATH_MAX];
-    MZ_TRY(resolve(hub, name, from, path));
+    char path[MZ_INSIDE_BYTES];
+    MZ_TRY(mz_inside(path, hub->folder, name, from));
     MZ_TRY(mz_mem_grow(&hub->files, hub->n_files + 1, sizeof *hub->files));
     MZ_TRY(mz_st_open(&hub->files[hub->n_files], path));
     hub->n += mz_st_count(hub->files[hub->n_files]);
     hub->n_files++;
     return MZ_OK;
+}
+
+static mz_err bad_place(const mz_hub *hub, const place *p, const char *what)
+{
+    const mz_err err = bad(MZ_ECORRUPT, mz_st_path(hub->files[p->file]), p->tensor->name, what);
+    mz_note_where(NULL, NULL, (int64_t)p->tensor->offset);
+    return err;
 }
 
 static int by_tensor_name(const void *pa, const void *pb)
@@ -135,8 +107,7 @@ static mz_err list_tensors(mz_hub *hub)
     qsort(hub->by_name, (size_t)hub->n, sizeof *hub->by_name, by_tensor_name);
     for (int64_t i = 1; i < hub->n; i++)
         if (by_tensor_name(&hub->by_name[i - 1], &hub->by_name[i]) == 0)
-            return bad(MZ_ECORRUPT, mz_st_path(hub->files[hub->by_name[i]->file]),
-                       hub->by_name[i]->tensor->name, "this tensor stands in two files");
+            return bad_place(hub, hub->by_name[i], "this tensor stands in two files");
     return MZ_OK;
 }
 
@@ -168,9 +139,11 @@ static mz_err open_shards(mz_hub *hub, json_t *map, const char *index)
         const char *file = json_string_value(value);
         if (err != MZ_OK) break;
         if (!file || json_string_length(value) != strlen(file))
-            err = bad(MZ_ECORRUPT, index, name, "expected the name of a file");
+            err = bad_entry(index, name, "expected the name of a file");
         else if (!json_object_get(seen, file)) {
             err = open_file(hub, file, index);
+            if (err == MZ_ECORRUPT && strcmp(mz_err_last()->file, index) == 0)
+                mz_note_where(NULL, NULL, offset_of(index, name));
             if (err == MZ_OK && json_object_set_new(seen, file, json_true()) != 0)
                 err = MZ_FAIL(MZ_ENOMEM, "no memory for a list of shards");
         }
@@ -187,27 +160,35 @@ static mz_err check_index(const mz_hub *hub, json_t *map, const char *index)
     json_object_foreach(map, name, value)
     {
         const place *p = find(hub, name);
-        if (!p) return bad(MZ_ECORRUPT, index, name, "no file has this tensor");
+        if (!p) return bad_entry(index, name, "no file has this tensor");
         if (strcmp(name_of(hub, p->file), json_string_value(value)) != 0)
-            return bad(MZ_ECORRUPT, index, name, "this tensor is in another file than named");
+            return bad_entry(index, name, "this tensor is in another file than named");
     }
     for (int64_t i = 0; i < hub->n; i++)
         if (!json_object_get(map, hub->list[i].tensor->name))
-            return bad(MZ_ECORRUPT, mz_st_path(hub->files[hub->list[i].file]),
-                       hub->list[i].tensor->name, "a tensor that the index does not name");
+            return bad_place(hub, &hub->list[i], "a tensor that the index does not name");
     return MZ_OK;
+}
+
+static mz_err bad_map(const char *index)
+{
+    const char *const steps[1] = {"weight_map"};
+    const mz_err err =
+        bad(MZ_ECORRUPT, index, steps[0], "expected an object of tensor and file names");
+    const int64_t at = mz_json_offset(index, steps, 1);
+    mz_note_where(NULL, NULL, at < 0 ? 0 : at);
+    return err;
 }
 
 static mz_err read_index(mz_hub *hub, const char *path)
 {
     json_t *json = NULL;
-    char real[PATH_MAX];
-    MZ_TRY(resolve(hub, INDEX, hub->folder, real));
+    char real[MZ_INSIDE_BYTES];
+    MZ_TRY(mz_inside(real, hub->folder, INDEX, hub->folder));
     MZ_TRY(mz_json_read(&json, path, INDEX_BYTES_MAX));
     json_t *map = json_object_get(json, "weight_map");
     mz_err err = MZ_OK;
-    if (!json_is_object(map) || json_object_size(map) == 0)
-        err = bad(MZ_ECORRUPT, path, "weight_map", "expected an object of tensor and file names");
+    if (!json_is_object(map) || json_object_size(map) == 0) err = bad_map(path);
     if (err == MZ_OK) err = open_shards(hub, map, path);
     if (err == MZ_OK) err = list_tensors(hub);
     if (err == MZ_OK) err = check_index(hub, map, path);
@@ -217,7 +198,7 @@ static mz_err read_index(mz_hub *hub, const char *path)
 
 static mz_err read_weights(mz_hub *hub)
 {
-    char path[PATH_MAX];
+    char path[MZ_INSIDE_BYTES];
     MZ_TRY(mz_path_join(path, sizeof path, hub->folder, SINGLE));
     if (mz_file_exists(path)) {
         MZ_TRY(open_file(hub, SINGLE, hub->folder));
@@ -237,7 +218,7 @@ mz_err mz_hub_open(mz_hub **hub, const char *folder)
     mz_hub *h = NULL;
     mz_err err = mz_mem_new(&h, 1, sizeof *h);
     if (err != MZ_OK) return err;
-    MZ_TRY_GOTO(err, set_roots(h, folder), fail);
+    MZ_TRY_GOTO(err, set_folder(h, folder), fail);
     MZ_TRY_GOTO(err, read_config(h), fail);
     MZ_TRY_GOTO(err, read_weights(h), fail);
     *hub = h;
@@ -291,4 +272,10 @@ const mz_st_tensor *mz_hub_find(const mz_hub *hub, const char *name)
 {
     const place *p = find(hub, name);
     return p ? p->tensor : NULL;
+}
+
+const char *mz_hub_file_of(const mz_hub *hub, const mz_st_tensor *t)
+{
+    const place *p = find(hub, t->name);
+    return p ? mz_st_path(hub->files[p->file]) : hub->folder;
 }

@@ -22,5 +22,7 @@ const json_t *mz_hub_config(const mz_hub *hub); /* borrowed */
 int64_t mz_hub_count(const mz_hub *hub);        /* tensors of all files */
 const mz_st_tensor *mz_hub_at(const mz_hub *hub, int64_t i, const char **file);
 const mz_st_tensor *mz_hub_find(const mz_hub *hub, const char *name);
+/* The path of the file that a tensor of this hub is in. */
+const char *mz_hub_file_of(const mz_hub *hub, const mz_st_tensor *t);
 
 #endif

@@ -5,11 +5,25 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 bool mz_field_is_set(const mz_fields *f, const char *key)
 {
     const json_t *value = json_object_get(f->object, key);
     return value && !json_is_null(value);
+}
+
+/* prefix is "" or "object." */
+static int64_t offset_of(const mz_fields *f, const char *key)
+{
+    char outer[64];
+    const size_t n = strlen(f->prefix);
+    const char *const steps[2] = {outer, key};
+    if (n == 0) return mz_json_offset(f->file, steps + 1, 1);
+    if (n > sizeof outer) return -1;
+    memcpy(outer, f->prefix, n - 1);
+    outer[n - 1] = '\0';
+    return mz_json_offset(f->file, steps, 2);
 }
 
 mz_err mz_field_refuse(const mz_fields *f, const char *key, mz_err code, const char *want, ...)
@@ -28,7 +42,7 @@ mz_err mz_field_refuse(const mz_fields *f, const char *key, mz_err code, const c
         mz_note(code, __FILE__, __LINE__, "%s is %s, expected %s", field, text, expected);
     } else
         mz_note(code, __FILE__, __LINE__, "%s is missing, expected %s", field, expected);
-    mz_note_where(f->file, field, -1);
+    mz_note_where(f->file, field, value ? offset_of(f, key) : -1);
     return code;
 }
 

@@ -3,7 +3,9 @@
 #include "port/gguf_text.h"
 #include "base/mem.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { NORMAL = 1, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5, EOS_MAX = 4, NAME_BYTES = 64 };
@@ -14,6 +16,7 @@ typedef struct reader {
     mz_vocab_token *tokens;
     mz_vocab_added *added;
     mz_vocab_merge *merges;
+    int64_t ids; /* the file's tokens */
     int64_t eos[EOS_MAX];
     char pre[NAME_BYTES];
 } reader;
@@ -38,11 +41,29 @@ static void short_text(const mz_gguf *file, const char *name, char out[NAME_BYTE
     out[n] = '\0';
 }
 
-static int64_t id_of(const mz_gguf *file, const char *name)
+/* The id of a key, -1 if there is none. */
+static mz_err id_of(const reader *r, const char *name, int64_t *out)
 {
-    const mz_gguf_key *key = mz_gguf_key_find(file, name);
-    int64_t id;
-    return key && !key->is_array && mz_gguf_int(key, 0, &id) ? id : -1;
+    const mz_gguf_key *key = mz_gguf_key_find(r->file, name);
+    int64_t id = -1;
+    if (key && (key->is_array || !mz_gguf_int(key, 0, &id) || id < 0 || id >= r->ids))
+        return mz_gguf_bad_key(r->file, key, MZ_ECORRUPT, "is no token of the vocabulary");
+    *out = id;
+    return MZ_OK;
+}
+
+/* Nothing here needs them; a file whose numbers are broken is not to be trusted with the rest. */
+static mz_err check_scores(const reader *r)
+{
+    const mz_gguf_key *key = mz_gguf_key_find(r->file, "tokenizer.ggml.scores");
+    double x = 0.0;
+    if (!key) return MZ_OK;
+    if (!key->is_array || key->count != (uint64_t)r->ids)
+        return mz_gguf_bad_key(r->file, key, MZ_ECORRUPT, "is not as long as the tokens");
+    for (uint64_t i = 0; i < key->count; i++)
+        if (!mz_gguf_real(key, i, &x) || !isfinite(x))
+            return mz_gguf_bad_key(r->file, key, MZ_ECORRUPT, "a score that is no finite number");
+    return MZ_OK;
 }
 
 /* Control and user-defined tokens stand in the text as they are; the others are in the byte-level
@@ -53,6 +74,8 @@ static mz_err read_tokens(reader *r, const mz_gguf_key *texts, const mz_gguf_key
     uint64_t at = 0;
     if (!texts->is_array || texts->type != MZ_GGUF_TEXT || texts->count > INT32_MAX)
         return mz_gguf_bad_key(r->file, texts, MZ_ECORRUPT, "is no array of texts");
+    if (texts->count == 0) return mz_gguf_bad_key(r->file, texts, MZ_ECORRUPT, "is empty");
+    r->ids = (int64_t)texts->count;
     if (types && (!types->is_array || types->count != texts->count))
         return mz_gguf_bad_key(r->file, types, MZ_ECORRUPT, "is not as long as the tokens");
     MZ_TRY(mz_mem_new(&r->tokens, (int64_t)texts->count, sizeof *r->tokens));
@@ -100,20 +123,50 @@ static mz_err read_merges(reader *r, const mz_gguf_key *key)
     return MZ_OK;
 }
 
-static void read_special(reader *r)
+static mz_err read_special(reader *r)
 {
     static const char *const ends[EOS_MAX] = {
         "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id",
         "tokenizer.ggml.eog_token_id"};
     mz_vocab *v = &r->vocab;
     const mz_gguf_key *add = mz_gguf_key_find(r->file, "tokenizer.ggml.add_bos_token");
-    v->bos = id_of(r->file, "tokenizer.ggml.bos_token_id");
-    if (!add || !mz_gguf_bool(add, &v->add_bos)) v->add_bos = strcmp(r->pre, "llama-bpe") == 0;
+    MZ_TRY(id_of(r, "tokenizer.ggml.bos_token_id", &v->bos));
+    if (add && !mz_gguf_bool(add, &v->add_bos))
+        return mz_gguf_bad_key(r->file, add, MZ_ECORRUPT, "is no bool");
+    if (!add) v->add_bos = strcmp(r->pre, "llama-bpe") == 0;
     for (int i = 0; i < EOS_MAX; i++) {
-        const int64_t id = id_of(r->file, ends[i]);
+        int64_t id = -1;
+        MZ_TRY(id_of(r, ends[i], &id));
         if (id >= 0) r->eos[v->n_eos++] = id;
     }
     v->eos = r->eos;
+    return MZ_OK;
+}
+
+/* What the tokenizer refuses is counted in its own lists; here it becomes a key and a byte. */
+static void name_key(const reader *r)
+{
+    static const struct {
+        const char *list, *key;
+    } LISTS[] = {{"vocab[", "tokenizer.ggml.tokens"},
+                 {"added_tokens[", "tokenizer.ggml.tokens"},
+                 {"merges[", "tokenizer.ggml.merges"}};
+    const mz_err_info *info = mz_err_last();
+    for (int i = 0; i < MZ_COUNT(LISTS); i++) {
+        const mz_gguf_key *key = mz_gguf_key_find(r->file, LISTS[i].key);
+        if (!mz_str_starts(info->field, LISTS[i].list) || !key) continue;
+        const int64_t at = strtoll(info->field + strlen(LISTS[i].list), NULL, 10);
+        const int64_t most = i == 0   ? r->vocab.n_tokens
+                             : i == 1 ? r->vocab.n_added
+                                      : r->vocab.n_merges;
+        const char *text = !(at >= 0 && at < most) ? NULL
+                           : i == 0                ? r->tokens[at].text
+                           : i == 1                ? r->added[at].text
+                                                   : r->merges[at].a;
+        const int64_t behind = text ? text - (const char *)key->data - 8 : 0;
+        mz_note_where(NULL, key->name, (int64_t)key->offset + behind);
+        return;
+    }
 }
 
 static mz_err read_all(reader *r)
@@ -137,8 +190,8 @@ static mz_err read_all(reader *r)
     r->vocab.ignore_merges = strcmp(r->pre, "llama-bpe") == 0;
     MZ_TRY(read_tokens(r, texts, mz_gguf_key_find(r->file, "tokenizer.ggml.token_type")));
     MZ_TRY(read_merges(r, merges));
-    read_special(r);
-    return MZ_OK;
+    MZ_TRY(check_scores(r));
+    return read_special(r);
 }
 
 mz_err mz_gguf_to_tokenizer(mz_tokenizer **t, const mz_gguf *file)
@@ -147,6 +200,7 @@ mz_err mz_gguf_to_tokenizer(mz_tokenizer **t, const mz_gguf *file)
     reader r = {.file = file, .vocab = {.bos = -1, .unknown = -1, .file = mz_gguf_path(file)}};
     mz_err err = read_all(&r);
     if (err == MZ_OK) err = mz_tokenizer_from_vocab(t, &r.vocab);
+    if (err == MZ_ECORRUPT) name_key(&r);
     mz_mem_free(r.tokens);
     mz_mem_free(r.added);
     mz_mem_free(r.merges);

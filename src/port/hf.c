@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "port/disk.h"
 #include "tensor/convert.h"
+#include "tensor/finite.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -77,7 +78,7 @@ static mz_err check_tensor(const mz_hub *hub, const mz_st_tensor *t, const char 
                       (long long)view->dim[i]);
     const mz_err err = MZ_FAIL(MZ_ECORRUPT, "%s is %s [%s], expected a float of [%s]", name,
                                mz_dtype_name(t->dtype), has, want);
-    mz_note_where(mz_hub_folder(hub), name, (int64_t)t->offset);
+    mz_note_where(mz_hub_file_of(hub, t), name, (int64_t)t->offset);
     return err;
 }
 
@@ -113,7 +114,8 @@ static mz_err find_scale(const mz_hub *hub, const mz_st_tensor *t, const mz_st_t
                                "%s must be there for %s, a float for each block of "
                                "[%lld,%lld] numbers",
                                name, t->name, (long long)block[0], (long long)block[1]);
-    mz_note_where(mz_hub_folder(hub), name, scale ? (int64_t)scale->offset : (int64_t)t->offset);
+    mz_note_where(mz_hub_file_of(hub, scale ? scale : t), name,
+                  scale ? (int64_t)scale->offset : (int64_t)t->offset);
     return err;
 }
 
@@ -154,6 +156,9 @@ static mz_err load_blocks(mz_queue *q, const mz_tensor *view, const mz_st_tensor
         const int64_t n = t->count - at < CHUNK ? t->count - at : CHUNK;
         const mz_tensor part = mz_disk_run(view, at, n);
         MZ_TRY(expand_blocks(wide, t, scale, block, at, n));
+        if (mz_first_not_finite(wide, MZ_F32, n) >= 0)
+            return MZ_FAIL(MZ_ECORRUPT, "%s: a number and its scale are together past f32",
+                           t->name);
         MZ_TRY(mz_convert(room, view->dtype, wide, MZ_F32, n));
         MZ_TRY(mz_upload(q, &part, room));
         MZ_TRY(mz_queue_sync(q)); /* the room is written again */
@@ -162,6 +167,19 @@ static mz_err load_blocks(mz_queue *q, const mz_tensor *view, const mz_st_tensor
 }
 
 /* ---- */
+
+/* A weight that is no number makes every result one that is none, so it is refused, as it is from a
+ * GGUF. */
+static mz_err check_finite(const mz_hub *hub, const mz_st_tensor *t)
+{
+    const int64_t i = mz_first_not_finite(t->data, t->dtype, t->count);
+    if (i < 0) return MZ_OK;
+    const mz_err err = MZ_FAIL(MZ_ECORRUPT, "%s: number %lld is not finite", t->name, (long long)i);
+    mz_note_where(mz_hub_file_of(hub, t), t->name,
+                  (int64_t)t->offset + i * (int64_t)mz_dtype_bytes(t->dtype));
+    mz_note_fix("`mizan verify` reads every number of a model");
+    return err;
+}
 
 static mz_err load_one(mz_queue *q, const mz_tensor *view, const mz_st_tensor *t, void *room)
 {
@@ -257,10 +275,47 @@ static mz_err load_all(mz_params *p, mz_queue *q, const mz_hub *hub,
         for (int64_t e = 0; e < mz_param_disk_count(&p->list[i]); e++, at++) {
             const mz_tensor view = mz_param_disk_view(&p->list[i], &p->list[i].w, e);
             const mz_st_tensor *scale = used[total + at];
+            MZ_TRY(check_finite(hub, used[at]));
+            if (scale) MZ_TRY(check_finite(hub, scale));
             MZ_TRY(scale ? load_blocks(q, &view, used[at], scale, block, room)
                          : load_one(q, &view, used[at], room));
         }
     return mz_queue_sync(q);
+}
+
+/* used: [2 n], sorted: [2 n] for a copy by address; n tensors on disk */
+static mz_err check_network(const mz_params *p, const mz_config *c, const mz_hub *hub,
+                            const mz_st_tensor **used, const mz_st_tensor **sorted)
+{
+    const int64_t n = 2 * mz_disk_total(p);
+    MZ_TRY(check_all(p, hub, used));
+    if (n > 0) memcpy(sorted, used, (size_t)n * sizeof *used);
+    qsort(sorted, (size_t)n, sizeof *sorted, by_address);
+    return check_rest(c, hub, sorted, n);
+}
+
+mz_err mz_hf_check(const mz_config *c, const mz_hub *hub)
+{
+    MZ_NEED(c && hub, "no config or no hub");
+    mz_params list = {0};
+    const mz_st_tensor **used = NULL;
+    if (c->layers > mz_hub_count(hub)) { /* or the list alone would be larger than the files */
+        const char *const steps[] = {"num_hidden_layers"};
+        const mz_err err = MZ_FAIL(MZ_ECORRUPT,
+                                   "num_hidden_layers is %lld, the weights have %lld "
+                                   "tensors",
+                                   (long long)c->layers, (long long)mz_hub_count(hub));
+        mz_note_where(mz_hub_config_path(hub), steps[0],
+                      mz_json_offset(mz_hub_config_path(hub), steps, 1));
+        return err;
+    }
+    MZ_TRY(mz_params_list(&list, c, MZ_F32));
+    const int64_t n = 2 * mz_disk_total(&list);
+    mz_err err = mz_mem_new(&used, 2 * n, sizeof *used);
+    if (err == MZ_OK) err = check_network(&list, c, hub, used, used + n);
+    mz_mem_free(used);
+    mz_params_clear(&list);
+    return err;
 }
 
 mz_err mz_hf_load(mz_params *p, mz_queue *q, const mz_config *c, const mz_hub *hub)
@@ -273,12 +328,7 @@ mz_err mz_hf_load(mz_params *p, mz_queue *q, const mz_config *c, const mz_hub *h
     if (err == MZ_OK) err = mz_mem_new(&used, n, sizeof *used);
     if (err == MZ_OK) err = mz_mem_new(&sorted, n, sizeof *sorted);
     if (err == MZ_OK) err = mz_mem_new(&room, 2 * CHUNK, sizeof(double));
-    if (err == MZ_OK) err = check_all(p, hub, used);
-    if (err == MZ_OK) {
-        if (n > 0) memcpy(sorted, used, (size_t)n * sizeof *used);
-        qsort(sorted, (size_t)n, sizeof *sorted, by_address);
-        err = check_rest(c, hub, sorted, n);
-    }
+    if (err == MZ_OK) err = check_network(p, c, hub, used, sorted);
     if (err == MZ_OK) err = load_all(p, q, hub, used, room);
     mz_mem_free(room);
     mz_mem_free(sorted);

@@ -3,8 +3,9 @@
  *
  * Floor:  port. May use model, file, chip, tensor, base.
  * Errors: MZ_ECORRUPT: a tensor that the config announces is missing, has another shape or a dtype
- *         that is not a float; a tensor that nobody wants (named), other than what transformers
- *         ignores too (rotary inv_freq buffers, MTP copies of embedding and head that are equal).
+ *         that is not a float; a number that is not finite; a tensor that nobody wants (named),
+ * other than what transformers ignores too (rotary inv_freq buffers, MTP copies of embedding and
+ * head that are equal).
  */
 #ifndef MZ_PORT_HF_H
 #define MZ_PORT_HF_H
@@ -15,6 +16,9 @@
 /* config.json of the folder; mtp_layers becomes 0 where the folder has no such weights, and
  * moe.layer_freq 1 where every layer from the first with experts on has them. */
 mz_err mz_hf_config(mz_config *c, const mz_hub *hub);
+/* Whether the folder holds just the tensors of this network, in shapes and types that can be read:
+ * before memory is booked for what a config.json of a few bytes may announce. */
+mz_err mz_hf_check(const mz_config *c, const mz_hub *hub);
 /* Weights in blocks of E4M3 (quantization_config of config.json) are the product, in f32, of each
  * number and its block's weight_scale_inv, whatever that scale's dtype (F32, BF16, F16, E8M0).
  *

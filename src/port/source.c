@@ -18,7 +18,8 @@ static mz_err open_file(mz_source *s)
 {
     if (mz_file_is_dir(s->path)) {
         MZ_TRY(mz_hub_open(&s->hub, s->path));
-        return mz_hf_config(&s->config, s->hub);
+        MZ_TRY(mz_hf_config(&s->config, s->hub));
+        return mz_hf_check(&s->config, s->hub);
     }
     const mz_err err = mz_gguf_open(&s->gguf, s->path);
     if (err == MZ_ECORRUPT && mz_err_last()->offset == 0)

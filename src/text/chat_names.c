@@ -4,6 +4,7 @@
  * A text is recognised by what only its family has, and refused if it has anything that would make
  * it write something else (dates, another default system message, another prompt). Floor: text. */
 #include "base/file.h"
+#include "base/inside.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "text/chat.h"
@@ -19,7 +20,7 @@
     "within <tool_call></tool_call> XML tags:\n<tool_call>\n{\\\"name\\\": <function-name>, "      \
     "\\\"arguments\\\": <args-json-object>}\n</tool_call><|im_end|>\n"
 
-enum { PATH_BYTES = 4096 };
+enum { PATH_BYTES = MZ_INSIDE_BYTES };
 
 static const size_t CONFIG_MAX = (size_t)16 << 20;
 
@@ -238,8 +239,10 @@ static mz_err open_config(mz_chat_template *t, const char *path)
     json_t *config = NULL;
     MZ_TRY(mz_json_read(&config, path, CONFIG_MAX));
     const char *text = config_template(config);
+    static const char *const steps[] = {"chat_template"};
     const mz_err err =
         text ? mz_chat_recognise(t, text, path) : refuse("the model brings no chat template", path);
+    if (err == MZ_ENOTSUP) mz_note_where(NULL, NULL, mz_json_offset(path, steps, 1));
     json_decref(config);
     return err;
 }
@@ -260,6 +263,7 @@ mz_err mz_chat_open(mz_chat_template *t, const char *folder)
     if (mz_file_exists(path)) {
         char *text = NULL;
         size_t bytes = 0;
+        MZ_TRY(mz_inside(path, folder, "chat_template.jinja", folder));
         MZ_TRY(mz_file_read(path, CONFIG_MAX, &text, &bytes));
         const mz_err err = mz_chat_recognise(t, text, path);
         mz_mem_free(text);
@@ -267,5 +271,6 @@ mz_err mz_chat_open(mz_chat_template *t, const char *folder)
     }
     MZ_TRY(mz_path_join(path, sizeof path, folder, "tokenizer_config.json"));
     if (!mz_file_exists(path)) return refuse("the model brings no chat template", path);
+    MZ_TRY(mz_inside(path, folder, "tokenizer_config.json", folder));
     return open_config(t, path);
 }

@@ -3,13 +3,15 @@
  * nothing, the rest (a few kilobytes) as JSON values. Floor: text. */
 #include "text/load.h"
 #include "base/file.h"
+#include "base/inside.h"
 #include "base/mem.h"
 #include "base/scan.h"
+#include "base/str.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { DEPTH = 64, FILE_MAX = 1 << 30, PATH_BYTES = 4096 };
+enum { DEPTH = 64, FILE_MAX = 1 << 30 };
 
 typedef struct reader {
     mz_load load;
@@ -206,6 +208,28 @@ int64_t mz_load_id(const mz_load *load, const char *text)
     return -1;
 }
 
+/* Most checks know a field and no position; here it is found. */
+static void find_place(const char *path)
+{
+    const mz_err_info *info = mz_err_last();
+    char name[sizeof info->field];
+    char index[24] = "";
+    if (info->offset >= 0 || strcmp(info->file, path) != 0 || !info->field[0]) return;
+    const size_t n = strcspn(info->field, "["), end = strcspn(info->field, "]");
+    memcpy(name, info->field, n);
+    name[n] = '\0';
+    if (end > n + 1 && end - n < sizeof index)
+        (void)snprintf(index, sizeof index, "#%.*s", (int)(end - n - 1), info->field + n + 1);
+    const bool dotted = mz_str_starts(name, "model.");
+    const char *const whole[] = {name, index}, *const part[] = {"model", name, index},
+                      *const inner[] = {"model", name + 6};
+    const int more = index[0] != '\0';
+    int64_t at = dotted ? mz_json_offset(path, inner, 2) : mz_json_offset(path, whole, 1 + more);
+    if (at < 0) at = mz_json_offset(path, part, 2 + more);
+    if (at < 0 && dotted) at = mz_json_offset(path, part, 1);
+    mz_note_where(NULL, NULL, at);
+}
+
 static void clear(reader *r)
 {
     json_decref(r->load.rules);
@@ -220,10 +244,11 @@ static void clear(reader *r)
 
 mz_err mz_tokenizer_open(mz_tokenizer **t, const char *path)
 {
-    char inside[PATH_BYTES];
+    char inside[MZ_INSIDE_BYTES];
     MZ_NEED(t && path, "tokenizer or path is NULL");
     if (mz_file_is_dir(path)) {
         MZ_TRY(mz_path_join(inside, sizeof inside, path, "tokenizer.json"));
+        if (mz_file_exists(inside)) MZ_TRY(mz_inside(inside, path, "tokenizer.json", path));
         path = inside;
     }
     reader r = {.load.path = path, .load.vocab = {.file = path, .bos = -1, .unknown = -1}};
@@ -233,6 +258,7 @@ mz_err mz_tokenizer_open(mz_tokenizer **t, const char *path)
     r.scan = (mz_scan){.text = r.map.data, .end = r.map.bytes, .path = path, .field = ""};
     if (err == MZ_OK) err = read_all(&r);
     if (err == MZ_OK) err = mz_tokenizer_from_vocab(t, &r.load.vocab);
+    if (err != MZ_OK) find_place(path);
     clear(&r);
     return err;
 }

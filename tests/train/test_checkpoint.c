@@ -36,6 +36,7 @@ static void count_loud(void *user, mz_log_level level, const char *line)
 static void open_world(world *w, mz_config (*config)(void), mz_dtype dtype)
 {
     mz_config c = config();
+    if (c.mla) c.family = MZ_FAMILY_DEEPSEEK_V3; /* the folder is read as what it says it is */
     (void)snprintf(c.architecture, sizeof c.architecture, "%s",
                    c.family == MZ_FAMILY_LLAMA ? "LlamaForCausalLM" : "DeepseekV3ForCausalLM");
     mz_model_options o = tiny_options(dtype, true);

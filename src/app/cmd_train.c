@@ -7,11 +7,12 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "train/run.h"
+#include "train/ranks.h"
 
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static const mz_option OPTIONS[] = {
@@ -87,29 +88,61 @@ static size_t bytes_of(const mz_train_bytes *b, int i)
     return *(const size_t *)(const void *)((const char *)b + PARTS[i].offset);
 }
 
-static mz_err print_plan(const mz_train_bytes *b, const char *chip, bool as_json)
+static void print_plan(const mz_train_bytes *b, int64_t rank, const char *chip)
 {
-    if (!as_json) {
-        printf("rank 0 on %s\n", chip);
-        for (int i = 0; i < MZ_COUNT(PARTS); i++) {
-            char text[32];
-            printf("  %-12s %s\n", PARTS[i].name, mz_str_bytes(text, (double)bytes_of(b, i)));
-        }
-        return MZ_OK;
+    printf("rank %lld on %s\n", (long long)rank, chip);
+    for (int i = 0; i < MZ_COUNT(PARTS); i++) {
+        char text[32];
+        printf("  %-12s %s\n", PARTS[i].name, mz_str_bytes(text, (double)bytes_of(b, i)));
     }
-    json_t *o = mz_cli_document(), *ranks = json_array(), *rank = json_object();
-    int bad = json_object_set_new(rank, "rank", json_integer(0));
-    bad |= json_object_set_new(rank, "chip", json_string(chip));
+}
+
+static json_t *plan_json(const mz_train_bytes *b, int64_t rank, const char *chip)
+{
+    json_t *o = json_object();
+    int bad = json_object_set_new(o, "rank", json_integer(rank));
+    bad |= json_object_set_new(o, "chip", json_string(chip));
     for (int i = 0; i < MZ_COUNT(PARTS); i++)
-        bad |= json_object_set_new(rank, PARTS[i].name, json_integer((json_int_t)bytes_of(b, i)));
-    bad |= json_array_append_new(ranks, rank);
+        bad |= json_object_set_new(o, PARTS[i].name, json_integer((json_int_t)bytes_of(b, i)));
+    if (bad == 0) return o;
+    json_decref(o);
+    return NULL;
+}
+
+typedef struct printing {
+    const mz_train_config *config;
+    const char *chip; /* of the one rank, where no ranks are given */
+    bool as_json;
+} printing;
+
+static mz_err print_plans(void *user, const mz_train_bytes *plans)
+{
+    const printing *p = user;
+    const int64_t n = p->config->n_ranks > 0 ? p->config->n_ranks : 1;
+    json_t *ranks = json_array();
+    size_t sum = 0;
+    int bad = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const char *chip = p->config->n_ranks > 0 ? p->config->ranks[i].chip : p->chip;
+        sum += plans[i].sum;
+        if (p->as_json)
+            bad |= json_array_append_new(ranks, plan_json(&plans[i], i, chip));
+        else
+            print_plan(&plans[i], i, chip);
+    }
+    if (!p->as_json) {
+        json_decref(ranks);
+        return fflush(stdout) == 0 ? MZ_OK : MZ_FAIL(MZ_EIO, "stdout: a write failed");
+    }
+    json_t *o = mz_cli_document();
     bad |= json_object_set_new(o, "ranks", ranks);
-    bad |= json_object_set_new(o, "sum", json_integer((json_int_t)b->sum));
+    bad |= json_object_set_new(o, "sum", json_integer((json_int_t)sum));
     if (bad != 0) {
         json_decref(o);
         return mz_cli_json_failed();
     }
-    return mz_cli_print(o);
+    MZ_TRY(mz_cli_print(o));
+    return fflush(stdout) == 0 ? MZ_OK : MZ_FAIL(MZ_EIO, "stdout: a write failed");
 }
 
 static mz_err print_end(const mz_train_config *c, const view *v)
@@ -129,45 +162,68 @@ static mz_err print_end(const mz_train_config *c, const view *v)
 
 /* ---- the command ---- */
 
-/* The chip of `ranks`, else --chip and the environment. */
-static mz_err open_chip(const mz_cli *cli, const mz_train_config *c, mz_device **device)
+static mz_err train_alone(const mz_cli *cli, const mz_train_config *c, const mz_train_hooks *hooks)
 {
-    if (c->n_ranks == 0) return mz_cli_open_chip(cli, device);
-    if (mz_cli_text(cli, "chip", NULL))
-        return MZ_FAIL(MZ_EUSAGE, "--chip is given, and the configuration has ranks");
-    const mz_chip_options o = mz_cli_chip_options(cli);
-    return mz_device_open(device, c->ranks[0].chip, &o);
+    mz_device *device = NULL;
+    MZ_TRY(mz_cli_open_chip(cli, &device));
+    const mz_err err = mz_train_run(c, device, hooks);
+    mz_device_close(device);
+    return err;
 }
 
-static mz_err train(const mz_cli *cli, const mz_train_config *c, mz_device *device)
+static mz_err train_ranks(const mz_cli *cli, const mz_train_config *c, const mz_train_hooks *hooks)
 {
-    const bool as_json = mz_cli_flag(cli, "json");
-    if (mz_cli_flag(cli, "dry-run")) {
-        mz_train_bytes bytes;
-        MZ_TRY(mz_train_plan(&bytes, c, device));
-        return print_plan(&bytes, device->info.name, as_json);
+    const mz_ranks_options o = {.chip = mz_cli_chip_options(cli), .hooks = hooks};
+    return mz_train_ranks(c, &o);
+}
+
+static mz_err dry_run(const mz_cli *cli, const mz_train_config *c)
+{
+    printing p = {.config = c, .as_json = mz_cli_flag(cli, "json")};
+    if (c->n_ranks > 0) {
+        const mz_chip_options o = mz_cli_chip_options(cli);
+        return mz_train_plan_ranks(c, &o, print_plans, &p);
     }
-    view v = {.in_place = isatty(STDERR_FILENO) == 1, .first_step = -1, .begun_ns = mz_clock_ns()};
-    const mz_train_hooks hooks = {.user = &v, .stops = stops, .step = show};
+    mz_device *device = NULL;
+    mz_train_bytes bytes;
+    MZ_TRY(mz_cli_open_chip(cli, &device));
+    mz_err err = mz_train_plan(&bytes, c, device);
+    p.chip = device->info.name;
+    if (err == MZ_OK) err = print_plans(&p, &bytes);
+    mz_device_close(device);
+    return err;
+}
+
+static mz_err train(const mz_cli *cli, const mz_train_config *c, view *v)
+{
+    *v =
+        (view){.in_place = isatty(STDERR_FILENO) == 1, .first_step = -1, .begun_ns = mz_clock_ns()};
+    const mz_train_hooks hooks = {.user = v, .stops = stops, .step = show};
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     (void)sigemptyset(&action.sa_mask);
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
-    const mz_err err = mz_train_run(c, device, &hooks);
-    if (v.is_open) fputc('\n', stderr);
+    const mz_err err = c->n_ranks > 0 ? train_ranks(cli, c, &hooks) : train_alone(cli, c, &hooks);
+    if (v->is_open) fputc('\n', stderr);
     if (err != MZ_OK) return err;
-    return as_json ? print_end(c, &v) : MZ_OK;
+    return mz_cli_flag(cli, "json") ? print_end(c, v) : MZ_OK;
 }
 
 static mz_err run(const mz_cli *cli)
 {
     mz_train_config *c = NULL;
-    mz_device *device = NULL;
     MZ_TRY(mz_mem_new(&c, 1, sizeof *c));
     mz_err err = mz_cli_train_config(cli, c);
-    if (err == MZ_OK) err = open_chip(cli, c, &device);
-    if (err == MZ_OK) err = train(cli, c, device);
-    mz_device_close(device);
+    if (err == MZ_OK && c->n_ranks > 0 && mz_cli_text(cli, "chip", NULL))
+        err = MZ_FAIL(MZ_EUSAGE, "--chip is given, and the configuration has ranks");
+    if (err == MZ_OK && mz_cli_flag(cli, "dry-run")) {
+        err = dry_run(cli, c);
+    } else if (err == MZ_OK) {
+        /* rank 0 is another process and shows how it goes */
+        view *v = mmap(NULL, sizeof *v, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        err = v != MAP_FAILED ? train(cli, c, v) : MZ_FAIL(MZ_ENOMEM, "no memory to show progress");
+        if (v != MAP_FAILED) (void)munmap(v, sizeof *v);
+    }
     mz_mem_free(c);
     return err;
 }

@@ -98,7 +98,7 @@ struct mz_queue {
     int64_t seq;
     mz_trace trace;
     int rank; /* of this process in the run, for reports; 0 alone */
-    /* where each call's operator is noted, kind << 1 | pass with bit 16 set, for who watches this
+    /* where each call's operator is noted, seq << 16 | kind << 1 | pass, for who watches this
      * process from outside (comm/comm.h); NULL: nowhere */
     uint64_t *pulse;
     int n_ops; /* bound and not yet freed */

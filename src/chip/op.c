@@ -124,9 +124,8 @@ static void record(mz_queue *q, const mz_op *op, mz_pass pass)
     t->last_seq = ++q->seq;
     t->last_op = mz_op_name(op->desc.kind);
     t->last_pass = pass;
-    if (q->pulse)
-        __atomic_store_n(q->pulse, 1u << 16 | (unsigned)op->desc.kind << 1 | (unsigned)pass,
-                         __ATOMIC_RELAXED);
+    const uint64_t what = (uint64_t)op->desc.kind << 1 | (uint64_t)pass;
+    if (q->pulse) __atomic_store_n(q->pulse, (uint64_t)q->seq << 16 | what, __ATOMIC_RELAXED);
     if (t->first_seq) return;
     t->first_seq = t->last_seq;
     t->first_op = t->last_op;

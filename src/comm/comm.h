@@ -70,6 +70,7 @@ struct mz_comm {
 
 /* Books what group calls need. Once, by the transport. */
 mz_err mz_comm_book(mz_comm *c);
+size_t mz_comm_room(int size);  /* bytes of it */
 void mz_comm_close(mz_comm *c); /* NULL is legal */
 
 /* Says where this rank is. Cheap; never fails. */

@@ -20,6 +20,11 @@ const char *mz_phase_name(mz_phase phase)
     return (unsigned)phase < MZ_PHASE_COUNT ? names[phase] : "nowhere";
 }
 
+size_t mz_comm_room(int size)
+{
+    return (size_t)size * CHUNK * sizeof(double);
+}
+
 mz_err mz_comm_book(mz_comm *c)
 {
     MZ_NEED(c && c->size >= 1 && c->size <= RANKS_MAX && c->rank >= 0 && c->rank < c->size,

@@ -322,6 +322,16 @@ mz_err mz_checkpoint_any(const char *run, bool *any)
     return MZ_OK;
 }
 
+mz_err mz_checkpoint_last(const char *run, int64_t *step)
+{
+    int64_t *steps = NULL, n = 0;
+    MZ_NEED(run && step, "no run or no place for the answer");
+    MZ_TRY(list_steps(run, &steps, &n));
+    *step = n > 0 ? steps[0] : -1;
+    mz_mem_free(steps);
+    return MZ_OK;
+}
+
 mz_err mz_checkpoint_newest(const char *run, char path[MZ_CHECKPOINT_PATH], json_t **state)
 {
     MZ_NEED(run && path && state, "no run or no place for the answer");

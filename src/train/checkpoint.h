@@ -64,6 +64,8 @@ mz_err mz_checkpoint_sweep(const char *run);
 
 /* Whether a folder of a checkpoint is there, whole or not. */
 mz_err mz_checkpoint_any(const char *run, bool *any);
+/* Step of the newest folder of a checkpoint, whole or not; -1 where there is none. */
+mz_err mz_checkpoint_last(const char *run, int64_t *step);
 /* Path and state.json of the newest whole checkpoint. *state NULL where the run has none; else a
  * new reference. */
 mz_err mz_checkpoint_newest(const char *run, char path[MZ_CHECKPOINT_PATH], json_t **state);

@@ -61,6 +61,13 @@ const mz_key mz_keys[] = {
      "tokens of it"},
     {"run.stop_after", MZ_KEY_REAL, AT(run_stop_after), 0, 1e12, "0", NULL, false,
      "seconds after which the run saves and ends with exit code 75; 0: never"},
+    {"run.on_fault", MZ_KEY_CHOICE, AT(run_on_fault), 0, 0, "continue", "continue|restart|stop",
+     false,
+     "when one of several ranks dies, stalls or its chip fails: go on from the last checkpoint "
+     "without it, start all again from there, or end with exit code 75"},
+    {"run.stuck_after", MZ_KEY_REAL, AT(run_stuck_after), 0, 1e9, "600", NULL, false,
+     "seconds after which one of several ranks that calls no operator is taken for stuck; 0: "
+     "never"},
     {"batch.global", MZ_KEY_INT, AT(batch_global), 1, 1e9, NULL, NULL, true, "samples of a step"},
     {"batch.micro", MZ_KEY_INT, AT(batch_micro), 1, 1e9, "1", NULL, false,
      "samples of one forward and backward pass"},
@@ -340,11 +347,6 @@ mz_err mz_config_load(mz_train_config *out, const char *path, const char *const 
 
 static mz_err refuse_unbuilt(const mz_train_config *c)
 {
-    if (c->n_ranks > 1)
-        return MZ_FAIL(MZ_ENOTSUP,
-                       "ranks lists %lld chips: this build trains on one, several ranks are not "
-                       "built in yet",
-                       (long long)c->n_ranks);
     if (c->lora_rank > 0) return MZ_FAIL(MZ_ENOTSUP, "lora.rank: LoRA is not built in yet");
     return MZ_OK;
 }

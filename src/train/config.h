@@ -25,6 +25,8 @@ typedef enum mz_schedule_kind {
     MZ_SCHEDULE_STEP
 } mz_schedule_kind;
 
+typedef enum mz_on_fault { MZ_FAULT_CONTINUE, MZ_FAULT_RESTART, MZ_FAULT_STOP } mz_on_fault;
+
 typedef struct mz_rank_config {
     char chip[128];
     int64_t share;
@@ -41,7 +43,9 @@ typedef struct mz_train_config {
     bool run_keep_best, run_checkpoint_async;
     int64_t run_sample_every, run_sample_tokens;
     char run_sample_prompt[MZ_CONFIG_TEXT];
-    double run_stop_after; /* seconds; 0 = never */
+    double run_stop_after;  /* seconds; 0 = never */
+    int64_t run_on_fault;   /* mz_on_fault */
+    double run_stuck_after; /* seconds; 0 = never */
     int64_t batch_global, batch_micro;
     double lr, beta1, beta2, eps, weight_decay, clip;
     int64_t schedule_kind, schedule_warmup; /* mz_schedule_kind; steps */

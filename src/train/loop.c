@@ -18,8 +18,10 @@ struct mz_loop {
     mz_model *model;
     mz_trainer *trainer;
     mz_data *data;
+    mz_team *team;                  /* NULL: alone */
     mz_filler batch;                /* one micro-batch */
     int32_t *counts;                /* [E] of one layer */
+    double *load;                   /* the same, of all ranks */
     void *bias;                     /* [E] acc */
     double flop_token, flop_square; /* of one id; of one id times one key */
 };
@@ -83,6 +85,7 @@ static mz_err build(mz_loop *l)
     const int64_t tokens_max = c->batch_micro * c->data_seq;
     MZ_TRY(mz_filler_init(&l->batch, c->data_seq, tokens_max, sequences_of(c)));
     MZ_TRY(mz_mem_new(&l->counts, n->moe.experts, sizeof *l->counts));
+    MZ_TRY(mz_mem_new(&l->load, n->moe.experts, sizeof *l->load));
     MZ_TRY(mz_mem_new(&l->bias, n->moe.experts, sizeof(double)));
     count_flops(l);
     for (int64_t i = 0; i < n->mtp_layers && !(c->mtp_weight > 0.0); i++) {
@@ -130,25 +133,34 @@ void mz_loop_free(mz_loop *l)
     if (!l) return;
     mz_filler_clear(&l->batch);
     mz_mem_free(l->counts);
+    mz_mem_free(l->load);
     mz_mem_free(l->bias);
     mz_mem_free(l);
+}
+
+void mz_loop_join(mz_loop *l, mz_team *team)
+{
+    l->team = team;
 }
 
 /* ---- gradients ---- */
 
 typedef struct sums { /* over one step */
-    double loss, flop;
-    int64_t tokens;
+    double loss, flop, tokens;
 } sums;
 
 static mz_err accumulate(mz_loop *l, int64_t first, sums *s)
 {
     const mz_train_config *c = l->config;
+    int64_t done = 0, all = c->batch_global;
+    if (l->team) {
+        mz_team_part(l->team, c->batch_global, &done, &all);
+        all += done;
+    }
     MZ_TRY(mz_trainer_begin(l->trainer));
     if (c->moe_bias_rate > 0.0) MZ_TRY(mz_model_zero_counts(l->model));
-    for (int64_t done = 0; done < c->batch_global;) {
-        const int64_t left = c->batch_global - done,
-                      n = left < c->batch_micro ? left : c->batch_micro;
+    while (done < all) {
+        const int64_t left = all - done, n = left < c->batch_micro ? left : c->batch_micro;
         const double share = (double)n / (double)c->batch_global;
         const mz_loss_options o = {
             .backward = true, .balance_alpha = c->moe_balance * share, .mtp_weight = c->mtp_weight};
@@ -159,9 +171,25 @@ static mz_err accumulate(mz_loop *l, int64_t first, sums *s)
         s->flop += 0.5 * l->batch.square * l->flop_square;
         MZ_TRY(mz_trainer_micro(l->trainer, &batch, &o, &sum));
         s->loss += sum;
-        s->tokens += batch.tokens;
+        s->tokens += (double)batch.tokens;
         done += n;
     }
+    return MZ_OK;
+}
+
+/* Where the step is, for who watches this rank. */
+static void enter(const mz_loop *l, mz_phase phase, const mz_progress *p)
+{
+    if (l->team) mz_comm_phase(mz_team_comm(l->team), phase, p->step + 1);
+}
+
+/* The loss and what goes with it, of all ranks. */
+static mz_err add_up(mz_loop *l, sums *s)
+{
+    double all[3] = {s->loss, s->flop, s->tokens};
+    if (!l->team) return MZ_OK;
+    MZ_TRY(mz_comm_sum(mz_team_comm(l->team), all, MZ_COUNT(all)));
+    *s = (sums){.loss = all[0], .flop = all[1], .tokens = all[2]};
     return MZ_OK;
 }
 
@@ -176,11 +204,13 @@ static mz_err move_bias(mz_loop *l, int64_t layer, const mz_param *b)
     MZ_TRY(mz_download(l->queue, l->counts, &counts));
     MZ_TRY(mz_download(l->queue, l->bias, &b->w));
     MZ_TRY(mz_queue_sync(l->queue));
-    for (int64_t e = 0; e < E; e++) mean += (double)l->counts[e];
+    for (int64_t e = 0; e < E; e++) l->load[e] = (double)l->counts[e];
+    if (l->team) MZ_TRY(mz_comm_sum(mz_team_comm(l->team), l->load, E));
+    for (int64_t e = 0; e < E; e++) mean += l->load[e];
     mean /= (double)E;
     float *bias = l->bias;
     for (int64_t e = 0; e < E; e++) {
-        const double load = (double)l->counts[e];
+        const double load = l->load[e];
         const double sign = load < mean ? 1.0 : load > mean ? -1.0 : 0.0;
         bias[e] = (float)((double)bias[e] + sign * l->config->moe_bias_rate);
     }
@@ -215,14 +245,20 @@ static mz_err update(mz_loop *l, mz_progress *p, mz_step_record *r)
                             .eps = c->eps,
                             .weight_decay = c->weight_decay,
                             .clip = c->clip};
-    MZ_TRY(mz_trainer_norm(l->trainer, &r->grad_norm));
+    enter(l, MZ_PHASE_REDUCE, p);
+    MZ_TRY(l->team ? mz_team_reduce(l->team, &r->grad_norm)
+                   : mz_trainer_norm(l->trainer, &r->grad_norm));
+    enter(l, MZ_PHASE_JUDGE, p);
     r->why_skipped = mz_spikes_judge(&p->spikes, r->loss, r->grad_norm);
     if (r->why_skipped) {
         mz_spikes_skipped(&p->spikes);
         return MZ_OK;
     }
+    enter(l, MZ_PHASE_UPDATE, p);
     MZ_TRY(mz_trainer_apply(l->trainer, &optim, r->grad_norm));
     MZ_TRY(move_biases(l));
+    enter(l, MZ_PHASE_SHARE, p);
+    if (l->team) MZ_TRY(mz_team_share(l->team));
     mz_spikes_took(&p->spikes, r->loss, r->grad_norm);
     return MZ_OK;
 }
@@ -231,15 +267,17 @@ static mz_err make_step(mz_loop *l, mz_progress *p, mz_step_record *r)
 {
     sums s = {0};
     const int64_t begun = mz_clock_ns();
+    enter(l, MZ_PHASE_COMPUTE, p);
     MZ_TRY(accumulate(l, p->samples, &s));
+    MZ_TRY(add_up(l, &s));
     r->loss = s.loss;
     r->lr = mz_schedule_lr(l->config, p->step);
     MZ_TRY(update(l, p, r));
     const double seconds = fmax((double)(mz_clock_ns() - begun) * 1e-9, 1e-9);
     p->step++;
     p->samples += l->config->batch_global;
-    p->tokens += s.tokens;
-    r->tokens_per_s = (double)s.tokens / seconds;
+    p->tokens += (int64_t)s.tokens;
+    r->tokens_per_s = s.tokens / seconds;
     r->flops_per_s = s.flop / seconds;
     return MZ_OK;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* train/loop.h - one step of training on one chip: batch, gradients, guard, update, selection bias.
+/* train/loop.h - one step of training: batch, gradients, guard, update, selection bias.
  *
  *   loss of a step = mean over its samples of the mean over each sample's next-token positions
  *
@@ -21,6 +21,7 @@
 #include "train/checkpoint.h"
 #include "train/config.h"
 #include "train/data.h"
+#include "train/parallel.h"
 #include "train/runlog.h"
 
 typedef struct mz_loop mz_loop;
@@ -28,6 +29,8 @@ typedef struct mz_loop mz_loop;
 mz_err mz_loop_new(mz_loop **loop, const mz_train_config *c, mz_queue *q, mz_model *m,
                    mz_trainer *t, mz_data *data);
 void mz_loop_free(mz_loop *loop); /* NULL is legal */
+/* From now on a step is made together with the other ranks. */
+void mz_loop_join(mz_loop *loop, mz_team *team);
 /* Makes step p->step + 1 and moves p on. r gets everything but done and peak_bytes. */
 mz_err mz_loop_step(mz_loop *loop, mz_progress *p, mz_step_record *r);
 /* What one step of the configuration binds its model for. MTP layers that come with the weights are

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "train/claim.h"
 #include "train/loop.h"
 #include "train/snapshot.h"
 #include "train/state.h"
@@ -19,8 +20,10 @@ typedef struct run {
     const mz_train_config *config;
     const mz_train_hooks *hooks;
     mz_device *device;
-    mz_lock lock;
-    mz_str yaml;
+    mz_claim claim;    /* alone; of several ranks their supervisor has it */
+    mz_str yaml;       /* of the ranks as they are */
+    mz_comm *comm;     /* NULL: alone */
+    mz_team *team;     /* likewise */
     mz_source *source; /* NULL where the weights are random */
     mz_config network;
     mz_queue *queue;
@@ -82,6 +85,8 @@ mz_err mz_train_plan(mz_train_bytes *out, const mz_train_config *c, mz_device *d
                             .staging = plan.staging,
                             .snapshot = mz_checkpoint_room()};
         if (c->run_checkpoint_async) b.snapshot += mz_snapshot_bytes(b.weights, b.optimizer);
+        if (c->n_ranks > 1)
+            b.staging += mz_team_room(plan.gradients, o.dtype, device->info.is_host, c->n_ranks);
         b.sum = b.weights + b.gradients + b.optimizer + b.activations + b.workspace + b.staging +
                 b.snapshot;
         if (err == MZ_OK) *out = b;
@@ -93,50 +98,36 @@ mz_err mz_train_plan(mz_train_bytes *out, const mz_train_config *c, mz_device *d
 
 /* ---- start ---- */
 
-/* A run that has a checkpoint keeps what decides its steps; before that nothing can be lost. */
-static mz_err settle_config(run *r)
-{
-    char path[MZ_CHECKPOINT_PATH];
-    const mz_train_config *c = r->config;
-    mz_train_config *before = NULL;
-    bool has_any = false;
-    MZ_TRY(mz_config_write(c, &r->yaml));
-    MZ_TRY(mz_path_join(path, sizeof path, c->run_dir, "train.yaml"));
-    MZ_TRY(mz_checkpoint_any(c->run_dir, &has_any));
-    if (has_any && mz_file_exists(path)) {
-        MZ_TRY(mz_mem_new(&before, 1, sizeof *before));
-        mz_err err = mz_config_load(before, path, NULL, 0);
-        if (err == MZ_OK) err = mz_config_same_run(before, c, c->run_dir);
-        mz_mem_free(before);
-        if (err != MZ_OK) return err;
-    }
-    return mz_file_write(path, r->yaml.text, r->yaml.len);
-}
-
-static mz_err take_folder(run *r)
-{
-    char path[MZ_CHECKPOINT_PATH];
-    const char *dir = r->config->run_dir;
-    MZ_TRY(mz_file_mkdirs(dir));
-    MZ_TRY(mz_path_join(path, sizeof path, dir, "lock"));
-    const mz_err err = mz_lock_take(&r->lock, path);
-    if (err == MZ_EBUSY)
-        mz_note_fix("one process trains in a run folder; stop it, or use another run.dir");
-    if (err != MZ_OK) return err;
-    return mz_checkpoint_sweep(dir);
-}
-
 static mz_err build(run *r)
 {
     const mz_train_config *c = r->config;
     const mz_model_options o = mz_loop_model_options(c, &r->network);
     MZ_TRY(mz_queue_open(&r->queue, r->device));
+    if (r->comm) {
+        r->queue->rank = r->comm->rank;
+        r->queue->pulse = r->comm->pulse;
+    }
     MZ_TRY(mz_model_new(&r->model, r->queue, &r->network, &o));
     MZ_TRY(mz_trainer_new(&r->trainer, r->queue, r->model));
     const mz_data_options how = mz_loop_data_options(c, r->network.vocab);
     MZ_TRY(mz_data_open(&r->data, c->data_path, &how));
     MZ_TRY(mz_validation_open(&r->validation, c, r->queue, r->model, r->trainer));
-    return mz_loop_new(&r->loop, c, r->queue, r->model, r->trainer, r->data);
+    MZ_TRY(mz_loop_new(&r->loop, c, r->queue, r->model, r->trainer, r->data));
+    if (!r->comm || r->comm->size == 1) return MZ_OK;
+    MZ_TRY(mz_team_new(&r->team, r->comm, c, r->queue, r->model, r->trainer));
+    mz_loop_join(r->loop, r->team);
+    return MZ_OK;
+}
+
+/* Whether this process writes checkpoints and the log. */
+static bool writes(const run *r)
+{
+    return !r->comm || r->comm->rank == 0;
+}
+
+static void enter(const run *r, mz_phase phase)
+{
+    if (r->comm) mz_comm_phase(r->comm, phase, r->progress.step);
 }
 
 static mz_checkpointed state_of(const run *r)
@@ -149,6 +140,19 @@ static mz_checkpointed state_of(const run *r)
                              .trainer = r->trainer,
                              .yaml = r->yaml.text,
                              .tokenizer = c->data_tokenizer[0] ? c->data_tokenizer : model};
+}
+
+/* Ranks that have read one folder at one time have read the same. */
+static mz_err agree_on_start(run *r)
+{
+    double mean = (double)r->progress.step;
+    if (!r->comm) return MZ_OK;
+    MZ_TRY(mz_comm_sum(r->comm, &mean, 1));
+    mean /= (double)r->comm->size;
+    if (fabs(mean - (double)r->progress.step) > 0.0)
+        return MZ_FAIL(MZ_EIO, "rank %d read the checkpoint of step %lld, others another one",
+                       r->comm->rank, (long long)r->progress.step);
+    return MZ_OK;
 }
 
 /* Weights, progress and log as the newest checkpoint has them, or as a run begins. */
@@ -173,6 +177,8 @@ static mz_err resume(run *r)
                          : mz_state_draw_weights(&state, (uint64_t)r->config->run_seed));
     p->seed = (uint64_t)r->config->run_seed;
     memcpy(p->data_sha256, mz_data_sha256(r->data), sizeof p->data_sha256);
+    MZ_TRY(agree_on_start(r));
+    if (!writes(r)) return MZ_OK;
     MZ_TRY(mz_path_join(path, sizeof path, r->config->run_dir, "log.jsonl"));
     if (found) mz_log(MZ_LOG_INFO, "going on after step %lld", (long long)p->step);
     return mz_runlog_open(&r->log, path, p->step, p->step < r->config->run_steps);
@@ -184,10 +190,17 @@ static mz_err resume(run *r)
 static mz_err save(run *r)
 {
     if (r->saved_step == r->progress.step) return MZ_OK;
-    const mz_checkpointed state = state_of(r);
-    MZ_TRY(mz_appender_sync(&r->log));
-    MZ_TRY(r->snapshot ? mz_snapshot_save(r->snapshot, &r->progress, r->config->run_keep)
-                       : mz_checkpoint_save(&state, &r->progress, r->config->run_keep));
+    if (r->team) {
+        enter(r, MZ_PHASE_COLLECT);
+        MZ_TRY(mz_team_collect(r->team));
+    }
+    if (writes(r)) {
+        const mz_checkpointed state = state_of(r);
+        enter(r, MZ_PHASE_SAVE);
+        MZ_TRY(mz_appender_sync(&r->log));
+        MZ_TRY(r->snapshot ? mz_snapshot_save(r->snapshot, &r->progress, r->config->run_keep)
+                           : mz_checkpoint_save(&state, &r->progress, r->config->run_keep));
+    }
     r->saved_step = r->progress.step;
     return MZ_OK;
 }
@@ -202,33 +215,54 @@ static mz_err save_and_wait(run *r)
  * one. */
 static mz_err save_on_request(run *r)
 {
-    if (!mz_file_exists(r->request)) return MZ_OK;
     MZ_TRY(save_and_wait(r));
+    if (!writes(r)) return MZ_OK;
     mz_log(MZ_LOG_INFO, "saved after step %lld, as asked", (long long)r->progress.step);
     return mz_folder_remove(r->request);
 }
 
-/* Why the run ends here although it is not finished; MZ_OK: it does not. */
-static mz_err stop_reason(const run *r)
+/* Why the run ends here although it is not finished, MZ_OK if it does not, and whether someone
+ * asked for a checkpoint: alike on every rank. */
+static mz_err stop_reason(run *r, mz_err *reason, bool *saves)
 {
     const mz_train_config *c = r->config;
+    const long long step = (long long)r->progress.step;
     const double seconds = (double)(mz_clock_ns() - r->started_ns) * 1e-9;
+    double told = r->hooks->stops && r->hooks->stops(r->hooks->user) ? 1.0 : 0.0;
+    double late = c->run_stop_after > 0.0 && seconds >= c->run_stop_after ? 1.0 : 0.0;
+    double asked = writes(r) && mz_file_exists(r->request) ? 1.0 : 0.0;
+    if (r->comm) {
+        double votes[3] = {told, late, asked};
+        MZ_TRY(mz_comm_sum(r->comm, votes, 3));
+        told = votes[0];
+        late = votes[1];
+        asked = votes[2];
+    }
+    *saves = asked > 0.0;
+    *reason = MZ_OK;
     if (r->progress.spikes.in_a_row >= c->guard_most)
-        return MZ_FAIL(MZ_ENUMERIC, "%lld steps in a row were skipped, the last is step %lld",
-                       (long long)r->progress.spikes.in_a_row, (long long)r->progress.step);
-    if (r->hooks->stops && r->hooks->stops(r->hooks->user))
-        return MZ_FAIL(MZ_EINTR, "stopped after step %lld, saved", (long long)r->progress.step);
-    if (c->run_stop_after > 0.0 && seconds >= c->run_stop_after)
-        return MZ_FAIL(MZ_EINTR, "run.stop_after: stopped after step %lld, saved",
-                       (long long)r->progress.step);
+        *reason = MZ_FAIL(MZ_ENUMERIC, "%lld steps in a row were skipped, the last is step %lld",
+                          (long long)r->progress.spikes.in_a_row, step);
+    else if (told > 0.0)
+        *reason = MZ_FAIL(MZ_EINTR, "stopped after step %lld, saved", step);
+    else if (late > 0.0)
+        *reason = MZ_FAIL(MZ_EINTR, "run.stop_after: stopped after step %lld, saved", step);
     return MZ_OK;
+}
+
+/* The last save, after which no rank leaves before the others are there: one that has gone ends the
+ * run for all. */
+static mz_err save_at_last(run *r)
+{
+    MZ_TRY(save_and_wait(r));
+    return r->comm ? mz_comm_barrier(r->comm) : MZ_OK;
 }
 
 /* A failure of the save itself matters more than why it was made. */
 static mz_err save_and_stop(run *r, mz_err reason)
 {
     const mz_err_info why = *mz_err_last();
-    MZ_TRY(save_and_wait(r));
+    MZ_TRY(save_at_last(r));
     mz_err_restore(&why);
     mz_note_fix("the same command goes on from there");
     return reason;
@@ -240,7 +274,9 @@ static mz_err look(run *r, mz_step_record *record, bool *is_best)
     mz_progress *p = &r->progress;
     *is_best = false;
     if (mz_validation_wants_loss(r->validation, p->step)) {
-        MZ_TRY(mz_validation_loss(r->validation, &record->eval_loss));
+        if (writes(r)) MZ_TRY(mz_validation_loss(r->validation, &record->eval_loss));
+        if (r->comm)
+            MZ_TRY(mz_comm_broadcast(r->comm, 0, &record->eval_loss, sizeof record->eval_loss));
         *is_best =
             isfinite(record->eval_loss) && (p->best_step == 0 || record->eval_loss < p->best_loss);
     }
@@ -250,7 +286,7 @@ static mz_err look(run *r, mz_step_record *record, bool *is_best)
     }
     record->best_step = p->best_step;
     if (p->best_step > 0) record->best_loss = p->best_loss;
-    if (!mz_validation_wants_text(r->validation, p->step)) return MZ_OK;
+    if (!writes(r) || !mz_validation_wants_text(r->validation, p->step)) return MZ_OK;
     r->text.len = 0;
     MZ_TRY(mz_str_add(&r->text, "", 0));
     MZ_TRY(mz_validation_text(r->validation, p->step, &r->text));
@@ -276,8 +312,9 @@ static mz_err one_step(run *r)
     MZ_TRY(look(r, &record, &is_best));
     record.is_done = r->progress.step >= c->run_steps;
     record.peak_bytes = peak_bytes(r);
-    MZ_TRY(mz_runlog_put(&r->log, &record));
+    if (writes(r)) MZ_TRY(mz_runlog_put(&r->log, &record));
     if (is_best && c->run_keep_best) MZ_TRY(save(r));
+    if (!writes(r)) return MZ_OK;
     if (record.why_skipped)
         mz_log(MZ_LOG_WARN, "step %lld skipped: %s (loss %g, gradient norm %g)",
                (long long)record.step, record.why_skipped, record.loss, record.grad_norm);
@@ -285,34 +322,45 @@ static mz_err one_step(run *r)
     return MZ_OK;
 }
 
-static mz_err learn(run *r)
+static mz_err get_ready(run *r)
 {
     const mz_train_config *c = r->config;
     const mz_checkpointed state = state_of(r);
+    if (!writes(r)) return MZ_OK;
     if (c->run_checkpoint_async) MZ_TRY(mz_snapshot_new(&r->snapshot, &state));
     MZ_TRY(mz_path_join(r->request, sizeof r->request, c->run_dir, "save"));
-    MZ_TRY(mz_folder_remove(r->request)); /* of a process that is gone */
+    return mz_folder_remove(r->request); /* of a process that is gone */
+}
+
+static mz_err learn(run *r)
+{
+    const mz_train_config *c = r->config;
+    MZ_TRY(get_ready(r));
     r->started_ns = mz_clock_ns();
     while (r->progress.step < c->run_steps) {
+        mz_err reason = MZ_OK;
+        bool is_asked = false;
         MZ_TRY(one_step(r));
+        MZ_TRY(stop_reason(r, &reason, &is_asked));
         const int64_t every = c->run_checkpoint_every, step = r->progress.step;
-        const mz_err reason = stop_reason(r);
         if (reason == MZ_ENUMERIC || (reason != MZ_OK && step < c->run_steps))
             return save_and_stop(r, reason);
         if (every > 0 && step % every == 0) MZ_TRY(save(r));
         if (r->snapshot) MZ_TRY(mz_snapshot_check(r->snapshot));
-        MZ_TRY(save_on_request(r));
+        if (is_asked) MZ_TRY(save_on_request(r));
     }
-    return save_and_wait(r);
+    return save_at_last(r);
 }
 
 static void clear(run *r)
 {
     const mz_err_info why = *mz_err_last();
     if (r->queue) (void)mz_queue_sync(r->queue);
+    if (r->snapshot) enter(r, MZ_PHASE_SAVE);
     mz_snapshot_free(r->snapshot); /* waits for what is being written */
     mz_validation_close(r->validation);
     mz_str_clear(&r->text);
+    mz_team_free(r->team);
     mz_loop_free(r->loop);
     mz_data_close(r->data);
     mz_trainer_free(r->trainer);
@@ -321,12 +369,26 @@ static void clear(run *r)
     mz_source_close(r->source);
     mz_appender_close(&r->log);
     mz_str_clear(&r->yaml);
-    mz_lock_drop(&r->lock);
+    mz_claim_drop(&r->claim);
     mz_mem_free(r);
     if (why.code != MZ_OK) mz_err_restore(&why);
 }
 
-mz_err mz_train_run(const mz_train_config *c, mz_device *device, const mz_train_hooks *hooks)
+static mz_err train(run *r)
+{
+    const mz_train_config *c = r->config;
+    MZ_TRY(read_network(&r->network, &r->source, c));
+    MZ_TRY(check_network(c, &r->network));
+    if (!r->comm) MZ_TRY(mz_claim_take(&r->claim, c, 0.0));
+    MZ_TRY(mz_config_write(c, &r->yaml));
+    MZ_TRY(build(r));
+    enter(r, MZ_PHASE_LOAD);
+    MZ_TRY(resume(r));
+    return learn(r);
+}
+
+mz_err mz_train_rank(const mz_train_config *c, mz_device *device, const mz_train_hooks *hooks,
+                     mz_comm *comm)
 {
     run *r = NULL;
     MZ_NEED(c && device && hooks, "an argument is NULL");
@@ -334,14 +396,14 @@ mz_err mz_train_run(const mz_train_config *c, mz_device *device, const mz_train_
     r->config = c;
     r->hooks = hooks;
     r->device = device;
-    r->lock.fd = r->log.fd = -1;
-    mz_err err = read_network(&r->network, &r->source, c);
-    if (err == MZ_OK) err = check_network(c, &r->network);
-    if (err == MZ_OK) err = take_folder(r);
-    if (err == MZ_OK) err = settle_config(r);
-    if (err == MZ_OK) err = build(r);
-    if (err == MZ_OK) err = resume(r);
-    if (err == MZ_OK) err = learn(r);
+    r->comm = comm;
+    r->claim.lock.fd = r->log.fd = -1;
+    const mz_err err = train(r);
     clear(r);
     return err;
+}
+
+mz_err mz_train_run(const mz_train_config *c, mz_device *device, const mz_train_hooks *hooks)
+{
+    return mz_train_rank(c, device, hooks, NULL);
 }

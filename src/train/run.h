@@ -21,6 +21,7 @@
 #include "train/runlog.h"
 
 #include "chip/chip.h"
+#include "comm/comm.h"
 
 typedef struct mz_train_hooks {
     void *user;
@@ -30,6 +31,10 @@ typedef struct mz_train_hooks {
 } mz_train_hooks;
 
 mz_err mz_train_run(const mz_train_config *c, mz_device *device, const mz_train_hooks *hooks);
+/* The same as one of several ranks. The folder's claim is held by whoever started them; rank 0
+ * writes, and only its hooks->step is called. */
+mz_err mz_train_rank(const mz_train_config *c, mz_device *device, const mz_train_hooks *hooks,
+                     mz_comm *comm);
 
 /* What a rank books, before anything is booked. Bytes. */
 typedef struct mz_train_bytes {

@@ -15,6 +15,7 @@ struct mz_trainer {
     mz_params *params;
     mz_dtype acc;
     int64_t step, tokens_max;
+    int64_t first, end;               /* what apply moves, in elements of the flat gradients */
     mz_buffer *master, *m, *v, *norm; /* master NULL where every parameter is in acc already */
     mz_op *adamw_copy, *adamw, *sumsq, *cast;
     bool *frozen;      /* [params->n] */
@@ -47,6 +48,7 @@ static mz_err build(mz_trainer *t)
     const size_t bytes = t->params->grads_bytes;
     const int64_t flat = (int64_t)(bytes / mz_dtype_bytes(t->acc));
     mz_device *device = t->queue->device;
+    t->end = flat;
     if (dtype != t->acc) MZ_TRY(mz_buffer_new(&t->master, device, bytes));
     MZ_TRY(mz_buffer_new(&t->m, device, bytes));
     MZ_TRY(mz_buffer_new(&t->v, device, bytes));
@@ -91,17 +93,37 @@ void mz_trainer_free(mz_trainer *t)
     mz_mem_free(t);
 }
 
-/* A parameter's part of one of the flat buffers, as [n]. */
-static mz_tensor part(const mz_param *p, mz_buffer *buf, mz_dtype acc)
+/* Elements from .. from+n-1 of a parameter. */
+typedef struct range {
+    int64_t from, n;
+} range;
+
+static range all_of(const mz_param *p)
 {
-    const int64_t n = mz_count(&p->g);
-    return mz_view(buf, p->g.offset_bytes, acc, 1, &n);
+    return (range){0, mz_count(&p->w)};
 }
 
-static mz_tensor flat_weights(const mz_param *p)
+/* Of them, what this trainer owns. */
+static range own_of(const mz_trainer *t, const mz_param *p)
 {
-    const int64_t n = mz_count(&p->w);
-    return mz_view(p->w.buf, p->w.offset_bytes, p->dtype, 1, &n);
+    const int64_t begin = (int64_t)(p->g.offset_bytes / mz_dtype_bytes(t->acc));
+    const int64_t count = mz_count(&p->g);
+    const int64_t a = t->first > begin ? t->first - begin : 0;
+    const int64_t b = t->end - begin < count ? t->end - begin : count;
+    return (range){a, b > a ? b - a : 0};
+}
+
+/* A parameter's part of one of the flat buffers, as [n]. */
+static mz_tensor part(const mz_param *p, mz_buffer *buf, mz_dtype acc, range r)
+{
+    const size_t at = p->g.offset_bytes + (size_t)r.from * mz_dtype_bytes(acc);
+    return mz_view(buf, at, acc, 1, &r.n);
+}
+
+static mz_tensor flat_weights(const mz_param *p, range r)
+{
+    const size_t at = p->w.offset_bytes + (size_t)r.from * mz_dtype_bytes(p->dtype);
+    return mz_view(p->w.buf, at, p->dtype, 1, &r.n);
 }
 
 mz_err mz_trainer_sync_masters(mz_trainer *t)
@@ -110,7 +132,8 @@ mz_err mz_trainer_sync_masters(mz_trainer *t)
     for (int64_t i = 0; i < t->params->n; i++) {
         const mz_param *p = &t->params->list[i];
         if (!p->g.buf || p->dtype == t->acc) continue;
-        const mz_tensor w = flat_weights(p), master = part(p, t->master, t->acc);
+        const mz_tensor w = flat_weights(p, all_of(p));
+        const mz_tensor master = part(p, t->master, t->acc, all_of(p));
         const int64_t row[2] = {1, w.dim[0]};
         const mz_tensor x = mz_reshape(&w, 2, row), y = mz_reshape(&master, 2, row);
         MZ_TRY(mz_forward(t->cast, &(mz_args){.cast = {.y = &y, .x = &x}}));
@@ -188,10 +211,12 @@ mz_err mz_trainer_apply(mz_trainer *t, const mz_optim *o, double norm)
     for (int64_t i = 0; i < t->params->n; i++) {
         const mz_param *x = &t->params->list[i];
         if (!x->g.buf || t->frozen[i]) continue;
+        const range r = own_of(t, x);
+        if (r.n == 0) continue;
         const bool own = x->dtype == t->acc;
-        const mz_tensor w = flat_weights(x), g = part(x, t->params->grads, t->acc);
-        const mz_tensor p = own ? w : part(x, t->master, t->acc);
-        const mz_tensor m = part(x, t->m, t->acc), v = part(x, t->v, t->acc);
+        const mz_tensor w = flat_weights(x, r), g = part(x, t->params->grads, t->acc, r);
+        const mz_tensor p = own ? w : part(x, t->master, t->acc, r);
+        const mz_tensor m = part(x, t->m, t->acc, r), v = part(x, t->v, t->acc, r);
         args.adamw.p = &p, args.adamw.m = &m, args.adamw.v = &v, args.adamw.g = &g;
         args.adamw.copy = own ? NULL : &w;
         const bool decays = x->kind == MZ_PARAM_MATRIX || x->kind == MZ_PARAM_EMBED;
@@ -201,6 +226,12 @@ mz_err mz_trainer_apply(mz_trainer *t, const mz_optim *o, double norm)
     MZ_TRY(mz_queue_sync(t->queue));
     t->step++;
     return MZ_OK;
+}
+
+void mz_trainer_own(mz_trainer *t, int64_t first, int64_t end)
+{
+    t->first = first;
+    t->end = end;
 }
 
 int64_t mz_trainer_step(const mz_trainer *t)

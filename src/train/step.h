@@ -37,6 +37,8 @@ mz_err mz_trainer_update(mz_trainer *t, const mz_optim *o, double *norm);
  * they are) before deciding whether to step. apply refuses a norm that is not finite. */
 mz_err mz_trainer_norm(mz_trainer *t, double *norm);
 mz_err mz_trainer_apply(mz_trainer *t, const mz_optim *o, double norm);
+/* From now on apply moves only what belongs to elements first .. end-1 of the flat gradients. */
+void mz_trainer_own(mz_trainer *t, int64_t first, int64_t end);
 /* Books what micro needs on the host for batches of up to `tokens`, so that no step allocates. */
 mz_err mz_trainer_reserve(mz_trainer *t, int64_t tokens);
 int64_t mz_trainer_step(const mz_trainer *t); /* updates made so far */

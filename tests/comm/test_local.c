@@ -155,7 +155,7 @@ static mz_err fault(mz_comm *c, int signal_number)
     mz_comm_phase(c, MZ_PHASE_UPDATE, 7);
     MZ_TRY(mz_comm_barrier(c));
     if (c->rank == 1) {
-        *c->pulse = 1u << 16 | (unsigned)MZ_OP_ADAMW << 1;
+        *c->pulse = 5u << 16 | (unsigned)MZ_OP_ADAMW << 1;
         *fault_ns = mz_clock_ns();
         (void)kill(getpid(), signal_number);
     }

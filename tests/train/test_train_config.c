@@ -141,7 +141,6 @@ static const bad BAD[] = {
     {GOOD "ranks: [{share: 1}]\n", NULL, MZ_ECONFIG, "7:1", "names no chip"},
     {GOOD "ranks:\n- chip: cpu\n  share: 0\n", NULL, MZ_ECONFIG, "9:3", "want 1 to"},
     {GOOD "ranks:\n- chip: cpu\n  shares: 2\n", NULL, MZ_ECONFIG, "9:3", "not shares"},
-    {GOOD "ranks: [{chip: cpu}, {chip: far}]\n", NULL, MZ_ENOTSUP, NULL, "several ranks"},
     {GOOD "? {a: b}\n: 1\n", NULL, MZ_ECONFIG, NULL, "plain name"},
     {NULL, "optim.lr", MZ_ECONFIG, NULL, "not KEY=VALUE"},
     {NULL, "=3", MZ_ECONFIG, NULL, "not KEY=VALUE"},

@@ -12,8 +12,8 @@
  *   stall  a thread of every rank beats ten times a second; a rank whose beats stay away for
  *          stall_s is stopped, whatever its driver does. Time in which the supervisor itself did
  *          not run (a machine that slept) does not count.
- *   stuck  the process lives, but its step has not moved for stuck_s, and it does not wait for
- *          another rank: a driver call that does not come back
+ *   stuck  the process lives, but for stuck_s it has neither called an operator nor entered a
+ *          phase, and does not wait for another rank: a driver call that does not come back
  *
  * After a fault the others are told to give up: their calls fail, they end by themselves (one that
  * writes a checkpoint finishes it first), and what has not ended half a second later is ended.

@@ -19,7 +19,7 @@ static const double STALL_S = 3.0, GRACE_S = 0.5, SAVE_S = 600.0;
 typedef struct watched {
     pid_t pid; /* 0: it has ended */
     int status;
-    uint64_t beats, moves;        /* as seen last */
+    uint64_t beats, moves, pulse; /* as seen last */
     int64_t still_ns, unmoved_ns; /* for how long they have not changed */
 } watched;
 
@@ -48,7 +48,7 @@ static mz_err start(watch *w, int rank)
 /* As chip/chip.h says of a queue's pulse. */
 static void name_op(char out[48], uint64_t pulse)
 {
-    const unsigned kind = (unsigned)(pulse >> 1 & 0xff);
+    const unsigned kind = (unsigned)(pulse >> 1 & 0x7fff);
     if (pulse == 0 || kind >= MZ_OP_COUNT)
         out[0] = '\0';
     else
@@ -118,13 +118,16 @@ static mz_err judge_living(watch *w, int rank, int64_t passed)
     watched *r = &w->ranks[rank];
     const mz_seat *seat = &w->hall->seats[rank];
     const uint64_t beats = atomic_load(&seat->beats), moves = atomic_load(&seat->moves);
+    const uint64_t pulse = __atomic_load_n(&seat->pulse, __ATOMIC_RELAXED);
     const double stall = w->l->stall_s > 0.0 ? w->l->stall_s : STALL_S;
     const bool waits = atomic_load(&seat->waits_for) >= 0;
     char what[96];
     r->still_ns = beats == r->beats ? r->still_ns + passed : 0;
-    r->unmoved_ns = moves == r->moves && !waits ? r->unmoved_ns + passed : 0;
+    const bool is_still = moves == r->moves && pulse == r->pulse && !waits;
+    r->unmoved_ns = is_still ? r->unmoved_ns + passed : 0;
     r->beats = beats;
     r->moves = moves;
+    r->pulse = pulse;
     if ((double)r->still_ns * 1e-9 >= stall) {
         note_report(w, rank, MZ_LOCAL_STALL);
         (void)snprintf(what, sizeof what, "gave no sign of life for %.1f s",

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* train/ranks.c - see ranks.h. */
+#include "train/ranks.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/folder.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/thread.h"
+#include "train/checkpoint.h"
+#include "train/claim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { VAIN_MOST = 3 };               /* faults without a checkpoint between them */
+static const double PATIENCE_S = 2.0; /* for the ranks of a supervisor that was killed */
+
+typedef struct ranks {
+    mz_train_config now; /* ranks: those that are left */
+    const mz_ranks_options *o;
+    mz_claim claim;
+    mz_appender events;
+    int64_t saved_step; /* newest checkpoint when the ranks were started, -1: none */
+    int vain;
+} ranks;
+
+/* ---- in the process of a rank ---- */
+
+static mz_err open_chip(mz_device **device, const mz_train_config *c, const mz_chip_options *given,
+                        int rank)
+{
+    mz_chip_options o = *given;
+    const int share = mz_thread_default_count() / (int)c->n_ranks;
+    if (o.threads == 0) o.threads = share > 0 ? share : 1;
+    return mz_device_open(device, c->ranks[rank].chip, &o);
+}
+
+/* What a rank's run asks and tells. */
+typedef struct voice {
+    const mz_comm *comm;
+    const mz_train_hooks *ours;
+} voice;
+
+static bool told_to_stop(void *user)
+{
+    const voice *v = user;
+    return mz_local_is_stopping(v->comm);
+}
+
+static void tell_step(void *user, const mz_step_record *record)
+{
+    const voice *v = user;
+    if (v->ours->step) v->ours->step(v->ours->user, record);
+}
+
+static mz_err work(void *user, mz_comm *comm)
+{
+    const ranks *r = user;
+    voice v = {.comm = comm, .ours = r->o->hooks};
+    const mz_train_hooks hooks = {.user = &v, .stops = told_to_stop, .step = tell_step};
+    mz_device *device = NULL;
+    if (comm->rank != 0) mz_log_to(NULL, NULL); /* rank 0 says it for all */
+    MZ_TRY(open_chip(&device, &r->now, &r->o->chip, comm->rank));
+    const mz_err err = mz_train_rank(&r->now, device, &hooks, comm);
+    mz_device_close(device);
+    return err;
+}
+
+/* ---- what is written down ---- */
+
+static mz_err put_event(ranks *r, json_t *o)
+{
+    char line[16384];
+    const size_t n = o ? json_dumpb(o, line, sizeof line - 1, 0) : 0;
+    json_decref(o);
+    if (n == 0 || n >= sizeof line) return MZ_FAIL(MZ_ENOMEM, "no memory for an event");
+    line[n] = '\n';
+    return mz_appender_put(&r->events, line, n + 1);
+}
+
+static mz_err note_start(ranks *r)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; list && i < r->now.n_ranks; i++)
+        (void)json_array_append_new(list, json_pack("{s:s, s:I}", "chip", r->now.ranks[i].chip,
+                                                    "share", (json_int_t)r->now.ranks[i].share));
+    return put_event(r,
+                     json_pack("{s:s, s:f, s:I, s:o}", "event", "start", "time", mz_clock_wall_s(),
+                               "after_step", (json_int_t)(r->saved_step < 0 ? 0 : r->saved_step),
+                               "ranks", list));
+}
+
+static const char *kind_of(mz_local_end end)
+{
+    switch (end) {
+    case MZ_LOCAL_CRASH:
+        return "crash";
+    case MZ_LOCAL_STALL:
+        return "stall";
+    case MZ_LOCAL_STUCK:
+        return "stuck";
+    case MZ_LOCAL_FAILED:
+        return "chip";
+    case MZ_LOCAL_DONE:
+        break;
+    }
+    return "none";
+}
+
+static mz_err note_fault(ranks *r, const mz_local_report *report)
+{
+    const mz_err_info why = *mz_err_last();
+    mz_log(MZ_LOG_LOUD, "%s", why.message);
+    const mz_err err = put_event(
+        r, json_pack("{s:s, s:f, s:s, s:i, s:s, s:s, s:I, s:s, s:s}", "event", "fault", "time",
+                     mz_clock_wall_s(), "kind", kind_of(report->end), "rank", report->rank, "chip",
+                     r->now.ranks[report->rank].chip, "phase", mz_phase_name(report->phase), "step",
+                     (json_int_t)report->step, "operator", report->op, "message", why.message));
+    if (err == MZ_OK) mz_err_restore(&why);
+    return err;
+}
+
+/* ---- after a fault ---- */
+
+static bool is_fault(const mz_local_report *report, mz_err err)
+{
+    return report->rank >= 0 && (report->end != MZ_LOCAL_FAILED || err == MZ_ECHIP);
+}
+
+static void leave_out(mz_train_config *c, int rank)
+{
+    c->n_ranks--;
+    for (int64_t i = rank; i < c->n_ranks; i++) c->ranks[i] = c->ranks[i + 1];
+}
+
+/* Whether the run goes on; else its last error stands. */
+static bool goes_on(ranks *r, const mz_local_report *report)
+{
+    const mz_err_info why = *mz_err_last();
+    int64_t saved = -1;
+    if (mz_checkpoint_last(r->now.run_dir, &saved) != MZ_OK) return false;
+    r->vain = saved > r->saved_step ? 1 : r->vain + 1;
+    const bool is_last = r->now.run_on_fault == MZ_FAULT_CONTINUE && r->now.n_ranks == 1;
+    mz_err_restore(&why);
+    mz_note_fix("everything up to step %lld is saved; the same command goes on from there",
+                (long long)(saved < 0 ? 0 : saved));
+    if (r->now.run_on_fault == MZ_FAULT_STOP || is_last || r->vain >= VAIN_MOST) return false;
+    if (r->now.run_on_fault == MZ_FAULT_CONTINUE) leave_out(&r->now, report->rank);
+    mz_log(MZ_LOG_LOUD, "going on after step %lld on %lld rank%s",
+           (long long)(saved < 0 ? 0 : saved), (long long)r->now.n_ranks,
+           r->now.n_ranks == 1 ? "" : "s");
+    return true;
+}
+
+/* ---- the run ---- */
+
+static bool stops_here(void *user)
+{
+    const mz_train_hooks *hooks = ((const ranks *)user)->o->hooks;
+    return hooks->stops && hooks->stops(hooks->user);
+}
+
+static void pass_phase(void *user, int rank, mz_phase phase, int64_t step)
+{
+    const mz_ranks_options *o = ((const ranks *)user)->o;
+    o->on_phase(o->user, rank, phase, step);
+}
+
+static mz_err start_once(ranks *r, mz_local_report *report)
+{
+    const char *chips[MZ_RANKS_MAX];
+    const mz_ranks_options *o = r->o;
+    for (int64_t i = 0; i < r->now.n_ranks; i++) chips[i] = r->now.ranks[i].chip;
+    const mz_local l = {.size = (int)r->now.n_ranks,
+                        .chips = chips,
+                        .body = work,
+                        .user = r,
+                        .stops = stops_here,
+                        .stall_s = o->stall_s,
+                        .stuck_s = r->now.run_stuck_after,
+                        .on_phase = o->on_phase ? pass_phase : NULL};
+    MZ_TRY(mz_checkpoint_sweep(r->now.run_dir));
+    MZ_TRY(mz_checkpoint_last(r->now.run_dir, &r->saved_step));
+    MZ_TRY(note_start(r));
+    return mz_local_run(&l, report);
+}
+
+static mz_err run_all(ranks *r)
+{
+    char path[MZ_CHECKPOINT_PATH];
+    MZ_TRY(mz_claim_take(&r->claim, &r->now, PATIENCE_S));
+    MZ_TRY(mz_path_join(path, sizeof path, r->now.run_dir, "ranks.jsonl"));
+    MZ_TRY(mz_appender_open(&r->events, path));
+    for (;;) {
+        mz_local_report report;
+        const mz_err err = start_once(r, &report);
+        if (err == MZ_OK || !is_fault(&report, err)) return err;
+        MZ_TRY(note_fault(r, &report));
+        if (!goes_on(r, &report)) return err;
+    }
+}
+
+mz_err mz_train_ranks(const mz_train_config *c, const mz_ranks_options *o)
+{
+    ranks *r = NULL;
+    MZ_NEED(c && o && o->hooks && c->n_ranks >= 1, "an argument is NULL, or there are no ranks");
+    MZ_TRY(mz_mem_new(&r, 1, sizeof *r));
+    r->now = *c;
+    r->o = o;
+    r->claim.lock.fd = r->events.fd = -1;
+    const mz_err err = run_all(r);
+    mz_appender_close(&r->events);
+    mz_claim_drop(&r->claim);
+    mz_mem_free(r);
+    return err;
+}
+
+/* ---- the dry run ---- */
+
+typedef struct planning {
+    const mz_train_config *config;
+    const mz_chip_options *chip;
+    mz_plans_fn *fn;
+    void *user;
+} planning;
+
+static mz_err plan(void *user, mz_comm *comm)
+{
+    const planning *p = user;
+    mz_device *device = NULL;
+    mz_train_bytes mine = {0}, all[MZ_RANKS_MAX];
+    MZ_TRY(open_chip(&device, p->config, p->chip, comm->rank));
+    mz_err err = mz_train_plan(&mine, p->config, device);
+    if (err == MZ_OK) err = mz_comm_gather(comm, 0, &mine, sizeof mine, all);
+    if (err == MZ_OK && comm->rank == 0) err = p->fn(p->user, all);
+    if (err == MZ_OK) err = mz_comm_barrier(comm);
+    mz_device_close(device);
+    return err;
+}
+
+mz_err mz_train_plan_ranks(const mz_train_config *c, const mz_chip_options *chip, mz_plans_fn *fn,
+                           void *user)
+{
+    const char *chips[MZ_RANKS_MAX];
+    mz_local_report report;
+    planning p = {.config = c, .chip = chip, .fn = fn, .user = user};
+    MZ_NEED(c && chip && fn && c->n_ranks >= 1, "an argument is NULL, or there are no ranks");
+    for (int64_t i = 0; i < c->n_ranks; i++) chips[i] = c->ranks[i].chip;
+    const mz_local l = {.size = (int)c->n_ranks, .chips = chips, .body = plan, .user = &p};
+    return mz_local_run(&l, &report);
+}

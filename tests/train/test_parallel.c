@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/train/test_parallel.c - several unlike ranks make the steps of one: the same losses
+ * whatever the shares, the same bits a second time, and checkpoints that any placement goes on
+ * from. */
+#include "tests/team.h"
+#include "train/parallel.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { STEPS = 100 };
+
+#define ONE "ranks=[{chip: cpu}]"
+#define TWO_ONE "ranks=[{chip: cpu, share: 2}, {chip: far, share: 1}]"
+#define FIVE_ONE "ranks=[{chip: cpu, share: 5}, {chip: far, share: 1}]"
+#define THREE "ranks=[{chip: cpu, share: 2}, {chip: far, share: 3}, {chip: cpu, share: 1}]"
+
+/* ---- cutting ---- */
+
+static void test_cut(void **state)
+{
+    (void)state;
+    const mz_rank_config two[2] = {{"a", 2}, {"b", 1}},
+                         many[3] = {{"a", 1}, {"b", 999}, {"c", 500}};
+    int64_t first, end, at = 0;
+    static const int64_t want[][3] = {{6, 4, 6}, {4, 3, 4}, {3, 2, 3}, {1, 1, 1}, {2, 1, 2}};
+    for (int i = 0; i < MZ_COUNT(want); i++) { /* n, where the first and the second part end */
+        for (int r = 0; r < 2; r++) {
+            mz_cut(two, 2, r, want[i][0], 1, &first, &end);
+            assert_int_equal(end, want[i][r + 1]);
+        }
+    }
+    const int64_t large = (INT64_C(1) << 50) + 77; /* bytes of a model that nobody has */
+    for (int r = 0; r < 3; r++) {
+        mz_cut(many, 3, r, large, 128, &first, &end);
+        assert_int_equal(first, at);
+        assert_true(end >= first && (end == large || end % 128 == 0));
+        const double ideal = (double)large * (double)many[r].share / 1500.0;
+        assert_true(fabs((double)(end - first) - ideal) < 300.0);
+        at = end;
+    }
+    assert_int_equal(at, large);
+}
+
+/* ---- the same losses ---- */
+
+static double worst(const double *a, const double *b, int n)
+{
+    double most = 0.0;
+    for (int i = 0; i < n; i++) most = fmax(most, fabs(a[i] - b[i]));
+    return most;
+}
+
+static void check_placements(const char *const *more, const char *what)
+{
+    static const char *const places[] = {TWO_ONE, FIVE_ONE, THREE, TWO_ONE};
+    double one[STEPS], got[STEPS];
+    char hash[MZ_COUNT(places)][160];
+    const char *keys[8] = {ONE};
+    for (int i = 0; more[i]; i++) keys[i + 1] = more[i];
+    team_must_run("one", STEPS, keys);
+    assert_int_equal(team_losses("one", one, STEPS), STEPS);
+    assert_true(one[STEPS - 1] < 0.8 * one[0]); /* it learns */
+    for (int i = 0; i < MZ_COUNT(places); i++) {
+        keys[0] = places[i];
+        team_must_run("more", STEPS, keys);
+        assert_int_equal(team_losses("more", got, STEPS), STEPS);
+        if (!(worst(one, got, STEPS) <= 1e-5))
+            fail_msg("%s, %s: a loss off by %g", what, places[i], worst(one, got, STEPS));
+        team_hash("more", hash[i]);
+        team_remove("more");
+    }
+    assert_string_equal(hash[0], hash[3]); /* once more: the same */
+    assert_true(strcmp(hash[0], hash[1]) != 0 && strcmp(hash[1], hash[2]) != 0); /* it can differ */
+    team_remove("one");
+}
+
+static void test_equal_to_one(void **state)
+{
+    (void)state;
+    static const char *const plain[] = {NULL};
+    static const char *const moe[] = {"optim.lr=0.003", "moe.bias_rate=0.001", "moe.balance=0.001",
+                                      "mtp.weight=0.3", NULL};
+    team_network("model.path: tests/golden/llama");
+    check_placements(plain, "llama");
+    team_network("model.path: tests/golden/deepseek_v3_mtp");
+    check_placements(moe, "deepseek_v3 with MTP");
+    team_network("model.path: tests/golden/llama");
+}
+
+/* ---- checkpoints ---- */
+
+/* A run of this placement stops half way and goes on with that one. */
+static void test_any_goes_on_from_any(void **state)
+{
+    (void)state;
+    enum { HALF = 12, ALL = 24 };
+    static const char *const places[] = {ONE, TWO_ONE, FIVE_ONE, THREE};
+    double one[ALL], got[ALL];
+    const char *keys[] = {ONE, NULL};
+    team_must_run("whole", ALL, keys);
+    assert_int_equal(team_losses("whole", one, ALL), ALL);
+    for (int from = 0; from < MZ_COUNT(places); from++) {
+        char straight[160], again[160];
+        keys[0] = places[from];
+        team_must_run("straight", ALL, keys);
+        team_hash("straight", straight);
+        team_must_run("half", HALF, keys);
+        for (int to = 0; to < MZ_COUNT(places); to++) {
+            keys[0] = places[to];
+            team_copy("half", "rest");
+            team_must_run("rest", ALL, keys);
+            assert_int_equal(team_losses("rest", got, ALL), ALL);
+            if (!(worst(one, got, ALL) <= 1e-5))
+                fail_msg("%s, then %s: a loss off by %g", places[from], places[to],
+                         worst(one, got, ALL));
+            team_hash("rest", again);
+            if (from == to) assert_string_equal(straight, again); /* as if it had not stopped */
+            team_remove("rest");
+        }
+        team_remove("half");
+        team_remove("straight");
+    }
+    team_remove("whole");
+}
+
+/* In bf16 master weights and moments live with their owners: a stop in between shows that all of
+ * them came together, and were parted again. */
+static void test_bf16(void **state)
+{
+    (void)state;
+    double one[STEPS], got[STEPS];
+    char straight[160], again[160];
+    const char *keys[] = {ONE, "dtype=bf16", NULL};
+    team_must_run("one", 30, keys);
+    team_losses("one", one, STEPS);
+    keys[0] = THREE;
+    team_must_run("straight", 30, keys);
+    assert_int_equal(team_losses("straight", got, STEPS), 30);
+    assert_true(worst(one, got, 30) < 0.02);
+    team_hash("straight", straight);
+    for (int at = 7; at <= 30; at += 23) team_must_run("parted", at, keys);
+    team_hash("parted", again);
+    assert_string_equal(straight, again);
+    team_remove("one");
+    team_remove("straight");
+    team_remove("parted");
+}
+
+/* A rank may have no sample at all. */
+static void test_idle_rank(void **state)
+{
+    (void)state;
+    double one[20], got[20];
+    const char *keys[] = {ONE, "batch.global=1", "batch.micro=1", NULL};
+    team_must_run("one", 20, keys);
+    team_losses("one", one, 20);
+    keys[0] = TWO_ONE;
+    team_must_run("idle", 20, keys);
+    assert_int_equal(team_losses("idle", got, 20), 20);
+    assert_true(worst(one, got, 20) <= 1e-5);
+    team_remove("one");
+    team_remove("idle");
+}
+
+/* Rank 0 looks at the held-out samples, all keep the best checkpoint together. */
+static void test_validation(void **state)
+{
+    (void)state;
+    char path[2][TEAM_TEXT + 32], rows[TEAM_TEXT + 32];
+    double one[20], got[20];
+    (void)snprintf(rows, sizeof rows, "data.validation=%s", team_path("rows.jsonl"));
+    const char *keys[] = {ONE, rows, "run.eval_every=3", "run.keep_best=true", NULL};
+    team_must_run("one", 20, keys);
+    keys[0] = THREE;
+    team_must_run("looked", 20, keys);
+    assert_int_equal(team_losses("one", one, 20), 20);
+    assert_int_equal(team_losses("looked", got, 20), 20);
+    assert_true(worst(one, got, 20) <= 1e-5);
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(path[i], sizeof path[i], "%s/log.jsonl", team_path(i ? "looked" : "one"));
+        FILE *f = fopen(path[i], "r");
+        assert_non_null(f);
+        char line[2048];
+        double *losses = i ? got : one;
+        int n = 0;
+        while (fgets(line, sizeof line, f)) {
+            const char *at = strstr(line, "\"eval_loss\": ");
+            if (at) losses[n++] = strtod(at + 13, NULL);
+        }
+        assert_int_equal(n, 7); /* 3, 6 .. 18, and the last */
+        assert_int_equal(fclose(f), 0);
+    }
+    assert_true(one[0] > 1.0 && worst(one, got, 7) <= 1e-5);
+    team_remove("one");
+    team_remove("looked");
+}
+
+/* ---- ends ---- */
+
+static bool always(void *user)
+{
+    (void)user;
+    return true;
+}
+
+static void test_stop(void **state)
+{
+    (void)state;
+    const mz_train_hooks hooks = {.stops = always};
+    const mz_ranks_options o = {.hooks = &hooks};
+    double got[STEPS], one[STEPS];
+    const char *keys[] = {TWO_ONE, NULL};
+    const mz_train_config c = team_config("stopped", STEPS, keys);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(team_run(&c, &o), MZ_EINTR);
+        assert_non_null(strstr(mz_err_last()->message, "saved"));
+    }
+    const int before = team_losses("stopped", got, STEPS);
+    assert_true(before >= 3 && before < STEPS);
+    team_must_run("stopped", STEPS, keys);
+    assert_int_equal(team_losses("stopped", got, STEPS), STEPS);
+    team_must_run("straight", STEPS, keys);
+    assert_int_equal(team_losses("straight", one, STEPS), STEPS);
+    assert_true(worst(one, got, STEPS) <= 0.0);
+    team_remove("stopped");
+    team_remove("straight");
+}
+
+static void test_errors(void **state)
+{
+    (void)state;
+    const char *keys[] = {TWO_ONE, "optim.lr=1000000", "optim.weight_decay=1000", NULL};
+    mz_train_config c = team_config("diverged", STEPS, keys);
+    assert_int_equal(team_run(&c, NULL), MZ_ENUMERIC);
+    char hash[160];
+    team_hash("diverged", hash); /* saved */
+    keys[0] = "ranks=[{chip: cpu}, {chip: nothing}]";
+    keys[1] = NULL;
+    c = team_config("nobody", STEPS, keys);
+    assert_int_equal(team_run(&c, NULL), MZ_ENOTSUP);
+    keys[0] = TWO_ONE;
+    keys[1] = "data.seq=4000";
+    keys[2] = NULL;
+    c = team_config("nobody", STEPS, keys);
+    assert_int_equal(team_run(&c, NULL), MZ_ECONFIG);
+    team_remove("diverged");
+    team_remove("nobody");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_equal_to_one),
+        cmocka_unit_test(test_any_goes_on_from_any),
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_idle_rank),
+        cmocka_unit_test(test_validation),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_errors),
+    };
+    return cmocka_run_group_tests(tests, team_set_up, team_tear_down);
+}

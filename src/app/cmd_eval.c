@@ -129,6 +129,7 @@ static mz_err evaluate(const mz_cli *cli, const mz_tokenizer *t, const mz_ids *i
     mz_eval e = {0};
     if (n < 2) return MZ_FAIL(MZ_ECORRUPT, "%lld tokens are too few to judge", (long long)n);
     MZ_TRY(mz_cli_dtype(cli, MZ_F32, &o.dtype));
+    o.as_stored = !mz_cli_text(cli, "dtype", NULL);
     if (where) MZ_TRY(mz_mem_new(&logprobs, n, sizeof *logprobs));
     mz_err err = mz_cli_open_chip(cli, &device);
     if (err == MZ_OK)

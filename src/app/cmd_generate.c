@@ -166,6 +166,7 @@ static mz_err generate(const mz_cli *cli, mz_device *device, const mz_tokenizer 
         stops[o.n_stops++] = mz_cli_text_at(cli, "stop", i);
     if (mz_cli_texts(cli, "stop") > STOPS) return MZ_FAIL(MZ_EUSAGE, "more than %d --stop", STOPS);
     MZ_TRY(mz_cli_dtype(cli, MZ_F32, &o.dtype));
+    o.as_stored = !mz_cli_text(cli, "dtype", NULL);
     MZ_TRY(mz_generate(&g, device, mz_cli_argument(cli, 0), t, prompt, &o));
     mz_err err = MZ_OK;
     if (json)

@@ -63,6 +63,7 @@ static mz_err run(const mz_cli *cli)
     MZ_TRY(needed(cli, "ids", &in));
     MZ_TRY(needed(cli, "out", &out));
     MZ_TRY(mz_cli_dtype(cli, MZ_F32, &o.dtype));
+    o.as_stored = !mz_cli_text(cli, "dtype", NULL);
     MZ_TRY(mz_cli_open_chip(cli, &device));
     mz_err err = mz_probe(device, mz_cli_argument(cli, 0), in, out, &o);
     if (err == MZ_OK) err = report(cli, device, out);

@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "chip/chip.h"
 
+#include <string.h>
+
 mz_err mz_buffer_new(mz_buffer **buf, mz_device *device, size_t bytes)
 {
     MZ_NEED(buf && device, "buf or device is NULL");
@@ -23,12 +25,36 @@ mz_err mz_buffer_new(mz_buffer **buf, mz_device *device, size_t bytes)
     return MZ_OK;
 }
 
+mz_err mz_buffer_wrap(mz_buffer **buf, mz_device *device, const void *host, size_t bytes)
+{
+    MZ_NEED(buf && device && host && bytes, "buf, device or host is NULL, or no bytes");
+    if (!device->chip->wraps)
+        return MZ_FAIL(MZ_ENOTSUP, "chip %s does not compute on memory of the host's",
+                       device->info.name);
+    mz_buffer *b = NULL;
+    MZ_TRY(mz_mem_new(&b, 1, sizeof *b));
+    b->device = device;
+    b->bytes = bytes;
+    memcpy(&b->host, &host, sizeof host); /* nobody writes: uploads and outputs are refused */
+    b->is_wrapped = true;
+    *buf = b;
+    return MZ_OK;
+}
+
 void mz_buffer_free(mz_buffer *buf)
 {
     if (!buf) return;
-    if (buf->bytes) buf->device->chip->free(buf->device, buf);
-    buf->device->bytes_used -= buf->bytes;
+    if (!buf->is_wrapped) {
+        if (buf->bytes) buf->device->chip->free(buf->device, buf);
+        buf->device->bytes_used -= buf->bytes;
+    }
     mz_mem_free(buf);
+}
+
+static mz_err check_writable(const mz_buffer *buf)
+{
+    MZ_NEED(!buf->is_wrapped, "the buffer wraps memory that is only read");
+    return MZ_OK;
 }
 
 /* What every copy of a whole tensor needs: dense, inside its buffer, on the queue's device. */
@@ -48,6 +74,7 @@ mz_err mz_upload(mz_queue *q, const mz_tensor *dst, const void *host)
     size_t bytes = 0;
     MZ_TRY(check_dense(q, dst, &bytes));
     MZ_NEED(host || !bytes, "host is NULL");
+    MZ_TRY(check_writable(dst->buf));
     return bytes ? q->chip->upload(q, dst->buf, dst->offset_bytes, host, bytes) : MZ_OK;
 }
 
@@ -63,6 +90,7 @@ mz_err mz_zero(mz_queue *q, const mz_tensor *dense)
 {
     size_t bytes = 0;
     MZ_TRY(check_dense(q, dense, &bytes));
+    MZ_TRY(check_writable(dense->buf));
     return bytes ? q->chip->zero(q, dense->buf, dense->offset_bytes, bytes) : MZ_OK;
 }
 
@@ -76,6 +104,7 @@ mz_err mz_copy_bytes(mz_queue *q, mz_buffer *dst, size_t dst_offset, const mz_bu
                 src_offset <= src->bytes && bytes <= src->bytes - src_offset,
             "%zu bytes from %zu of %zu to %zu of %zu do not fit", bytes, src_offset, src->bytes,
             dst_offset, dst->bytes);
+    MZ_TRY(check_writable(dst));
     MZ_NEED(dst != src || dst_offset + bytes <= src_offset || src_offset + bytes <= dst_offset,
             "source and destination overlap");
     return bytes ? q->chip->copy(q, dst, dst_offset, src, src_offset, bytes) : MZ_OK;

@@ -18,10 +18,15 @@ struct mz_buffer {
     size_t bytes;
     void *host;   /* where the host may read and write it, NULL on chips with memory of their own */
     void *handle; /* the chip's own name for it */
+    bool is_wrapped; /* memory of somebody else's, which is only read */
 };
 
 /* Zeroed. 0 bytes are legal and do not reach the chip (host and handle stay NULL). */
 mz_err mz_buffer_new(mz_buffer **buf, mz_device *device, size_t bytes);
+/* Host memory as a buffer of the chip, without a copy; it must outlive the buffer, and nothing may
+ * be written through it. MZ_ENOTSUP where the chip has memory of its own. Such bytes are not
+ * counted as used: they are the owner's. */
+mz_err mz_buffer_wrap(mz_buffer **buf, mz_device *device, const void *host, size_t bytes);
 void mz_buffer_free(mz_buffer *buf); /* NULL is legal */
 size_t mz_device_bytes_used(const mz_device *device);
 size_t mz_device_bytes_peak(const mz_device *device);

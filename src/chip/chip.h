@@ -126,6 +126,9 @@ struct mz_chip {
     mz_err (*open)(mz_device *device, const char *arg);
     void (*close)(mz_device *device);
 
+    /* Its memory is the host's own: operators, downloads and copies read any host memory through
+     * buf->host, so that mz_buffer_wrap needs no call of the chip's. */
+    bool wraps;
     mz_err (*alloc)(mz_device *device,
                     mz_buffer *buf); /* buf->bytes > 0 is set; fills host, handle; zeroed */
     void (*free)(mz_device *device, mz_buffer *buf);

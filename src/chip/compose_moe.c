@@ -19,7 +19,8 @@ static mz_err experts_recipe(const mz_desc *desc, mz_recipe *r)
                                       .N_max = d->N,
                                       .K_max = d->K,
                                       .trans_b = true,
-                                      .backward = d->backward}};
+                                      .backward = d->backward,
+                                      .stored = d->stored}};
     mz_recipe_part(r, ONE, &one);
     MZ_TRY(mz_shape_bytes(MZ_I32, 1, (const int64_t[]){d->E + 1}, &r->host_bytes));
     r->blocks_host = true;

@@ -14,6 +14,8 @@ static mz_err embed_recipe(const mz_desc *desc, mz_recipe *r)
 {
     const mz_embed_desc *d = &desc->u.embed;
     int64_t n = 0;
+    if (d->stored != MZ_F64)
+        return MZ_FAIL(MZ_ENOTSUP, "rows of %s are not gathered", mz_dtype_name(d->stored));
     MZ_TRY(mz_shape_count(2, (const int64_t[]){d->T_max, d->D}, &n));
     const mz_desc fill = mz_desc_elementwise(d->dtype, MZ_EW_FILL, n);
     const mz_desc gather = {.kind = MZ_OP_ROWS,

@@ -213,3 +213,10 @@ mz_dtype mz_desc_dtype(const mz_desc *desc)
      */
     return desc->u.sumsq.dtype;
 }
+
+mz_dtype mz_desc_stored(const mz_desc *desc)
+{
+    if (desc->kind == MZ_OP_MATMUL) return desc->u.matmul.stored;
+    if (desc->kind == MZ_OP_EXPERTS) return desc->u.experts.stored;
+    return desc->kind == MZ_OP_EMBED ? desc->u.embed.stored : MZ_F64;
+}

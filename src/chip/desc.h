@@ -17,6 +17,11 @@
  * f64 if dtype is f64. Norm weights, biases, router inputs, rope tables, losses and ALL weight
  * gradients are acc. Sums are kept in acc or wider. Ids, offsets and positions are I32.
  *
+ * `stored` of a weight: the dtype it lies in, where that is not the compute dtype: F32, BF16, F16
+ * or a block type. 0 (MZ_F64) says that it is the compute dtype. Forward only; what is computed
+ * with is the number that is stored, expanded while the operator runs, never the whole weight at
+ * once.
+ *
  * Gradients of activations are OVERWRITTEN, gradients of weights are ADDED TO.
  * Floor:  chip. May use tensor, base.   Compiles as C++ too. */
 #ifndef MZ_CHIP_DESC_H
@@ -69,6 +74,7 @@ typedef struct mz_matmul_desc {
     bool trans_a, trans_b, accumulate, bias, backward;
     bool
         packed; /* b is what the chip's pack made of [N,K] or [K,N]; only where the chip has pack */
+    mz_dtype stored; /* of b [N,K]: only with trans_b, without trans_a, batch, backward, packed */
 } mz_matmul_desc;
 
 /* Rows of x sorted by expert; expert e owns rows offsets[e] .. offsets[e+1]-1 (Shazeer et al.
@@ -79,6 +85,7 @@ typedef struct mz_experts_desc {
     mz_dtype dtype;
     int64_t T_max, E, N, K;
     bool backward;
+    mz_dtype stored; /* of w */
 } mz_experts_desc;
 
 /* See op/rmsnorm.h. x, y, dx, dy [T,D] with free row stride; w, dw [D] acc. dx may be dy. y may be
@@ -139,6 +146,7 @@ typedef struct mz_embed_desc {
     mz_dtype dtype;
     int64_t T_max, V, D;
     bool backward;
+    mz_dtype stored; /* of w */
 } mz_embed_desc;
 
 typedef enum mz_router_score { MZ_SCORE_SOFTMAX, MZ_SCORE_SIGMOID } mz_router_score;
@@ -396,6 +404,13 @@ const char *mz_op_name(mz_op_kind kind);
 unsigned mz_arg_role(const mz_desc *desc, mz_pass pass, int i);
 /* Whether this description announces a backward pass. */
 bool mz_desc_has_backward(const mz_desc *desc);
+/* The dtype that the operator's weight lies in where it is not the compute dtype, else MZ_F64. */
+mz_dtype mz_desc_stored(const mz_desc *desc);
+/* `stored`, or dtype where it is 0. */
+static inline mz_dtype mz_stored_dtype(mz_dtype stored, mz_dtype dtype)
+{
+    return stored == MZ_F64 ? dtype : stored;
+}
 /* The compute dtype that the coverage report lists it under. */
 mz_dtype mz_desc_dtype(const mz_desc *desc);
 

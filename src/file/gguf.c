@@ -441,6 +441,12 @@ const char *mz_gguf_path(const mz_gguf *f)
     return f->path;
 }
 
+const void *mz_gguf_bytes(const mz_gguf *f, size_t *bytes)
+{
+    *bytes = f->map.bytes;
+    return f->map.data;
+}
+
 int mz_gguf_version(const mz_gguf *f)
 {
     return (int)f->version;

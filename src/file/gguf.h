@@ -118,6 +118,7 @@ void mz_gguf_close(mz_gguf *file); /* NULL is legal */
 bool mz_gguf_is(const char *path);
 const char *mz_gguf_path(const mz_gguf *file);
 int mz_gguf_version(const mz_gguf *file);
+const void *mz_gguf_bytes(const mz_gguf *file, size_t *bytes); /* all of the file, mapped */
 
 int64_t mz_gguf_key_count(const mz_gguf *file); /* in the file's order */
 const mz_gguf_key *mz_gguf_key_at(const mz_gguf *file, int64_t i);

@@ -85,7 +85,7 @@ static mz_err walk_dtype(walk *w, mz_st_tensor *t)
     size_t bytes = 0;
     MZ_TRY(mz_scan_peek(s, name, sizeof name));
     MZ_TRY(mz_scan_string(s, NULL, &bytes));
-    for (int d = 0; d < MZ_DTYPE_COUNT; d++)
+    for (int d = 0; d < MZ_DTYPE_PLAIN_COUNT; d++)
         if (strcmp(name, mz_dtype_name((mz_dtype)d)) == 0) {
             t->dtype = (mz_dtype)d;
             return MZ_OK;

@@ -149,7 +149,7 @@ mz_err mz_st_writer_declare(mz_st_writer *w, const char *name, mz_dtype dtype, i
 {
     MZ_NEED(w && name && rank >= 0 && (dim || rank == 0), "no writer, name or shape");
     MZ_NEED(!w->out, "a tensor is declared after begin");
-    MZ_NEED(dtype >= 0 && dtype < MZ_DTYPE_COUNT, "no such dtype");
+    MZ_NEED(dtype >= 0 && dtype < MZ_DTYPE_PLAIN_COUNT, "no such dtype");
     entry e = {.tensor = {.name = name, .dtype = dtype, .rank = rank}};
     MZ_TRY(shape_bytes(&e.tensor, rank, dim));
     if (w->n == w->cap) {

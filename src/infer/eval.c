@@ -32,8 +32,7 @@ static mz_err bind(job *j, const char *path)
                                 .sequences_max = j->windows_max,
                                 .position_max = N,
                                 .head_rows = j->tokens_max < HEAD_ROWS ? j->tokens_max : HEAD_ROWS};
-    MZ_TRY(mz_model_new(&j->model, j->queue, mz_source_config(j->source), &o));
-    MZ_TRY(mz_source_load(j->source, mz_model_params(j->model), j->queue));
+    MZ_TRY(mz_source_model(&j->model, j->source, j->queue, &o, j->options->as_stored));
     MZ_TRY(mz_mem_new(&j->pos, j->tokens_max, sizeof *j->pos));
     MZ_TRY(mz_mem_new(&j->targets, j->tokens_max, sizeof *j->targets));
     MZ_TRY(mz_mem_new(&j->weight, j->tokens_max, sizeof *j->weight));

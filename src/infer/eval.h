@@ -18,6 +18,7 @@ typedef void mz_eval_progress(void *user, int64_t done, int64_t of);
 
 typedef struct mz_eval_options {
     mz_dtype dtype;
+    bool as_stored;             /* a GGUF's weights are used as they lie in it (port/source.h) */
     int64_t context;            /* tokens of a window, >= 2 */
     mz_eval_progress *progress; /* may be NULL */
     void *user;

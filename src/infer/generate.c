@@ -38,8 +38,7 @@ static mz_err load(writing *w, const char *path, int64_t prompt)
                                   .cache_pages = pages,
                                   .page_tokens = PAGE,
                                   .pages_per_sequence_max = pages};
-    MZ_TRY(mz_model_new(&w->model, w->queue, w->config, &w->bound));
-    MZ_TRY(mz_source_load(w->source, mz_model_params(w->model), w->queue));
+    MZ_TRY(mz_source_model(&w->model, w->source, w->queue, &w->bound, w->options->as_stored));
     return mz_session_new(&w->session, w->queue, w->model, &w->bound, &w->options->sampling);
 }
 

@@ -16,6 +16,7 @@ typedef int mz_generate_fn(void *user, const char *text, size_t bytes);
 
 typedef struct mz_generate_options {
     mz_dtype dtype;
+    bool as_stored; /* a GGUF's weights are used as they lie in it (port/source.h) */
     mz_sampling sampling;
     int64_t max_tokens;
     const char *const *stops; /* the text ends before the first of them */

@@ -132,8 +132,7 @@ static mz_err bind(probe *p)
                                  .cache_pages = cached ? p->B * p->pages_each : 0,
                                  .page_tokens = cached ? PAGE_TOKENS : 0,
                                  .pages_per_sequence_max = cached ? p->pages_each : 0};
-    MZ_TRY(mz_model_new(&p->model, p->queue, &p->config, &mo));
-    MZ_TRY(mz_source_load(p->source, mz_model_params(p->model), p->queue));
+    MZ_TRY(mz_source_model(&p->model, p->source, p->queue, &mo, o->as_stored));
     if (!cached) return MZ_OK;
     MZ_TRY(mz_mem_new(&p->step_ids, p->B, sizeof *p->step_ids));
     MZ_TRY(mz_mem_new(&p->step_pos, p->B, sizeof *p->step_pos));

@@ -22,6 +22,7 @@
 
 typedef struct mz_probe_options {
     mz_dtype dtype;
+    bool as_stored; /* a GGUF's weights are used as they lie in it (port/source.h) */
     bool hidden, router_out, gradients, decode;
     int64_t greedy;     /* ids to go on with; 0 = none */
     const char *forced; /* safetensors with router.L.ids for every MoE layer, or NULL */

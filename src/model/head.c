@@ -109,6 +109,7 @@ mz_err mz_embed_describe(mz_net *n, mz_embed *e)
     d.u.embed.D = n->config.width;
     d.u.embed.backward = n->options.train;
     MZ_TRY(mz_net_param(n, &e->w, "model.embed_tokens", ".weight"));
+    d.u.embed.stored = mz_net_stored(n, e->w);
     return mz_net_op(n, &e->op, &d);
 }
 

@@ -12,6 +12,8 @@ typedef struct mz_lister {
     const mz_config *config;
     mz_dtype dtype; /* of matrices and embeddings; norms and biases get its acc */
     int64_t cap;
+    mz_stored_fn *stored; /* NULL = everything by default */
+    void *stored_user;
 } mz_lister;
 
 mz_err mz_list_add(mz_lister *l, mz_param_kind kind, const char *name, int rank,

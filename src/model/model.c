@@ -35,6 +35,7 @@ static mz_err check_options(const mz_config *c, const mz_model_options *o)
     MZ_NEED(o->tokens_max > 0 && o->tokens_max <= INT32_MAX && o->sequences_max > 0 &&
                 o->position_max > 0 && o->head_rows >= 0,
             "tokens_max, sequences_max, position_max or head_rows is out of range");
+    MZ_NEED(!o->stored || !o->train, "stored weights are not trained");
     MZ_NEED(!o->mtp || c->mtp_layers > 0, "mtp is asked of a network without MTP layers");
     if (o->cache_pages == 0) return MZ_OK;
     MZ_NEED(o->cache_pages > 0 && o->page_tokens > 0 && o->pages_per_sequence_max > 0,
@@ -113,7 +114,7 @@ static mz_err describe(mz_model *m, mz_queue *q, const mz_config *c, const mz_mo
     n->acc = mz_dtype_acc(o->dtype);
     n->T = o->tokens_max;
     if (!o->mtp) n->config.mtp_layers = 0; /* a layer that is not bound has no parameters here */
-    MZ_TRY(mz_params_list(&n->params, &n->config, o->dtype));
+    MZ_TRY(mz_params_list_stored(&n->params, &n->config, o->dtype, o->stored, o->stored_user));
     MZ_TRY(mz_mem_new(&m->blocks, n->config.layers, sizeof *m->blocks));
     MZ_TRY(mz_mem_new(&m->mtp, n->config.mtp_layers, sizeof *m->mtp));
     MZ_TRY(describe_inputs(m));

@@ -31,7 +31,10 @@ typedef struct mz_model_options {
     bool mtp;              /* the MTP layers are bound too (needs config.mtp_layers > 0); without it
                               they are no parameters of this model, and mz_model_config says 0 */
     bool keep_hidden;      /* every block's output is kept for mz_model_hidden */
-    bool forced_router;    /* expert ids come from mz_model_force_router */
+    mz_stored_fn
+        *stored;       /* how weights lie, where not in `dtype`; NULL = all do. Not when training */
+    void *stored_user; /* both are only used while the model is made */
+    bool forced_router; /* expert ids come from mz_model_force_router */
     /* cached decode: 0 pages = none. A page holds page_tokens positions of one sequence. */
     int64_t cache_pages, page_tokens, pages_per_sequence_max;
 } mz_model_options;

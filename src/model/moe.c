@@ -130,6 +130,7 @@ static mz_err describe_grouped(mz_net *n, int *op, int64_t rows, const mz_param 
     d.u.experts.N = w->dim[1];
     d.u.experts.K = w->dim[2];
     d.u.experts.backward = n->options.train;
+    d.u.experts.stored = mz_net_stored(n, w);
     return mz_net_op(n, op, &d);
 }
 

@@ -82,6 +82,11 @@ mz_err mz_net_swiglu(mz_net *n, int *op, int64_t rows, int64_t width);
 mz_err mz_net_rope(mz_net *n, int *op, int64_t heads, int64_t width);
 mz_err mz_net_scatter(mz_net *n, int *op, int64_t width);
 /* The parameter, or MZ_EINVAL with its name. */
+/* What a description says of how this weight lies. */
+static inline mz_dtype mz_net_stored(const mz_net *n, const mz_param *w)
+{
+    return w->dtype == n->dtype ? MZ_F64 : w->dtype;
+}
 mz_err mz_net_param(const mz_net *n, const mz_param **p, const char *prefix, const char *suffix);
 
 /* ---- views of cells (build.c) ---- */

@@ -38,17 +38,24 @@ mz_err mz_list_add(mz_lister *l, mz_param_kind kind, const char *name, int rank,
     mz_param p = {.kind = kind, .rank = rank, .by_expert = strstr(name, "{e}") != NULL};
     const mz_dtype acc = mz_dtype_acc(l->dtype);
     int64_t count = 0;
+    size_t outside = 0; /* nobody reads it */
     MZ_NEED(strlen(name) < sizeof p.name, "parameter name %s is too long", name);
     snprintf(p.name, sizeof p.name, "%s", name);
     for (int i = 0; i < rank; i++) p.dim[i] = dim[i];
     p.dtype = computes_in_acc(kind) ? acc : l->dtype;
     MZ_TRY(mz_shape_count(rank, dim, &count));
+    if (l->stored && (kind == MZ_PARAM_MATRIX || kind == MZ_PARAM_EMBED)) {
+        mz_stored s = {.dtype = p.dtype};
+        MZ_TRY(l->stored(l->stored_user, &p, &s));
+        p.dtype = s.dtype;
+        p.outside = s.outside;
+    }
     if (ps->n == l->cap) {
         const int64_t cap = l->cap ? 2 * l->cap : 64;
         MZ_TRY(mz_mem_grow(&ps->list, cap, sizeof *ps->list));
         l->cap = cap;
     }
-    MZ_TRY(place(&p.w, &ps->weights_bytes, &p, p.dtype));
+    MZ_TRY(place(&p.w, p.outside ? &outside : &ps->weights_bytes, &p, p.dtype));
     if (kind != MZ_PARAM_ROUTER_BIAS) {
         MZ_TRY(place(&p.g, &ps->grads_bytes, &p, acc));
         ps->elements += count;
@@ -89,10 +96,17 @@ static mz_err list_all(mz_lister *l)
 
 mz_err mz_params_list(mz_params *p, const mz_config *c, mz_dtype dtype)
 {
+    return mz_params_list_stored(p, c, dtype, NULL, NULL);
+}
+
+mz_err mz_params_list_stored(mz_params *p, const mz_config *c, mz_dtype dtype, mz_stored_fn *stored,
+                             void *user)
+{
     MZ_NEED(p && c, "params or config is NULL");
     MZ_NEED(mz_dtype_is_float(dtype), "%s is not a compute dtype", mz_dtype_name(dtype));
     mz_params list = {0};
-    mz_lister l = {.params = &list, .config = c, .dtype = dtype};
+    mz_lister l = {
+        .params = &list, .config = c, .dtype = dtype, .stored = stored, .stored_user = user};
     const mz_err err = list_all(&l);
     if (err != MZ_OK) {
         mz_params_clear(&list);
@@ -117,7 +131,7 @@ mz_err mz_params_alloc(mz_params *p, mz_device *device, bool train)
         }
     }
     for (int64_t i = 0; i < p->n; i++) {
-        p->list[i].w.buf = p->weights;
+        if (!p->list[i].outside) p->list[i].w.buf = p->weights;
         if (p->list[i].kind != MZ_PARAM_ROUTER_BIAS) p->list[i].g.buf = p->grads;
     }
     if (!train) p->grads_bytes = 0;
@@ -128,6 +142,7 @@ void mz_params_clear(mz_params *p)
 {
     mz_buffer_free(p->grads);
     mz_buffer_free(p->weights);
+    mz_buffer_free(p->mapped);
     mz_mem_free(p->list);
     *p = (mz_params){0};
 }

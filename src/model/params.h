@@ -27,21 +27,34 @@ typedef struct mz_param {
     int rank;
     int64_t dim[3];
     bool by_expert; /* dim[0] counts experts, name holds "{e}" */
-    mz_dtype dtype; /* as the model computes with it */
-    mz_tensor w;    /* on the chip */
-    mz_tensor g;    /* gradient, acc dtype; .buf NULL without training or for a router bias */
+    mz_dtype dtype; /* as it lies on the chip: what the model computes in, but for `stored` ones */
+    bool outside; /* it has no place in `weights`: whoever loads it sets w.buf and w.offset_bytes */
+    mz_tensor w;  /* on the chip */
+    mz_tensor g;  /* gradient, acc dtype; .buf NULL without training or for a router bias */
 } mz_param;
+
+/* Where a weight lies in another way than by default: in which dtype, and whether outside. */
+typedef struct mz_stored {
+    mz_dtype dtype;
+    bool outside;
+} mz_stored;
+/* Asked for each matrix and embedding; *out comes with the default, which the function may change
+ * to what the operators take as a stored weight (chip/desc.h). */
+typedef mz_err mz_stored_fn(void *user, const mz_param *p, mz_stored *out);
 
 typedef struct mz_params {
     mz_param *list;
     int64_t n;
     int64_t elements; /* parameters in all, router biases not counted */
     mz_buffer *weights, *grads;
+    mz_buffer *mapped; /* of the weights that lie outside; NULL if there are none. Owned */
     size_t weights_bytes, grads_bytes;
 } mz_params;
 
 /* The list alone (no buffers): names, kinds, shapes, dtypes, in the order of the layers. */
 mz_err mz_params_list(mz_params *p, const mz_config *c, mz_dtype dtype);
+mz_err mz_params_list_stored(mz_params *p, const mz_config *c, mz_dtype dtype, mz_stored_fn *stored,
+                             void *user);
 /* Books the buffers and sets w (and g if `train`). */
 mz_err mz_params_alloc(mz_params *p, mz_device *device, bool train);
 void mz_params_clear(mz_params *p);

@@ -34,6 +34,7 @@ mz_err mz_linear_bind(mz_net *n, mz_linear *l, int64_t rows, mz_dtype out, const
     d.u.matmul.trans_b = true;
     d.u.matmul.bias = l->bias != NULL;
     d.u.matmul.backward = n->options.train;
+    d.u.matmul.stored = mz_net_stored(n, w);
     l->w = w;
     return mz_net_op(n, &l->op, &d);
 }

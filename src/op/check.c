@@ -22,6 +22,19 @@ mz_err mz_need_acc(mz_dtype dtype)
     return MZ_OK;
 }
 
+mz_err mz_need_stored(mz_dtype stored, mz_dtype dtype, int64_t width, bool backward)
+{
+    if (stored == MZ_F64) return MZ_OK;
+    MZ_NEED(stored == MZ_F32 || stored == MZ_BF16 || stored == MZ_F16 || mz_dtype_is_blocks(stored),
+            "a weight is not stored as %s",
+            (unsigned)stored < MZ_DTYPE_COUNT ? mz_dtype_name(stored) : "what is no dtype");
+    MZ_NEED(stored != dtype, "stored is %s, as dtype: say 0", mz_dtype_name(stored));
+    MZ_NEED(!backward, "a weight stored as %s has no backward pass", mz_dtype_name(stored));
+    MZ_NEED(width % mz_dtype_block(stored) == 0, "rows of %lld are not whole blocks of %s",
+            (long long)width, mz_dtype_name(stored));
+    return MZ_OK;
+}
+
 mz_err mz_need_in(int64_t x, int64_t least, int64_t most, const char *name)
 {
     MZ_NEED(x >= least && x <= most, "%s is %" PRId64 ", want %" PRId64 "..%" PRId64, name, x,
@@ -130,19 +143,30 @@ static mz_err check_layout(const mz_call *c, const mz_want *w, const mz_tensor *
     if (w->layout == MZ_DENSE && !mz_is_dense(t)) return refuse(c, w->name, "is not dense");
     if (w->layout == MZ_ROWS && !mz_rows_are_dense(t))
         return refuse(c, w->name, "has a last axis that is not contiguous");
+    const int64_t block = mz_dtype_block(t->dtype);
+    if (block == 1 || mz_count(t) == 0) return MZ_OK;
+    if (!mz_rows_are_dense(t)) return refuse(c, w->name, "has blocks that are not contiguous");
+    for (int i = 0; i < t->rank; i++)
+        if (t->dim[i] > 1 && (i == t->rank - 1 ? t->dim[i] : t->stride[i]) % block != 0)
+            return refuse(c, w->name, "has rows that are not whole blocks of %s",
+                          mz_dtype_name(t->dtype));
     return MZ_OK;
 }
 
 static mz_err check_place(const mz_call *c, const mz_want *w, const mz_tensor *t)
 {
-    const size_t size = mz_dtype_bytes(t->dtype), end = mz_extent_bytes(t);
+    const mz_tensor plain = mz_as_bytes(t);
+    const size_t size = mz_dtype_bytes(plain.dtype), end = mz_extent_bytes(t);
     if (!t->buf) return refuse(c, w->name, "has no buffer");
     if (t->offset_bytes % size != 0)
         return refuse(c, w->name, "starts at byte %zu, which is not a multiple of its element",
                       t->offset_bytes);
+    const int i = index_of(c, w->name);
+    if (t->buf->is_wrapped && (mz_arg_role(c->desc, c->pass, i) & MZ_ARG_OUT))
+        return refuse(c, w->name, "lies in memory that is only read");
     if (end > t->buf->bytes)
         return refuse(c, w->name, "ends at byte %zu of a buffer of %zu", end, t->buf->bytes);
-    if (mz_count(t) > 0 && !is_apart_from_itself(t, w->repeats))
+    if (mz_count(t) > 0 && !is_apart_from_itself(&plain, w->repeats))
         return refuse(c, w->name, "has strides by which its elements overlap");
     return MZ_OK;
 }
@@ -223,8 +247,10 @@ static bool windows_are_apart(const mz_tensor *a, const mz_tensor *b, size_t per
     return from_a_to_b >= span_a && period - from_a_to_b >= span_b;
 }
 
-static bool are_apart(const mz_tensor *a, const mz_tensor *b)
+static bool are_apart(const mz_tensor *one, const mz_tensor *other)
 {
+    const mz_tensor bytes_a = mz_as_bytes(one), bytes_b = mz_as_bytes(other);
+    const mz_tensor *a = &bytes_a, *b = &bytes_b;
     if (a->buf != b->buf || mz_count(a) == 0 || mz_count(b) == 0) return true;
     if (mz_extent_bytes(a) <= b->offset_bytes || mz_extent_bytes(b) <= a->offset_bytes) return true;
     for (int i = 0; i < a->rank; i++)

@@ -50,6 +50,8 @@ MZ_OP_LIST(MZ_DOOR)
 /* ---- for descriptions ---- */
 mz_err mz_need_float(mz_dtype dtype, const char *name);
 mz_err mz_need_acc(mz_dtype dtype); /* f32 | f64 */
+/* What a weight whose rows have `width` elements may be stored in; 0 is always right. */
+mz_err mz_need_stored(mz_dtype stored, mz_dtype dtype, int64_t width, bool backward);
 mz_err mz_need_in(int64_t x, int64_t least, int64_t most, const char *name);
 /* The largest tensors of the operator must have an address: bytes of f64 that fit a size_t. */
 mz_err mz_need_shape(int rank, const int64_t *dim);

@@ -6,6 +6,7 @@
 mz_err mz_door_embed_desc(const mz_embed_desc *d)
 {
     MZ_TRY(mz_need_float(d->dtype, "dtype"));
+    MZ_TRY(mz_need_stored(d->stored, d->dtype, d->D, d->backward));
     MZ_TRY(mz_need_in(d->V, 1, INT32_MAX, "V"));
     MZ_TRY(mz_need_in(d->D, 1, INT64_MAX, "D"));
     MZ_TRY(mz_need_shape(2, (const int64_t[]){d->V, d->D}));
@@ -20,7 +21,7 @@ mz_err mz_door_embed_args(mz_call *c)
     const mz_want wants[] = {
         {"y", d->dtype, MZ_DENSE, 2, {T, d->D}, 0},
         {"dy", d->dtype, MZ_DENSE, 2, {T, d->D}, 0},
-        {"w", d->dtype, MZ_DENSE, 2, {d->V, d->D}, 0},
+        {"w", mz_stored_dtype(d->stored, d->dtype), MZ_DENSE, 2, {d->V, d->D}, 0},
         {"dw", mz_dtype_acc(d->dtype), MZ_DENSE, 2, {d->V, d->D}, 0},
         {"ids", MZ_I32, MZ_DENSE, 1, {T}, 0},
     };

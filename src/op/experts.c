@@ -6,6 +6,7 @@
 mz_err mz_door_experts_desc(const mz_experts_desc *d)
 {
     MZ_TRY(mz_need_float(d->dtype, "dtype"));
+    MZ_TRY(mz_need_stored(d->stored, d->dtype, d->K, d->backward));
     MZ_TRY(mz_need_in(d->T_max, 0, INT32_MAX, "T_max"));
     MZ_TRY(mz_need_in(d->E, 1, INT32_MAX, "E"));
     MZ_TRY(mz_need_in(d->N, 1, INT64_MAX, "N"));
@@ -25,7 +26,7 @@ mz_err mz_door_experts_args(mz_call *c)
         {"dy", d->dtype, MZ_DENSE, 2, {T, d->N}, 0},
         {"x", d->dtype, MZ_DENSE, 2, {T, d->K}, 0},
         {"dx", d->dtype, MZ_DENSE, 2, {T, d->K}, 0},
-        {"w", d->dtype, MZ_DENSE, 3, {d->E, d->N, d->K}, 0},
+        {"w", mz_stored_dtype(d->stored, d->dtype), MZ_DENSE, 3, {d->E, d->N, d->K}, 0},
         {"dw", mz_dtype_acc(d->dtype), MZ_DENSE, 3, {d->E, d->N, d->K}, 0},
         {"offsets", MZ_I32, MZ_DENSE, 1, {d->E + 1}, 0},
     };

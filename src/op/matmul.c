@@ -15,7 +15,10 @@ mz_err mz_door_matmul_desc(const mz_matmul_desc *d)
     MZ_NEED(!d->backward || (d->batch_max == 0 && !d->accumulate),
             "backward is for plain matrices without accumulate");
     MZ_NEED(!d->packed || d->batch_max == 0, "packed weights are for plain matrices");
-    return MZ_OK;
+    if (d->stored == MZ_F64) return MZ_OK;
+    MZ_NEED(d->trans_b && !d->trans_a && d->batch_max == 0 && !d->packed,
+            "a stored weight is [N,K], for plain matrices, and not packed");
+    return mz_need_stored(d->stored, d->dtype, d->K_max, d->backward);
 }
 
 /* M, N and K (and the batch) as the tensors of this pass show them; what none shows is 0, and then
@@ -104,7 +107,7 @@ mz_err mz_door_matmul_args(mz_call *c)
         {"bias", acc, MZ_DENSE, 1, {z.N}, 0},
         {"dbias", acc, MZ_DENSE, 1, {z.N}, 0},
         operand(&z, "a", d->dtype, ta ? z.K : z.M, ta ? z.M : z.K),
-        operand(&z, "b", d->dtype, tb ? z.N : z.K, tb ? z.K : z.N),
+        operand(&z, "b", mz_stored_dtype(d->stored, d->dtype), tb ? z.N : z.K, tb ? z.K : z.N),
     };
     const int n = MZ_COUNT(wants);
     if (z.batch >= 0) wants[n - 2].repeats = wants[n - 1].repeats = 1u << 0;

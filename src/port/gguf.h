@@ -22,8 +22,9 @@
 /* Reads the keys, and checks that the file has just the tensors of that network, so that what is
  * booked for it is no more than the file accounts for. Nothing of the data is read. */
 mz_err mz_gguf_to_config(mz_config *c, const mz_gguf *file);
-/* Copies the tensors to the chip, expanded, each number rounded once to the parameter's dtype.
- * Waits. */
+/* Copies the tensors to the chip, expanded, each number rounded once to the parameter's dtype; one
+ * whose dtype is a block type is copied as it is, row by row, and one that lies outside becomes a
+ * view of the mapped file, which then must stay open for as long as the parameters live. Waits. */
 mz_err mz_gguf_load_params(mz_params *p, mz_queue *q, const mz_config *c, const mz_gguf *file);
 
 typedef struct mz_gguf_export {

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "port/disk.h"
-#include "port/gguf_parts.h"
+#include "port/gguf_stored.h"
 #include "tensor/convert.h"
 
 #include <math.h>
@@ -157,6 +157,97 @@ static mz_err load_groups(const mz_gguf *file, const mz_gguf_part *part,
     return MZ_OK;
 }
 
+/* ---- as it lies in the file ---- */
+
+/* The scales of a block type, or the numbers of a plain one: halves unless is_float. */
+typedef struct probe {
+    int64_t each;  /* bytes from one to the next */
+    int at[2];     /* -1 = no second one */
+    uint32_t mask; /* the exponent, all ones for what is not finite */
+} probe;
+
+static probe probe_of(mz_dtype d)
+{
+    const bool has_least = d == MZ_Q4_1 || d == MZ_Q5_1 || d == MZ_Q4_K || d == MZ_Q5_K;
+    return (probe){.each = (int64_t)mz_dtype_block_bytes(d),
+                   .at = {d == MZ_Q6_K ? 208 : 0, has_least ? 2 : -1},
+                   .mask = d == MZ_F32    ? 0x7f800000u
+                           : d == MZ_BF16 ? 0x7f80u
+                                          : 0x7c00u};
+}
+
+static bool is_finite_at(const unsigned char *p, uint32_t mask)
+{
+    uint32_t word = (uint32_t)(p[0] | p[1] << 8);
+    if (mask > 0xffff) word |= (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    return (word & mask) != mask;
+}
+
+/* The same promise that unpacking gives: no number of the file is infinite or none at all. */
+static mz_err check_raw(const mz_gguf *file, const mz_gguf_tensor *t, mz_dtype dtype)
+{
+    const probe look = probe_of(dtype);
+    const unsigned char *p = t->data;
+    const int64_t n = (int64_t)t->bytes / look.each;
+    bool finite = true;
+    for (int64_t i = 0; i < n; i++, p += look.each) {
+        finite &= is_finite_at(p + look.at[0], look.mask);
+        if (look.at[1] >= 0) finite &= is_finite_at(p + look.at[1], look.mask);
+    }
+    if (finite) return MZ_OK;
+    return mz_gguf_bad_tensor(file, t, MZ_ECORRUPT, "a number that is not finite");
+}
+
+/* A parameter whose dtype is the tensor's, group by group where rows change places. */
+static mz_err load_rows(mz_queue *q, const mz_gguf_part *part, const mz_gguf_tensor *t,
+                        const rooms *room)
+{
+    const mz_tensor *w = &part->param->w;
+    const size_t row = (size_t)t->bytes / (size_t)(part->groups * part->in_rows);
+    const unsigned char *from = t->data;
+    if (part->kind != MZ_PART_TURNED) {
+        MZ_TRY(mz_upload(q, w, from));
+        return mz_queue_sync(q);
+    }
+    for (int64_t g = 0; g < part->groups; g++, from += (size_t)part->in_rows * row) {
+        const mz_tensor rows = mz_slice(w, 0, g * part->in_rows, part->in_rows);
+        unsigned char *to = mz_host(&rows);
+        if (!to) to = room->result;
+        for (int64_t i = 0; i < part->in_rows; i++)
+            memcpy(to + (size_t)i * row, from + (size_t)mz_gguf_part_row(part, i) * row, row);
+        if (to != room->result) continue;
+        MZ_TRY(mz_upload(q, &rows, to));
+        MZ_TRY(mz_queue_sync(q)); /* the room is written again */
+    }
+    return MZ_OK;
+}
+
+/* The bytes of the file are the parameter. */
+static void map_param(mz_params *p, const mz_gguf_part *part, const mz_gguf_tensor *t)
+{
+    mz_param *own = &p->list[part->param - p->list];
+    own->w.buf = p->mapped;
+    own->w.offset_bytes = (size_t)t->offset;
+}
+
+static mz_err map_file(mz_params *p, mz_queue *q, const mz_gguf *file)
+{
+    size_t bytes = 0;
+    const void *data = mz_gguf_bytes(file, &bytes);
+    bool any = false;
+    for (int64_t i = 0; i < p->n; i++) any |= p->list[i].outside;
+    if (!any || p->mapped) return MZ_OK;
+    return mz_buffer_wrap(&p->mapped, q->device, data, bytes);
+}
+
+/* Whether the parameter is to lie as the tensor does. */
+static bool lies_so(const mz_param *p, const mz_gguf_tensor *t)
+{
+    mz_dtype dtype;
+    return mz_gguf_stored_dtype(t->type, &dtype) && dtype == p->dtype &&
+           (p->outside || mz_dtype_is_blocks(dtype));
+}
+
 static mz_err load_param(mz_queue *q, const mz_gguf *file, const mz_gguf_part *part,
                          const mz_gguf_tensor *const *tensors, int pieces, const rooms *room)
 {
@@ -190,11 +281,26 @@ static mz_err new_rooms(rooms *room, const plan *l)
     return mz_mem_new(&room->result, most, sizeof(double));
 }
 
-static mz_err load_all(mz_queue *q, const mz_gguf *file, const plan *l, const rooms *room)
+static mz_err load_all(mz_params *p, mz_queue *q, const mz_gguf *file, const plan *l,
+                       const rooms *room)
 {
+    MZ_TRY(map_file(p, q, file));
     for (int64_t i = 0; i < l->n;) {
+        const mz_param *param = l->parts[i].param;
+        const mz_gguf_tensor *t = l->tensors[i];
         int pieces = 1;
-        if (i + 1 < l->n && l->parts[i + 1].param == l->parts[i].param) pieces = 2;
+        if (i + 1 < l->n && l->parts[i + 1].param == param) pieces = 2;
+        if (pieces == 1 && lies_so(param, t)) {
+            MZ_TRY(check_raw(file, t, param->dtype));
+            if (param->outside)
+                map_param(p, &l->parts[i], t);
+            else
+                MZ_TRY(load_rows(q, &l->parts[i], t, room));
+            i++;
+            continue;
+        }
+        MZ_NEED(!param->outside && !mz_dtype_is_blocks(param->dtype),
+                "%s was to lie as in another file", param->name);
         MZ_TRY(load_param(q, file, &l->parts[i], &l->tensors[i], pieces, room));
         i += pieces;
     }
@@ -209,7 +315,7 @@ mz_err mz_gguf_load_params(mz_params *p, mz_queue *q, const mz_config *c, const 
     mz_err err = mz_queue_sync(q); /* nothing may still use what is overwritten */
     if (err == MZ_OK) err = make_plan(&l, p, c, file);
     if (err == MZ_OK) err = new_rooms(&room, &l);
-    if (err == MZ_OK) err = load_all(q, file, &l, &room);
+    if (err == MZ_OK) err = load_all(p, q, file, &l, &room);
     mz_mem_free(room.result);
     mz_mem_free(room.ours);
     mz_mem_free(room.file);

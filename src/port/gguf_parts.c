@@ -181,6 +181,15 @@ static mz_err add_parts(mz_gguf_part *list, int64_t *n, const mz_param *p, const
     return MZ_OK;
 }
 
+mz_err mz_gguf_part_of(mz_gguf_part part[2], int64_t *n, const mz_param *p, const mz_config *c,
+                       bool split)
+{
+    int64_t count = 0;
+    MZ_TRY(add_parts(part, &count, p, c, split));
+    *n = count;
+    return MZ_OK;
+}
+
 mz_err mz_gguf_parts(mz_gguf_part **list, int64_t *n, const mz_params *p, const mz_config *c,
                      bool split)
 {
@@ -202,8 +211,7 @@ mz_err mz_gguf_parts(mz_gguf_part **list, int64_t *n, const mz_params *p, const 
 
 /* ---- one group ---- */
 
-/* Where row i of the parameter's group stands in the tensor's. */
-static int64_t place_of(const mz_gguf_part *part, int64_t i)
+int64_t mz_gguf_part_row(const mz_gguf_part *part, int64_t i)
 {
     const int64_t first = part->in_rows - part->tail, j = i - first, half = part->tail / 2;
     if (part->kind != MZ_PART_TURNED || j < 0) return i;
@@ -233,7 +241,7 @@ void mz_gguf_part_out(const mz_gguf_part *part, float *out, const float *in)
         return;
     }
     for (int64_t i = 0; i < part->in_rows; i++)
-        copy_row(out + place_of(part, i) * cols, in + i * cols, cols,
+        copy_row(out + mz_gguf_part_row(part, i) * cols, in + i * cols, cols,
                  i >= first ? part->scale : 1.0f);
 }
 
@@ -253,5 +261,5 @@ void mz_gguf_part_in(const mz_gguf_part *part, float *in, const float *out)
     }
     /* what is read has its factor in it already, and its config says so: no division here */
     for (int64_t i = 0; i < part->in_rows; i++)
-        copy_row(in + i * cols, out + place_of(part, i) * cols, cols, 1.0f);
+        copy_row(in + i * cols, out + mz_gguf_part_row(part, i) * cols, cols, 1.0f);
 }

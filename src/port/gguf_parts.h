@@ -40,6 +40,11 @@ const char *mz_gguf_architecture(const mz_config *c);
  * MTP layers are left out. split: kv_b is two tensors (else one, as old files have it). */
 mz_err mz_gguf_parts(mz_gguf_part **list, int64_t *n, const mz_params *p, const mz_config *c,
                      bool split);
+/* The part or the two parts of one parameter; *n is 0 for an MTP layer's. */
+mz_err mz_gguf_part_of(mz_gguf_part part[2], int64_t *n, const mz_param *p, const mz_config *c,
+                       bool split);
+/* Where row i of the parameter's group stands in the tensor's, of a kind that moves whole rows. */
+int64_t mz_gguf_part_row(const mz_gguf_part *part, int64_t i);
 /* One group: out [out_rows,out_cols] overwritten, in [in_rows,cols]; and back, where only the rows
  * that this part holds are written. */
 void mz_gguf_part_out(const mz_gguf_part *part, float *out, const float *in);

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "port/gguf.h"
+#include "port/gguf_stored.h"
 #include "port/hf.h"
 
 struct mz_source {
@@ -67,6 +68,27 @@ mz_err mz_source_load(const mz_source *s, mz_params *p, mz_queue *q)
     MZ_NEED(s, "no source");
     return s->hub ? mz_hf_load(p, q, &s->config, s->hub)
                   : mz_gguf_load_params(p, q, &s->config, s->gguf);
+}
+
+mz_err mz_source_model(mz_model **m, const mz_source *s, mz_queue *q, const mz_model_options *o,
+                       bool as_stored)
+{
+    MZ_NEED(m && s && q && o, "no model, source, queue or options");
+    mz_gguf_lie lie = {.file = s->gguf, .config = &s->config, .q = q, .dtype = o->dtype};
+    mz_model_options with = *o;
+    mz_model *made = NULL;
+    if (as_stored && s->gguf && !o->train) {
+        with.stored = mz_gguf_stored;
+        with.stored_user = &lie;
+    }
+    MZ_TRY(mz_model_new(&made, q, &s->config, &with));
+    const mz_err err = mz_source_load(s, mz_model_params(made), q);
+    if (err != MZ_OK) {
+        mz_model_free(made);
+        return err;
+    }
+    *m = made;
+    return MZ_OK;
 }
 
 const mz_hub *mz_source_hub(const mz_source *s)

@@ -9,7 +9,7 @@
 
 #include "file/gguf.h"
 #include "file/hub.h"
-#include "model/params.h"
+#include "model/model.h"
 
 typedef struct mz_source mz_source;
 
@@ -20,6 +20,13 @@ const char *mz_source_path(const mz_source *s);
 const mz_config *mz_source_config(const mz_source *s);
 /* Copies the weights to the chip, each rounded once to the parameter's dtype. Waits. */
 mz_err mz_source_load(const mz_source *s, mz_params *p, mz_queue *q);
+
+/* A model with the source's weights in it. as_stored: the weights of a GGUF are used as they lie in
+ * the file, in blocks and mapped, as far as the chip takes them (what it does not is said in the
+ * log) and o->train is off; else, and from a folder, they are copied into o->dtype. The source must
+ * stay open for as long as the model lives. Waits. */
+mz_err mz_source_model(mz_model **m, const mz_source *s, mz_queue *q, const mz_model_options *o,
+                       bool as_stored);
 
 /* The one that it is; the other is NULL. */
 const mz_hub *mz_source_hub(const mz_source *s);

@@ -9,10 +9,15 @@ static const struct {
     const char *name;
     int bits;
     bool is_float;
+    int64_t block; /* 0 for plain types */
+    size_t block_bytes;
 } TABLE[MZ_DTYPE_COUNT] = {
 #define ROW(name_, text_, bits_, float_)                                                           \
     [MZ_##name_] = {.name = text_, .bits = bits_, .is_float = float_},
-    MZ_DTYPE_LIST(ROW)
+#define BLOCKS(name_, elements_, bytes_)                                                           \
+    [MZ_##name_] = {.name = #name_, .block = elements_, .block_bytes = bytes_},
+    MZ_DTYPE_LIST(ROW) MZ_BLOCK_LIST(BLOCKS)
+#undef BLOCKS
 #undef ROW
 };
 
@@ -66,6 +71,21 @@ bool mz_dtype_is_float(mz_dtype d)
     return is_known(d) && TABLE[d].is_float;
 }
 
+bool mz_dtype_is_blocks(mz_dtype d)
+{
+    return is_known(d) && TABLE[d].block > 0;
+}
+
+int64_t mz_dtype_block(mz_dtype d)
+{
+    return mz_dtype_is_blocks(d) ? TABLE[d].block : 1;
+}
+
+size_t mz_dtype_block_bytes(mz_dtype d)
+{
+    return mz_dtype_is_blocks(d) ? TABLE[d].block_bytes : mz_dtype_bytes(d);
+}
+
 const char *mz_dtype_name(mz_dtype d)
 {
     return is_known(d) ? TABLE[d].name : "?";
@@ -75,7 +95,7 @@ bool mz_dtype_parse(const char *name, mz_dtype *out)
 {
     if (!name) return false;
     if (strncmp(name, "torch.", 6) == 0) name += 6;
-    for (int i = 0; i < MZ_DTYPE_COUNT; i++) {
+    for (int i = 0; i < MZ_DTYPE_PLAIN_COUNT; i++) {
         if (strcasecmp(name, TABLE[i].name) != 0) continue;
         *out = (mz_dtype)i;
         return true;

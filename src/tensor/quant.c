@@ -16,7 +16,7 @@ static const struct {
     size_t bytes;
 } FORMAT[MZ_QUANT_COUNT] = {
 #define MZ_QUANT_ROW(name, elements, bytes) {#name, elements, bytes},
-    MZ_QUANT_LIST(MZ_QUANT_ROW)
+    MZ_BLOCK_LIST(MZ_QUANT_ROW)
 #undef MZ_QUANT_ROW
 };
 
@@ -33,6 +33,18 @@ size_t mz_quant_block_bytes(mz_quant q)
 const char *mz_quant_name(mz_quant q)
 {
     return q >= 0 && q < MZ_QUANT_COUNT ? FORMAT[q].name : "?";
+}
+
+mz_dtype mz_quant_dtype(mz_quant q)
+{
+    return (mz_dtype)((int)MZ_DTYPE_PLAIN_COUNT + (int)q); /* one list made both enums */
+}
+
+bool mz_dtype_quant(mz_dtype d, mz_quant *out)
+{
+    if (!mz_dtype_is_blocks(d)) return false;
+    *out = (mz_quant)((int)d - (int)MZ_DTYPE_PLAIN_COUNT);
+    return true;
 }
 
 static float half_at(const unsigned char *p)

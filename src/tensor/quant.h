@@ -14,32 +14,20 @@
 #ifndef MZ_TENSOR_QUANT_H
 #define MZ_TENSOR_QUANT_H
 
-#include "base/err.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-
-/* X(name, elements in a block, bytes of a block) */
-#define MZ_QUANT_LIST(X)                                                                           \
-    X(Q4_0, 32, 18)                                                                                \
-    X(Q4_1, 32, 20)                                                                                \
-    X(Q5_0, 32, 22)                                                                                \
-    X(Q5_1, 32, 24)                                                                                \
-    X(Q8_0, 32, 34)                                                                                \
-    X(Q4_K, 256, 144)                                                                              \
-    X(Q5_K, 256, 176)                                                                              \
-    X(Q6_K, 256, 210)
+#include "tensor/dtype.h"
 
 typedef enum mz_quant {
 #define MZ_QUANT_ENUM(name, elements, bytes) MZ_QUANT_##name,
-    MZ_QUANT_LIST(MZ_QUANT_ENUM)
+    MZ_BLOCK_LIST(MZ_QUANT_ENUM)
 #undef MZ_QUANT_ENUM
         MZ_QUANT_COUNT
 } mz_quant;
 
-int64_t mz_quant_block(mz_quant q);      /* elements */
-size_t mz_quant_block_bytes(mz_quant q); /* of one block */
-const char *mz_quant_name(mz_quant q);   /* "Q4_K" */
+int64_t mz_quant_block(mz_quant q);             /* elements */
+size_t mz_quant_block_bytes(mz_quant q);        /* of one block */
+const char *mz_quant_name(mz_quant q);          /* "Q4_K" */
+mz_dtype mz_quant_dtype(mz_quant q);            /* the dtype of tensors of such blocks */
+bool mz_dtype_quant(mz_dtype d, mz_quant *out); /* false for plain types */
 
 /* out    out [n] f32
  * blocks in  n / block blocks, unaligned

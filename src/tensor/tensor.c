@@ -20,11 +20,16 @@ static bool multiply(int rank, const int64_t *dim, int64_t *count)
     return true;
 }
 
-/* Bytes of `count` elements, rounded up for types of less than a byte. */
+/* Bytes of `count` elements, rounded up for types of less than a byte; whole blocks or none. */
 static bool to_bytes(mz_dtype dtype, int64_t count, size_t *bytes)
 {
     const size_t bits = (size_t)mz_dtype_bits(dtype);
     size_t n, sum;
+    if (mz_dtype_is_blocks(dtype)) {
+        const int64_t block = mz_dtype_block(dtype);
+        return count % block == 0 && mz_i64_to_size(count / block, &n) &&
+               mz_mul(n, mz_dtype_block_bytes(dtype), bytes);
+    }
     if (bits == 0 || !mz_i64_to_size(count, &n)) return false;
     if (bits % 8 == 0) return mz_mul(n, bits / 8, bytes);
     if (!mz_mul(n, bits, &sum) || !mz_add(sum, 7, &sum)) return false;
@@ -63,17 +68,25 @@ mz_tensor mz_view(mz_buffer *buf, size_t offset_bytes, mz_dtype dtype, int rank,
     return t;
 }
 
+/* An element of less than a byte has an address only where a byte begins, and one of a block only
+ * where the block does. */
+static bool skip_bytes(mz_dtype dtype, int64_t elements, size_t *skip)
+{
+    int64_t bits;
+    if (mz_dtype_is_blocks(dtype)) return to_bytes(dtype, elements, skip);
+    return mz_mul_i64(elements, mz_dtype_bits(dtype), &bits) && bits % 8 == 0 &&
+           mz_i64_to_size(bits / 8, skip);
+}
+
 mz_tensor mz_slice(const mz_tensor *t, int axis, int64_t start, int64_t count)
 {
-    int64_t elements, bits;
+    int64_t elements;
     size_t skip, offset;
     if (!t || axis < 0 || axis >= t->rank || start < 0 || count < 0 || start > t->dim[axis] ||
         count > t->dim[axis] - start)
         return NOTHING;
-    /* An element of less than a byte has an address only where a byte begins. */
-    if (!mz_mul_i64(start, t->stride[axis], &elements) ||
-        !mz_mul_i64(elements, mz_dtype_bits(t->dtype), &bits) || bits % 8 != 0 ||
-        !mz_i64_to_size(bits / 8, &skip) || !mz_add(t->offset_bytes, skip, &offset))
+    if (!mz_mul_i64(start, t->stride[axis], &elements) || !skip_bytes(t->dtype, elements, &skip) ||
+        !mz_add(t->offset_bytes, skip, &offset))
         return NOTHING;
     mz_tensor s = *t;
     s.offset_bytes = offset;
@@ -134,4 +147,16 @@ size_t mz_extent_bytes(const mz_tensor *t)
         !mz_add(t->offset_bytes, bytes, &end))
         return SIZE_MAX;
     return end;
+}
+
+mz_tensor mz_as_bytes(const mz_tensor *t)
+{
+    const int64_t block = mz_dtype_block(t->dtype);
+    const int64_t bytes = (int64_t)mz_dtype_block_bytes(t->dtype);
+    mz_tensor s = *t;
+    if (!mz_dtype_is_blocks(t->dtype) || t->rank == 0) return s;
+    s.dtype = MZ_U8;
+    for (int i = 0; i < t->rank - 1; i++) s.stride[i] = t->stride[i] / block * bytes;
+    s.dim[t->rank - 1] = t->dim[t->rank - 1] / block * bytes;
+    return s;
 }

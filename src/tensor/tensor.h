@@ -37,6 +37,8 @@ mz_tensor mz_view(mz_buffer *buf, size_t offset_bytes, mz_dtype dtype, int rank,
 mz_tensor mz_slice(const mz_tensor *t, int axis, int64_t start, int64_t count);
 /* The same elements under another shape; t must be dense. */
 mz_tensor mz_reshape(const mz_tensor *t, int rank, const int64_t *dim);
+/* A tensor of blocks as the bytes it is made of, U8; others as they are. */
+mz_tensor mz_as_bytes(const mz_tensor *t);
 int64_t mz_count(const mz_tensor *t); /* elements */
 bool mz_is_dense(
     const mz_tensor *t); /* no gaps, row-major; dims of 1 and empty tensors do not matter */

@@ -3,7 +3,9 @@
 #include "weigh/cases.h"
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "tensor/convert.h"
+#include "tensor/quant.h"
 
 #include <math.h>
 #include <string.h>
@@ -60,6 +62,58 @@ mz_err mz_case_real(mz_case *c, int i, mz_dtype dtype, int rank, const int64_t *
     for (int64_t j = 0; j < c->arg[i].count; j++)
         c->arg[i].values[j] = rounded(scale * mz_rng_normal(&c->rng), dtype);
     return MZ_OK;
+}
+
+/* Where a block has half-precision scales (the second: minima; -1 = none), and how large they are
+ * for numbers of about 1. */
+static const struct {
+    int at[2];
+    double size;
+} SCALES[MZ_QUANT_COUNT] = {
+    [MZ_QUANT_Q4_0] = {{0, -1}, 0.2},   [MZ_QUANT_Q4_1] = {{0, 2}, 0.1},
+    [MZ_QUANT_Q5_0] = {{0, -1}, 0.1},   [MZ_QUANT_Q5_1] = {{0, 2}, 0.05},
+    [MZ_QUANT_Q8_0] = {{0, -1}, 0.01},  [MZ_QUANT_Q4_K] = {{0, 2}, 0.003},
+    [MZ_QUANT_Q5_K] = {{0, 2}, 0.0015}, [MZ_QUANT_Q6_K] = {{208, -1}, 0.0005},
+};
+
+static void random_block(mz_case *c, mz_quant q, unsigned char *b)
+{
+    for (size_t i = 0; i < mz_quant_block_bytes(q); i++)
+        b[i] = (unsigned char)mz_rng_below(&c->rng, 256);
+    for (int k = 0; k < 2; k++) {
+        if (SCALES[q].at[k] < 0) continue;
+        const float scale = (float)(SCALES[q].size * mz_rng_normal(&c->rng));
+        const uint16_t h = mz_f32_to_f16(scale);
+        b[SCALES[q].at[k]] = (unsigned char)(h & 0xff);
+        b[SCALES[q].at[k] + 1] = (unsigned char)(h >> 8);
+    }
+}
+
+mz_err mz_case_weight(mz_case *c, int i, mz_dtype dtype, int rank, const int64_t *dim)
+{
+    mz_case_arg *a = &c->arg[i];
+    const int64_t block = mz_dtype_block(dtype), bytes = (int64_t)mz_dtype_block_bytes(dtype);
+    mz_quant quant;
+    float x[256];
+    if (!mz_dtype_quant(dtype, &quant)) return mz_case_real(c, i, dtype, rank, dim, 1.0);
+    MZ_TRY(place(c, i, dtype, rank, dim));
+    MZ_TRY(hold(c, i));
+    MZ_TRY(mz_mem_new(&a->blocks, a->count / block * bytes, 1));
+    for (int64_t j = 0; j < a->count / block; j++) {
+        random_block(c, quant, a->blocks + j * bytes);
+        MZ_TRY(mz_quant_expand(quant, x, a->blocks + j * bytes, block));
+        for (int64_t k = 0; k < block; k++) a->values[j * block + k] = (double)x[k];
+    }
+    return MZ_OK;
+}
+
+mz_dtype mz_case_stored(mz_case *c, mz_dtype d)
+{
+    static const mz_dtype STORED[] = {MZ_Q4_0, MZ_Q4_1, MZ_Q5_0, MZ_Q5_1, MZ_Q8_0, MZ_Q4_K,
+                                      MZ_Q5_K, MZ_Q6_K, MZ_F16,  MZ_BF16, MZ_F32};
+    if ((d != MZ_F32 && d != MZ_BF16) || !mz_case_chance(c, 0.35)) return MZ_F64;
+    const mz_dtype s = STORED[mz_rng_below(&c->rng, MZ_COUNT(STORED))];
+    return s == d ? MZ_F64 : s;
 }
 
 mz_err mz_case_ids(mz_case *c, int i, int rank, const int64_t *dim, int64_t low, int64_t high)
@@ -167,18 +221,19 @@ static void lay_out(mz_case *c, int i)
     mz_case_arg *a = &c->arg[i];
     int order[MZ_RANK_MAX] = {0, 1, 2, 3}; /* order[0] is the slowest axis in memory */
     int64_t step = 1;
+    const int64_t unit = mz_dtype_block(a->dtype); /* rows are whole blocks, and so are gaps */
     if (a->loose == MZ_LOOSE_ALL && a->rank > 1 && mz_case_chance(c, 0.3))
         order[0] = a->rank - 1, order[a->rank - 1] = 0;
     for (int k = a->rank - 1; k >= 0; k--) {
         a->stride[order[k]] = step;
         step *= a->dim[order[k]] > 0 ? a->dim[order[k]] : 1;
         if (a->loose != MZ_LOOSE_NOT && k > 0 && mz_case_chance(c, 0.5))
-            step += mz_case_some(c, 1, 5);
+            step += unit * mz_case_some(c, 1, 5);
     }
     a->span = step;
-    if (c->desc.kind != MZ_OP_ELEMENTWISE && !a->is_saved) a->skip = mz_case_some(c, 0, 9);
+    if (c->desc.kind != MZ_OP_ELEMENTWISE && !a->is_saved) a->skip = unit * mz_case_some(c, 0, 9);
     if (c->desc.kind == MZ_OP_ELEMENTWISE) a->skip = mz_case_some(c, 0, 3);
-    a->span += a->skip + mz_case_some(c, 0, 4);
+    a->span += a->skip + unit * mz_case_some(c, 0, 4);
 }
 
 /* One axis of an input repeats one row: its values follow. Only elementwise allows it. */
@@ -222,6 +277,9 @@ mz_err mz_case_make(mz_case *c, mz_op_kind kind, mz_dtype dtype)
 
 void mz_case_clear(mz_case *c)
 {
-    for (int i = 0; i < MZ_ARGS_MAX; i++) mz_mem_free(c->arg[i].values);
+    for (int i = 0; i < MZ_ARGS_MAX; i++) {
+        mz_mem_free(c->arg[i].values);
+        mz_mem_free(c->arg[i].blocks);
+    }
     memset(c, 0, sizeof *c);
 }

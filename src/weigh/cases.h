@@ -3,7 +3,8 @@
  *
  * A generator fills the description, then names each argument: what it holds (real, ids), or what
  * comes out of it and how near it must be. Values are rounded to the argument's dtype, so that the
- * chip and the reference see the same numbers.
+ * chip and the reference see the same numbers; of a block type the reference sees the numbers that
+ * tensor/quant.h expands the blocks to.
  * Floor:  weigh. */
 #ifndef MZ_WEIGH_CASES_H
 #define MZ_WEIGH_CASES_H
@@ -20,9 +21,10 @@ typedef struct mz_case_arg {
     int64_t dim[MZ_RANK_MAX], stride[MZ_RANK_MAX];
     int64_t count, skip, span; /* elements; skip before the first; span = the whole buffer */
     mz_loose loose;
-    int alias;       /* 1 + index of the argument whose memory it shares on the chip; 0 = none */
-    double *values;  /* [count] what it holds before the call; NULL = nothing (an output) */
-    double n, norms; /* of the bound; n 0 = only the first form */
+    int alias;      /* 1 + index of the argument whose memory it shares on the chip; 0 = none */
+    double *values; /* [count] what it holds before the call; NULL = nothing (an output) */
+    unsigned char *blocks; /* the same in its dtype, dense, where that is a block type; else NULL */
+    double n, norms;       /* of the bound; n 0 = only the first form */
 } mz_case_arg;
 
 typedef struct mz_case {
@@ -43,6 +45,10 @@ bool mz_case_chance(mz_case *c, double p);
 
 /* ---- arguments; i from MZ_ARG ---- */
 mz_err mz_case_real(mz_case *c, int i, mz_dtype dtype, int rank, const int64_t *dim, double scale);
+/* A weight in `dtype`: a float type, or random blocks whose numbers are about 1. */
+mz_err mz_case_weight(mz_case *c, int i, mz_dtype dtype, int rank, const int64_t *dim);
+/* Sometimes another dtype to store a weight in than d; else 0, which says d. */
+mz_dtype mz_case_stored(mz_case *c, mz_dtype d);
 mz_err mz_case_ids(mz_case *c, int i, int rank, const int64_t *dim, int64_t low, int64_t high);
 mz_err mz_case_list(mz_case *c, int i, int rank, const int64_t *dim, const int32_t *list);
 mz_err mz_case_out(mz_case *c, int i, mz_dtype dtype, int rank, const int64_t *dim);

@@ -78,14 +78,26 @@ static mz_err matmul(mz_case *c, mz_dtype d)
                           .K_max = is_long ? mz_case_some(c, 2000, 9000) : mz_case_dim(c, 150),
                           .trans_a = mz_case_chance(c, 0.3),
                           .trans_b = mz_case_chance(c, 0.6)};
-    m->backward = mz_case_chance(c, 0.5);
+    m->stored = mz_case_stored(c, d);
+    if (m->stored != MZ_F64) {
+        const int64_t block = mz_dtype_block(m->stored);
+        m->trans_a = false, m->trans_b = true;
+        m->K_max = m->K_max / block * block + (mz_case_chance(c, 0.8) ? block : 0);
+    } else {
+        m->backward = mz_case_chance(c, 0.5);
+    }
     m->bias = mz_case_chance(c, 0.3);
-    if (!m->backward && mz_case_chance(c, 0.3)) m->batch_max = mz_case_some(c, 1, 4);
+    if (!m->backward && m->stored == MZ_F64 && mz_case_chance(c, 0.3))
+        m->batch_max = mz_case_some(c, 1, 4);
     if (!m->backward) m->accumulate = mz_case_chance(c, 0.3);
     const int64_t M = m->M_max, N = m->N_max, K = m->K_max;
     const int ci = MZ_ARG(matmul.c), a = MZ_ARG(matmul.a), b = MZ_ARG(matmul.b);
     MZ_TRY(matrix(c, a, d, m->trans_a ? K : M, m->trans_a ? M : K));
-    MZ_TRY(matrix(c, b, d, m->trans_b ? N : K, m->trans_b ? K : N));
+    if (m->stored != MZ_F64)
+        MZ_TRY(mz_case_weight(c, b, m->stored, 2, DIMS(N, K)));
+    else
+        MZ_TRY(matrix(c, b, d, m->trans_b ? N : K, m->trans_b ? K : N));
+    mz_case_loose(c, b, MZ_LOOSE_ROWS);
     mz_case_sow(c, a, true);
     MZ_TRY(matrix(c, ci, m->out_dtype, M, N));
     const double na = m->trans_a ? column_norm(c, a) : mz_case_row_norm(c, a);
@@ -102,14 +114,20 @@ static mz_err experts(mz_case *c, mz_dtype d)
     mz_experts_desc *x = &c->desc.u.experts;
     const mz_dtype acc = mz_dtype_acc(d);
     const int64_t T = mz_case_dim(c, 60), E = mz_case_some(c, 1, 9);
-    *x = (mz_experts_desc){d, T, E, mz_case_some(c, 1, 40), mz_case_some(c, 1, 70), false};
-    c->backward = x->backward = mz_case_chance(c, 0.6);
+    *x = (mz_experts_desc){.dtype = d,
+                           .T_max = T,
+                           .E = E,
+                           .N = mz_case_some(c, 1, 40),
+                           .K = mz_case_some(c, 1, 70),
+                           .stored = mz_case_stored(c, d)};
+    if (x->stored != MZ_F64) x->K = mz_dtype_block(x->stored) * mz_case_some(c, 1, 3);
+    c->backward = x->backward = x->stored == MZ_F64 && mz_case_chance(c, 0.6);
     int32_t offsets[16] = {0};
     for (int64_t e = 1; e <= E; e++)
         offsets[e] = e == E ? (int32_t)T : (int32_t)mz_case_some(c, offsets[e - 1], T);
     const int w = MZ_ARG(experts.w), dw = MZ_ARG(experts.dw), xi = MZ_ARG(experts.x);
     MZ_TRY(mz_case_real(c, xi, d, 2, DIMS(T, x->K), 1.0));
-    MZ_TRY(mz_case_real(c, w, d, 3, DIMS(E, x->N, x->K), 1.0));
+    MZ_TRY(mz_case_weight(c, w, mz_stored_dtype(x->stored, d), 3, DIMS(E, x->N, x->K)));
     MZ_TRY(mz_case_list(c, MZ_ARG(experts.offsets), 1, DIMS(E + 1), offsets));
     MZ_TRY(mz_case_out(c, MZ_ARG(experts.y), d, 2, DIMS(T, x->N)));
     mz_case_bound(c, MZ_ARG(experts.y), (double)x->K,
@@ -217,11 +235,14 @@ static mz_err swiglu(mz_case *c, mz_dtype d)
 static mz_err embed(mz_case *c, mz_dtype d)
 {
     mz_embed_desc *e = &c->desc.u.embed;
-    const int64_t T = mz_case_dim(c, 60), V = mz_case_some(c, 1, 40), D = mz_case_some(c, 1, 90);
-    *e = (mz_embed_desc){d, T, V, D, false};
-    c->backward = e->backward = mz_case_chance(c, 0.6);
-    MZ_TRY(mz_case_real(c, MZ_ARG(embed.w), d, 2, DIMS(V, D), 1.0));
-    if (!e->backward) mz_case_sow(c, MZ_ARG(embed.w), true);
+    const int64_t T = mz_case_dim(c, 60), V = mz_case_some(c, 1, 40);
+    const mz_dtype stored = mz_case_stored(c, d);
+    const int64_t block = mz_dtype_block(stored);
+    const int64_t D = block > 1 ? block * mz_case_some(c, 1, 4) : mz_case_some(c, 1, 90);
+    *e = (mz_embed_desc){.dtype = d, .T_max = T, .V = V, .D = D, .stored = stored};
+    c->backward = e->backward = stored == MZ_F64 && mz_case_chance(c, 0.6);
+    MZ_TRY(mz_case_weight(c, MZ_ARG(embed.w), mz_stored_dtype(stored, d), 2, DIMS(V, D)));
+    if (!e->backward && block == 1) mz_case_sow(c, MZ_ARG(embed.w), true);
     MZ_TRY(mz_case_ids(c, MZ_ARG(embed.ids), 1, DIMS(T), 0, V));
     MZ_TRY(mz_case_out(c, MZ_ARG(embed.y), d, 2, DIMS(T, D)));
     if (!e->backward) return MZ_OK;

@@ -12,14 +12,14 @@ enum { POISON = 0xff };
 
 static mz_dtype doubled(mz_dtype d)
 {
-    return mz_dtype_is_float(d) ? MZ_F64 : d;
+    return mz_dtype_is_float(d) || mz_dtype_is_blocks(d) ? MZ_F64 : d;
 }
 
 static void double_desc(mz_desc *d)
 {
     switch (d->kind) {
     case MZ_OP_MATMUL:
-        d->u.matmul.dtype = d->u.matmul.out_dtype = MZ_F64;
+        d->u.matmul.dtype = d->u.matmul.out_dtype = d->u.matmul.stored = MZ_F64;
         break;
     case MZ_OP_ADAMW:
         d->u.adamw.acc = d->u.adamw.copy_dtype = MZ_F64;
@@ -31,12 +31,16 @@ static void double_desc(mz_desc *d)
         d->u.reduce.dtype = d->u.reduce.out_dtype = MZ_F64;
         break;
     case MZ_OP_EXPERTS:
+        d->u.experts.dtype = d->u.experts.stored = MZ_F64;
+        break;
+    case MZ_OP_EMBED:
+        d->u.embed.dtype = d->u.embed.stored = MZ_F64;
+        break;
     case MZ_OP_RMSNORM:
     case MZ_OP_ROPE:
     case MZ_OP_ATTENTION:
     case MZ_OP_DECODE:
     case MZ_OP_SWIGLU:
-    case MZ_OP_EMBED:
     case MZ_OP_ROUTER:
     case MZ_OP_BALANCE:
     case MZ_OP_PERMUTE:
@@ -119,12 +123,27 @@ static int64_t place_of(const mz_case_arg *a, int64_t j)
     return at;
 }
 
+static size_t bytes_of(mz_dtype dtype, int64_t elements)
+{
+    return (size_t)(elements / mz_dtype_block(dtype)) * mz_dtype_block_bytes(dtype);
+}
+
+/* Row by row: a row is whole blocks. */
+static void fill_blocks(unsigned char *to, const mz_case_arg *a)
+{
+    const int64_t width = a->dim[a->rank - 1];
+    const size_t row = bytes_of(a->dtype, width);
+    for (int64_t j = 0; j < a->count; j += width)
+        memcpy(to + bytes_of(a->dtype, place_of(a, j)), a->blocks + bytes_of(a->dtype, j), row);
+}
+
 static mz_err fill(mz_trial *t, const mz_case *c, int i)
 {
     const mz_case_arg *a = &c->arg[i];
     const size_t each = mz_dtype_bytes(a->dtype);
     memset(t->before[i], POISON, t->bytes[i]);
     if (a->is_saved || !a->values || !starts_with_values(c, i)) return MZ_OK;
+    if (mz_dtype_is_blocks(a->dtype)) return fill_blocks(t->before[i], a), MZ_OK;
     for (int64_t j = 0; j < a->count; j++) {
         unsigned char *to = t->before[i] + (size_t)place_of(a, j) * each;
         const int32_t id = a->dtype == MZ_I32 ? (int32_t)a->values[j] : 0;
@@ -145,8 +164,7 @@ typedef struct setup {
 static mz_err book(mz_trial *t, setup *s, mz_queue *q, const mz_case *c, int i)
 {
     const mz_case_arg *a = &c->arg[i];
-    const size_t each = mz_dtype_bytes(a->dtype);
-    t->bytes[i] = a->is_saved ? mz_op_saved(s->op) : (size_t)a->span * each;
+    t->bytes[i] = a->is_saved ? mz_op_saved(s->op) : bytes_of(a->dtype, a->span);
     if (a->is_saved && t->bytes[i] == 0) return MZ_OK; /* this chip keeps nothing */
     MZ_TRY(mz_mem_new(&t->before[i], (int64_t)t->bytes[i], 1));
     MZ_TRY(mz_mem_new(&t->after[i], (int64_t)t->bytes[i], 1));
@@ -160,8 +178,8 @@ static void view(setup *s, const mz_trial *t, const mz_case *c, int i)
     const int from = a->alias > 0 ? a->alias - 1 : i;
     const int64_t saved = (int64_t)t->bytes[i];
     if (!s->buf[from]) return;
-    s->tensor[i] = mz_view(s->buf[from], (size_t)a->skip * mz_dtype_bytes(a->dtype), a->dtype,
-                           a->rank, a->is_saved ? &saved : a->dim);
+    s->tensor[i] = mz_view(s->buf[from], bytes_of(a->dtype, a->skip), a->dtype, a->rank,
+                           a->is_saved ? &saved : a->dim);
     for (int k = 0; k < a->rank && !a->is_saved; k++) s->tensor[i].stride[k] = a->stride[k];
 }
 

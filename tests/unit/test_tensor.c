@@ -270,7 +270,7 @@ static void dtypes_have_sizes_and_names(void **state)
                  {"C64", MZ_C64},
                  {"F4", MZ_F4}};
     mz_dtype d = MZ_I16;
-    for (int i = 0; i < MZ_DTYPE_COUNT; i++) {
+    for (int i = 0; i < MZ_DTYPE_PLAIN_COUNT; i++) {
         assert_true(mz_dtype_parse(mz_dtype_name((mz_dtype)i), &d) && d == (mz_dtype)i);
         assert_int_equal(mz_dtype_bytes(d), mz_dtype_bits(d) / 8);
         assert_int_equal(mz_dtype_is_float(d),

@@ -219,6 +219,7 @@ static mz_chip table = {
     .summary = "the host's processor, with kernels of our own",
     .open = cpu_open,
     .close = cpu_close,
+    .wraps = true,
     .alloc = cpu_alloc,
     .free = cpu_free,
     .queue_open = queue_open,

@@ -4,6 +4,7 @@
  * The gradient is shared out by columns: each range walks through all tokens in order, so no two
  * threads meet in a row of dw and equal ids add up in token order. Floor: chips. */
 #include "chips/cpu/split.h"
+#include "chips/cpu/stored.h"
 
 #include <math.h>
 #include <string.h>
@@ -15,6 +16,23 @@ static mz_err query(const mz_queue *q, const mz_desc *desc, mz_support *support)
     return mz_cpu_need_f32_or_bf16(desc->kind, desc->u.embed.dtype);
 }
 
+/* Row id of a weight in another dtype, expanded and rounded once. */
+static void expand_row(const mz_op *op, void *y, const mz_tensor *w, int64_t id, bool bf16)
+{
+    const mz_cpu_stored_kernel *kernel =
+        &mz_cpu_of(op->queue)->kernels.stored->kernel[mz_cpu_kind_of(w->dtype)];
+    const int64_t D = op->desc.u.embed.D;
+    const unsigned char *row =
+        (const unsigned char *)mz_cpu_data(w) + mz_cpu_stored_bytes(w->dtype, id * w->stride[0]);
+    float some[MZ_CPU_STORED_K];
+    for (int64_t k = 0; k < D; k += MZ_CPU_STORED_K) {
+        const int64_t n = D - k < MZ_CPU_STORED_K ? D - k : MZ_CPU_STORED_K;
+        void *to = (unsigned char *)y + (size_t)k * (bf16 ? 2 : 4);
+        kernel->expand(some, row, k, n);
+        mz_cpu_ops_of(op)->cast(to, bf16, some, false, n);
+    }
+}
+
 static void forward_rows(const mz_op *op, const mz_args *args, int64_t first, int64_t last)
 {
     const mz_tensor *y = args->embed.y, *w = args->embed.w;
@@ -23,7 +41,9 @@ static void forward_rows(const mz_op *op, const mz_args *args, int64_t first, in
     const mz_cpu_map nan = {.fn = MZ_EW_FILL, .alpha = NAN, .bf16 = bf16};
     for (int64_t t = first; t < last; t++) {
         const int64_t id = mz_cpu_id_at(args->embed.ids, t, 0);
-        if (id >= 0 && id < op->desc.u.embed.V)
+        if (id >= 0 && id < op->desc.u.embed.V && w->dtype != y->dtype)
+            expand_row(op, mz_cpu_row(y, t), w, id, bf16);
+        else if (id >= 0 && id < op->desc.u.embed.V)
             memcpy(mz_cpu_row(y, t), mz_cpu_row(w, id), (size_t)D * (bf16 ? 2 : 4));
         else
             mz_cpu_ops_of(op)->map(&nan, mz_cpu_row(y, t), NULL, NULL, D);

@@ -2,6 +2,7 @@
 /* chips/cpu/experts.c - EXPERTS: one product per expert over the rows it owns, in one go over the
  * threads. Nothing is padded to a common number of rows; an expert without rows costs nothing. */
 #include "chips/cpu/gemm.h"
+#include "chips/cpu/stored.h"
 
 static mz_cpu_room room_of(const mz_cpu *cpu, const mz_experts_desc *d)
 {
@@ -15,8 +16,13 @@ static mz_err query(const mz_queue *q, const mz_desc *desc, mz_support *s)
 {
     const mz_experts_desc *d = &desc->u.experts;
     MZ_TRY(mz_cpu_need_dtype(desc->kind, d->dtype));
-    if (d->dtype != MZ_F64) s->workspace_bytes = mz_cpu_room_bytes(q, room_of(mz_cpu_of(q), d));
     s->repeats = true;
+    if (d->stored != MZ_F64) {
+        MZ_TRY(mz_cpu_stored_need(desc->kind, d->dtype));
+        s->workspace_bytes = mz_cpu_room_bytes(q, mz_cpu_stored_room(d->E));
+        return MZ_OK;
+    }
+    if (d->dtype != MZ_F64) s->workspace_bytes = mz_cpu_room_bytes(q, room_of(mz_cpu_of(q), d));
     return MZ_OK;
 }
 
@@ -41,11 +47,32 @@ static void run(mz_op *op, mz_cpu_product p, const mz_tensor *offsets)
     if (d->E > 0) mz_cpu_product_run(op, room_of(mz_cpu_of(op->queue), d), &p);
 }
 
+static void forward_stored(const mz_op *op, const mz_args *args)
+{
+    const mz_experts_desc *d = &op->desc.u.experts;
+    const mz_tensor *x = args->experts.x, *w = args->experts.w, *y = args->experts.y;
+    const mz_cpu_stored p = {.M = x->dim[0],
+                             .N = d->N,
+                             .K = d->K,
+                             .a = mz_cpu_mat_of(x, false),
+                             .w = mz_cpu_data(w),
+                             .kind = mz_cpu_kind_of(w->dtype),
+                             .w_row_bytes = mz_cpu_stored_bytes(w->dtype, w->stride[1]),
+                             .c = mz_cpu_data(y),
+                             .c_row = y->stride[0],
+                             .c_is_bf16 = y->dtype == MZ_BF16,
+                             .count = d->E,
+                             .offsets = mz_cpu_data(args->experts.offsets),
+                             .w_step_bytes = mz_cpu_stored_bytes(w->dtype, w->stride[0])};
+    mz_cpu_stored_run(op, &p);
+}
+
 static mz_err forward(mz_op *op, const mz_args *args)
 {
     const mz_experts_desc *d = &op->desc.u.experts;
     const mz_tensor *x = args->experts.x, *w = args->experts.w, *y = args->experts.y;
     MZ_TRY(check_offsets(args->experts.offsets, d->E, x->dim[0]));
+    if (d->stored != MZ_F64) return forward_stored(op, args), MZ_OK;
     run(op,
         (mz_cpu_product){.N = d->N,
                          .K = d->K,

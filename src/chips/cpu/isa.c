@@ -134,7 +134,7 @@ void mz_cpu_id_read(mz_cpu_id *id)
 static const mz_cpu_kernels BUILT[] = {
 #define TABLES(isa)                                                                                \
     {                                                                                              \
-        MZ_CPU_ISA_##isa, #isa, &mz_cpu_gemm_##isa, &mz_cpu_ops_##isa                              \
+        MZ_CPU_ISA_##isa, #isa, &mz_cpu_gemm_##isa, &mz_cpu_ops_##isa, &mz_cpu_stored_##isa        \
     }
 #ifdef MZ_CPU_BUILT_amx
     TABLES(amx),

@@ -49,6 +49,7 @@ typedef struct mz_cpu_kernels {
     const char *name; /* "avx2", "avx512bf16" ... */
     const mz_cpu_gemm_table *gemm;
     const mz_cpu_ops_table *ops;
+    const mz_cpu_stored_table *stored;
 } mz_cpu_kernels;
 
 /* option: what --isa says; NULL and "auto" choose the strongest. */

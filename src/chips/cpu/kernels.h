@@ -10,6 +10,7 @@
 
 #include "chips/cpu/gemm_kernels.h"
 #include "chips/cpu/ops_kernels.h"
+#include "chips/cpu/stored_kernels.h"
 
 #define MZ_CPU_JOIN_(a, b) a##_##b
 #define MZ_CPU_JOIN(a, b) MZ_CPU_JOIN_(a, b)
@@ -17,7 +18,8 @@
 
 #define MZ_CPU_TABLES(isa)                                                                         \
     extern const mz_cpu_gemm_table mz_cpu_gemm_##isa;                                              \
-    extern const mz_cpu_ops_table mz_cpu_ops_##isa;
+    extern const mz_cpu_ops_table mz_cpu_ops_##isa;                                                \
+    extern const mz_cpu_stored_table mz_cpu_stored_##isa;
 MZ_CPU_TABLES(portable)
 MZ_CPU_TABLES(neon)
 MZ_CPU_TABLES(avx2)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* chips/cpu/matmul.c - MATMUL: every layout of operands is a view on the one product of gemm.h. */
 #include "chips/cpu/gemm.h"
+#include "chips/cpu/stored.h"
 
 /* Scratch for each product of either direction at the largest sizes. */
 static mz_cpu_room room_of(const mz_cpu *cpu, const mz_matmul_desc *d)
@@ -19,6 +20,12 @@ static mz_err query(const mz_queue *q, const mz_desc *desc, mz_support *s)
     const mz_matmul_desc *d = &desc->u.matmul;
     MZ_TRY(mz_cpu_need_dtype(desc->kind, d->dtype));
     MZ_TRY(mz_cpu_need_dtype(desc->kind, d->out_dtype));
+    if (d->stored != MZ_F64) {
+        MZ_TRY(mz_cpu_stored_need(desc->kind, d->dtype));
+        s->workspace_bytes = mz_cpu_room_bytes(q, mz_cpu_stored_room(0));
+        s->repeats = true;
+        return MZ_OK;
+    }
     if (d->packed) {
         size_t bytes = 0;
         MZ_TRY(mz_cpu_pack_bytes(q, d, &bytes));
@@ -30,9 +37,30 @@ static mz_err query(const mz_queue *q, const mz_desc *desc, mz_support *s)
     return MZ_OK;
 }
 
+static mz_err forward_stored(const mz_op *op, const mz_args *args)
+{
+    const mz_tensor *a = args->matmul.a, *b = args->matmul.b, *c = args->matmul.c;
+    const mz_tensor *bias = args->matmul.bias;
+    const mz_cpu_stored p = {.M = c->dim[0],
+                             .N = c->dim[1],
+                             .K = a->dim[1],
+                             .a = mz_cpu_mat_of(a, false),
+                             .w = mz_cpu_data(b),
+                             .kind = mz_cpu_kind_of(b->dtype),
+                             .w_row_bytes = mz_cpu_stored_bytes(b->dtype, b->stride[0]),
+                             .c = mz_cpu_data(c),
+                             .c_row = c->stride[0],
+                             .bias = bias ? mz_cpu_data(bias) : NULL,
+                             .c_is_bf16 = c->dtype == MZ_BF16,
+                             .add = op->desc.u.matmul.accumulate};
+    mz_cpu_stored_run(op, &p);
+    return MZ_OK;
+}
+
 static mz_err forward(mz_op *op, const mz_args *args)
 {
     const mz_matmul_desc *d = &op->desc.u.matmul;
+    if (d->stored != MZ_F64) return forward_stored(op, args);
     const mz_tensor *a = args->matmul.a, *b = args->matmul.b, *c = args->matmul.c;
     const mz_tensor *bias = args->matmul.bias;
     const int row = a->rank - 2;

@@ -137,6 +137,9 @@ static mz_err check_profile(const mz_far_profile *p, const mz_desc *desc)
     if (desc->kind == MZ_OP_ADAMW) other = desc->u.adamw.copy_dtype;
     if (p->matmul && desc->kind != MZ_OP_MATMUL)
         return MZ_FAIL(MZ_ENOTSUP, "profile matmul: the chip only multiplies matrices");
+    if (mz_desc_stored(desc) != MZ_F64)
+        return MZ_FAIL(MZ_ENOTSUP, "weights lie in the dtype that is computed in, not in %s",
+                       mz_dtype_name(mz_desc_stored(desc)));
     if (p->nobwd && desc->kind == MZ_OP_ATTENTION && desc->u.attention.backward)
         return MZ_FAIL(MZ_ENOTSUP, "profile nobwd: attention has no backward pass");
     if (p->f16 && (!f16_allows(desc, d) || !f16_allows(desc, other)))

@@ -194,6 +194,8 @@ static mz_err query_host(const mz_hosted_queue *q, const mz_desc *desc, const ch
     const char *name = q->hosted->host->info.name;
     /* Packed weights are in the device's own layout. */
     if (desc->kind == MZ_OP_MATMUL && desc->u.matmul.packed) return MZ_FAIL(MZ_ENOTSUP, "%s", why);
+    /* Staging books a weight in the dtype that is computed in. */
+    if (mz_desc_stored(desc) != MZ_F64) return MZ_FAIL(MZ_ENOTSUP, "%s", why);
     const mz_err err = mz_op_query(q->host, desc, &host);
     if (err == MZ_ENOTSUP)
         return MZ_FAIL(MZ_ENOTSUP, "%s; nor host %s: %s", why, name, host.reason);

@@ -13,8 +13,15 @@ mz_err mz_ref_embed(mz_op *op, const mz_args *args)
 {
     const mz_embed_desc *desc = &op->desc.u.embed;
     const mz_tensor *ids = args->embed.ids;
+    const mz_tensor workspace = mz_op_workspace(op);
     for (int64_t t = 0; t < ids->dim[0]; t++) {
         const int64_t id = id1(ids, t);
+        if (desc->stored != MZ_F64 && is_in(id, desc->V)) {
+            double *row = mz_ref_doubles(&workspace);
+            mz_ref_weight_row(args->embed.w, id, desc->D, row);
+            for (int64_t d = 0; d < desc->D; d++) put2(args->embed.y, t, d, row[d]);
+            continue;
+        }
         for (int64_t d = 0; d < desc->D; d++)
             put2(args->embed.y, t, d, is_in(id, desc->V) ? at2(args->embed.w, id, d) : (double)NAN);
     }

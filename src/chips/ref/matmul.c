@@ -18,9 +18,30 @@ static mz_tensor as_stack(const mz_tensor *t, bool transposed)
     return s;
 }
 
+/* b [N,K] in another dtype than the rest. */
+static mz_err stored(mz_op *op, const mz_args *args)
+{
+    const mz_matmul_desc *d = &op->desc.u.matmul;
+    const mz_tensor *a = args->matmul.a, *b = args->matmul.b, *c = args->matmul.c;
+    const mz_tensor workspace = mz_op_workspace(op);
+    double *row = mz_ref_doubles(&workspace);
+    for (int64_t n = 0; n < b->dim[0]; n++) {
+        mz_ref_weight_row(b, n, b->dim[1], row);
+        for (int64_t m = 0; m < a->dim[0]; m++) {
+            double sum = 0.0;
+            for (int64_t k = 0; k < b->dim[1]; k++) sum += at2(a, m, k) * row[k];
+            if (d->bias) sum += at1(args->matmul.bias, n);
+            if (d->accumulate) sum += at2(c, m, n);
+            put2(c, m, n, sum);
+        }
+    }
+    return MZ_OK;
+}
+
 mz_err mz_ref_matmul(mz_op *op, const mz_args *args)
 {
     const mz_matmul_desc *d = &op->desc.u.matmul;
+    if (d->stored != MZ_F64) return stored(op, args);
     const mz_tensor a = as_stack(args->matmul.a, d->trans_a);
     const mz_tensor b = as_stack(args->matmul.b, d->trans_b);
     const mz_tensor c = as_stack(args->matmul.c, false);

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "chips/ref/ops.h"
+#include "tensor/quant.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -112,6 +113,10 @@ static int64_t scratch_doubles(const mz_desc *desc)
     const mz_decode_desc *c = &desc->u.decode;
     if (desc->kind == MZ_OP_ATTENTION)
         return a->backward ? a->T_max * a->H + a->K + a->W : a->T_max;
+    if (mz_desc_stored(desc) != MZ_F64) /* a row of the weight */
+        return desc->kind == MZ_OP_MATMUL    ? desc->u.matmul.K_max
+               : desc->kind == MZ_OP_EXPERTS ? desc->u.experts.K
+                                             : desc->u.embed.D;
     if (desc->kind == MZ_OP_DECODE) return c->pages_per_seq_max * c->page;
     if (desc->kind == MZ_OP_ROUTER) return 3 * desc->u.router.E + desc->u.router.groups;
     if (desc->kind == MZ_OP_SAMPLE) return 3 * desc->u.sample.V;
@@ -155,6 +160,26 @@ mz_err mz_ref_check_ids(const mz_tensor *ids, int64_t lowest, int64_t n, const c
     return MZ_OK;
 }
 
+/* Every block of 32 or 256 by the formats' reference code, then as doubles. */
+void mz_ref_weight_row(const mz_tensor *w, int64_t row, int64_t n, double *out)
+{
+    const int64_t block = mz_dtype_block(w->dtype), bytes = (int64_t)mz_dtype_block_bytes(w->dtype);
+    const int64_t first =
+        row * w->stride[w->rank - 2]; /* an expert's rows follow the one before's */
+    const unsigned char *at = (unsigned char *)w->buf->host + w->offset_bytes;
+    mz_quant quant;
+    float x[256];
+    at += first / block * bytes;
+    for (int64_t i = 0; i < n; i += block, at += bytes) {
+        if (!mz_dtype_quant(w->dtype, &quant)) {
+            out[i] = mz_load(w->dtype, at);
+            continue;
+        }
+        (void)mz_quant_expand(quant, x, at, block); /* cannot fail: one whole block */
+        for (int64_t j = 0; j < block; j++) out[i + j] = (double)x[j];
+    }
+}
+
 double *mz_ref_doubles(const mz_tensor *bytes)
 {
     return mz_host(bytes);
@@ -168,6 +193,7 @@ const mz_chip mz_chip_ref = {
     .is_test = true,
     .open = open_device,
     .close = close_device,
+    .wraps = true,
     .alloc = alloc,
     .free = release,
     .queue_open = queue_open,

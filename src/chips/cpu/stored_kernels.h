@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* chips/cpu/stored_kernels.h - the inner kernels of products with weights that lie in blocks, or in
+ * another dtype than is computed in, per instruction set.
+ *
+ *   c[i,j] (+)= sum_k a[i,k] w[j,k]      a f32, w a row of the weight, expanded in registers
+ *
+ * Every number of a weight becomes the f32 that the format's reference code gives, to the bit
+ * (tensor/quant.h): scale times integer is exact in f32 in every format but Q6_K, whose only
+ * rounding is that product's, so a fused sum rounds where the reference does.
+ * Repeat: bitwise. Lane l of the sum takes k = l, l + lanes ... of MZ_CPU_STORED_K elements, then
+ *         the lanes are added in one order, then those pieces of K: neither the number of rows of
+ *         a nor which of the kernels runs changes a bit.
+ * Floor:  chips. */
+#ifndef MZ_CHIPS_CPU_STORED_KERNELS_H
+#define MZ_CHIPS_CPU_STORED_KERNELS_H
+
+#include "tensor/quant.h"
+
+enum {
+    MZ_CPU_STORED_K = 512,   /* elements of K that one call takes, at most */
+    MZ_CPU_STORED_COLS = 4,  /* rows of the weight that are taken together */
+    MZ_CPU_STORED_GROUP = 32 /* elements: a's and panels' rows are filled up to it with zeros */
+};
+
+/* What a weight can lie in: the block types in their order, then plain numbers. */
+typedef enum mz_cpu_kind {
+    MZ_CPU_KIND_F16 = MZ_QUANT_COUNT,
+    MZ_CPU_KIND_BF16,
+    MZ_CPU_KIND_F32,
+    MZ_CPU_KIND_COUNT
+} mz_cpu_kind;
+
+/* Elements k0 .. k0+n-1 of rows; k0 is a multiple of the group, n <= MZ_CPU_STORED_K. In blocks n
+ * is a multiple of the group too. */
+typedef struct mz_cpu_stored_kernel {
+    /* out [n up to the next multiple of the group] */
+    void (*expand)(float *out, const unsigned char *row, int64_t k0, int64_t n);
+    /* sum [4] of one row of a with four rows that begin `pitch` bytes apart; a[0] goes with k0 */
+    void (*dot)(float *sum, const unsigned char *row, size_t pitch, const float *a, int64_t k0,
+                int64_t n);
+} mz_cpu_stored_kernel;
+
+typedef struct mz_cpu_stored_table {
+    mz_cpu_stored_kernel kernel[MZ_CPU_KIND_COUNT];
+    /* sum [m][4], rows `ld` apart, (+)= a [m][n] panel [4][MZ_CPU_STORED_K]^T; rows of a lie
+     * a_pitch apart; n is a multiple of the group */
+    void (*tile)(float *sum, int64_t ld, const float *a, int64_t a_pitch, const float *panel,
+                 int64_t m, int64_t n, bool add);
+} mz_cpu_stored_table;
+
+#endif

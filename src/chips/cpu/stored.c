@@ -138,7 +138,14 @@ static void add_step(const job *w, const tile *t, const scratch *s, const rows *
             w->kernel->expand(s->panel + i * KC, row + (size_t)i * p->w_row_bytes, k0, n);
         else
             memset(s->panel + i * KC, 0, (size_t)filled(n) * sizeof *s->panel);
-    w->table->tile(sum, COLS, a->at, a->pitch, s->panel, t->m, filled(n), k0 > 0);
+    w->table->tile(&(mz_cpu_stored_tile){.m = t->m,
+                                         .n = filled(n),
+                                         .a = a->at,
+                                         .panel = s->panel,
+                                         .a_pitch = a->pitch,
+                                         .sum = sum,
+                                         .ld = COLS,
+                                         .add = k0 > 0});
 }
 
 static void finish(const job *w, const tile *t, const float *sum)

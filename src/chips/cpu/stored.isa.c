@@ -311,37 +311,36 @@ KERNELS(bf16, 2)
 KERNELS(f32, 4)
 
 /* rows <= TILE_ROWS, known when this is inlined; the order of every sum is that of dot */
-MZ_INLINE void tile_rows(const int rows, float *sum, int64_t ld, const float *a, int64_t a_pitch,
-                         const float *panel, int64_t n, bool add)
+MZ_INLINE void tile_rows(const int rows, const mz_cpu_stored_tile *t, int64_t first)
 {
+    const float *a = t->a + first * t->a_pitch;
+    float *sum = t->sum + first * t->ld;
     vf acc[TILE_ROWS][COLS];
     MZ_UNROLL for (int i = 0; i < rows; i++)
     {
         MZ_UNROLL for (int j = 0; j < COLS; j++) acc[i][j] = (vf){0};
     }
-    for (int64_t k = 0; k < n; k += VF_LANES) {
+    for (int64_t k = 0; k < t->n; k += VF_LANES) {
         vf w[COLS];
-        MZ_UNROLL for (int j = 0; j < COLS; j++) w[j] = vf_load(panel + j * KC + k);
+        MZ_UNROLL for (int j = 0; j < COLS; j++) w[j] = vf_load(t->panel + j * KC + k);
         MZ_UNROLL for (int i = 0; i < rows; i++)
         {
-            const vf av = vf_load(a + i * a_pitch + k);
+            const vf av = vf_load(a + i * t->a_pitch + k);
             MZ_UNROLL for (int j = 0; j < COLS; j++) acc[i][j] = vf_fma(av, w[j], acc[i][j]);
         }
     }
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < COLS; j++) {
-            float *at = sum + i * ld + j;
-            *at = (add ? *at : 0.0f) + sum_of(acc[i][j]);
+            float *at = sum + i * t->ld + j;
+            *at = (t->add ? *at : 0.0f) + sum_of(acc[i][j]);
         }
 }
 
-static void tile(float *sum, int64_t ld, const float *a, int64_t a_pitch, const float *panel,
-                 int64_t m, int64_t n, bool add)
+static void tile(const mz_cpu_stored_tile *t)
 {
     int64_t i = 0;
-    for (; i + TILE_ROWS <= m; i += TILE_ROWS)
-        tile_rows(TILE_ROWS, sum + i * ld, ld, a + i * a_pitch, a_pitch, panel, n, add);
-    for (; i < m; i++) tile_rows(1, sum + i * ld, ld, a + i * a_pitch, a_pitch, panel, n, add);
+    for (; i + TILE_ROWS <= t->m; i += TILE_ROWS) tile_rows(TILE_ROWS, t, i);
+    for (; i < t->m; i++) tile_rows(1, t, i);
 }
 
 #define ENTRY(name)                                                                                \

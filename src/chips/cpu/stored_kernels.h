@@ -40,12 +40,20 @@ typedef struct mz_cpu_stored_kernel {
                 int64_t n);
 } mz_cpu_stored_kernel;
 
+/* sum [m][4] = (or += if `add`) a [m][n] panel [4][MZ_CPU_STORED_K]^T; n is a multiple of the group
+ */
+typedef struct mz_cpu_stored_tile {
+    int64_t m, n;
+    const float *a, *panel;
+    int64_t a_pitch; /* elements from row to row */
+    float *sum;
+    int64_t ld; /* elements from row to row */
+    bool add;
+} mz_cpu_stored_tile;
+
 typedef struct mz_cpu_stored_table {
     mz_cpu_stored_kernel kernel[MZ_CPU_KIND_COUNT];
-    /* sum [m][4], rows `ld` apart, (+)= a [m][n] panel [4][MZ_CPU_STORED_K]^T; rows of a lie
-     * a_pitch apart; n is a multiple of the group */
-    void (*tile)(float *sum, int64_t ld, const float *a, int64_t a_pitch, const float *panel,
-                 int64_t m, int64_t n, bool add);
+    void (*tile)(const mz_cpu_stored_tile *t);
 } mz_cpu_stored_table;
 
 #endif

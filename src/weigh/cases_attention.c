@@ -2,9 +2,7 @@
 /* weigh/cases_attention.c - attention over packed sequences, and over a paged cache.
  *
  * Bounds. A score's rounding u sqrt(K) |q| |k| scale is the relative error of a probability, and
- * each output is a sum of probabilities times values: n = 1 with the factors in `norms`. Backward
- * takes dout . out from `out` as it was stored, rounded to the dtype: half a unit of |dout| |out|
- * in every score's gradient (docs/numerics.md). */
+ * each output is a sum of probabilities times values: n = 1 with the factors in `norms`. */
 #include "weigh/cases.h"
 
 #include <math.h>
@@ -44,11 +42,7 @@ static mz_err attention_backward(mz_case *c, const mz_attention_desc *a, double 
     mz_case_saved(c, MZ_ARG(attention.saved));
     MZ_TRY(heads(c, dout, a->dtype, DIMS(a->T_max, a->H, a->W)));
     const double ndout = mz_case_row_norm(c, dout), nv = mz_case_row_norm(c, v);
-    const bool is_short = a->dtype != mz_dtype_acc(a->dtype);
-    const double stored = a->dtype == MZ_F16 ? 0x1p12
-                          : is_short         ? 0x1p15
-                                             : 0.0; /* u_out / 2 u_acc */
-    const double ds = a->scale * ndout * nv * (2.0 * each + 2.0 * sqrt((double)a->W) + stored);
+    const double ds = a->scale * ndout * nv * (2.0 * each + 2.0 * sqrt((double)a->W));
     MZ_TRY(out(c, MZ_ARG(attention.dq), a->dtype, DIMS(a->T_max, a->H, a->K),
                ds * mz_case_largest(c, k) * 2.0));
     MZ_TRY(out(c, MZ_ARG(attention.dk), a->dtype, DIMS(a->T_max, a->G, a->K),

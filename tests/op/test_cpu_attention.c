@@ -49,6 +49,32 @@ static void attention(void **state)
     }
 }
 
+/* Of a sequence of one token the weight is 1 and dq and dk are 0: what is left of a difference of
+ * large numbers must not be the rounding of `out`. */
+static void large_values(void **state)
+{
+    (void)state;
+    static const int32_t cu[] = {0, 1, 2, 3, 20};
+    enum { T = 20, H = 2, K = 8, W = 64 };
+    for (int i = 0; i < 2; i++) {
+        const mz_dtype dtype = i ? MZ_BF16 : MZ_F32;
+        const twin w = {
+            .desc = {MZ_OP_ATTENTION, {.attention = {dtype, T, 4, H, 1, K, W, 0.3, true, true}}},
+            .arg = {{"q", dtype, 3, {T, H, K}, .low = -2, .high = 2},
+                    {"k", dtype, 3, {T, 1, K}, .low = -2, .high = 2},
+                    {"v", dtype, 3, {T, 1, W}, .low = -30, .high = 30},
+                    {"dout", dtype, 3, {T, H, W}, .low = -30, .high = 30},
+                    {"cu", MZ_I32, 1, {5}, .ids = cu},
+                    {"out", dtype, 3, {T, H, W}, .low = KEEP},
+                    {"dq", dtype, 3, {T, H, K}, .low = KEEP},
+                    {"dk", dtype, 3, {T, 1, K}, .low = KEEP},
+                    {"dv", dtype, 3, {T, 1, W}, .low = KEEP}},
+            .reach = 1e6,
+        };
+        twin_check(&w);
+    }
+}
+
 /* One argument of one token is all NaN or infinite: exactly what sees it may show it. */
 static void odd_tokens(void **state)
 {
@@ -165,6 +191,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention),
+        cmocka_unit_test(large_values),
         cmocka_unit_test(odd_tokens),
         cmocka_unit_test(decode),
         cmocka_unit_test(scores_of_minus_infinity),

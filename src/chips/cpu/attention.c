@@ -8,7 +8,9 @@
  *           or, where sequences and key heads are enough to keep all threads busy, one sweep whose
  *           parts are (sequence, key head), which computes every weight once instead of twice.
  *           Both add the same numbers in the same order, so the choice does not show in the bits.
- * saved holds the log-sum-exp of each row, f32 [H][T].
+ * saved holds the log-sum-exp of each row, f32 [H][T], and for bf16 what rounding took from out,
+ * bf16 [T][H][W]: dq and dk are small differences of numbers as large as dout . out, which an error
+ * of 2^-9 in it would swamp.
  * Floor: chips. */
 #include "chips/cpu/flash.h"
 #include "chips/cpu/split.h"
@@ -50,7 +52,10 @@ static mz_err query(const mz_queue *q, const mz_desc *desc, mz_support *support)
     MZ_TRY(mz_cpu_flash_need(desc->kind, d->dtype, d->K, d->W));
     support->repeats = true;
     support->workspace_bytes = mz_cpu_room_bytes(q, room_of(d));
-    if (d->backward) support->saved_bytes = (size_t)(d->T_max * d->H) * sizeof(float);
+    if (!d->backward) return MZ_OK;
+    support->saved_bytes = (size_t)(d->T_max * d->H) * sizeof(float);
+    if (d->dtype == MZ_BF16)
+        support->saved_bytes += (size_t)(d->T_max * d->H * d->W) * sizeof(uint16_t);
     return MZ_OK;
 }
 
@@ -141,10 +146,22 @@ static place tile_of(place p, int64_t first)
     return p;
 }
 
+static float *saved_lse(const job *j, int64_t h)
+{
+    return (float *)mz_cpu_data(j->args->attention.saved) + h * j->T;
+}
+
+static uint16_t *saved_rest(const job *j, int64_t token, int64_t h)
+{
+    uint16_t *rest = (uint16_t *)(void *)saved_lse(j, j->d->H);
+    return rest + (token * j->d->H + h) * j->d->W;
+}
+
 static void aim_at_rows(mz_cpu_flash *f, const job *j, place p, int64_t h)
 {
     f->rows = p.n;
     for (int64_t i = 0; i < p.n; i++) {
+        if (f->bf16 && j->d->backward) f->rest[i] = saved_rest(j, p.start + p.first + i, h);
         f->q[i] = at(j->args->attention.q, p.start + p.first + i, h);
         f->limit[i] = j->d->causal ? p.first + i + 1 : p.len;
     }
@@ -176,8 +193,7 @@ static void forward_part(void *arg, int64_t part, int thread)
         aim_at_keys(&keys, j, tile_of(p, first), g);
         j->flash->tile(&f, &keys);
     }
-    float *lse = j->d->backward ? mz_cpu_data(j->args->attention.saved) : NULL;
-    j->flash->finish(&f, out, lse ? lse + h * j->T + p.start + p.first : NULL);
+    j->flash->finish(&f, out, j->d->backward ? saved_lse(j, h) + p.start + p.first : NULL);
 }
 
 static mz_err forward(mz_op *op, const mz_args *args)
@@ -192,12 +208,12 @@ static mz_err forward(mz_op *op, const mz_args *args)
 
 static void start_back(mz_cpu_flash *f, const job *j, place p, int64_t h)
 {
-    const float *lse = mz_cpu_data(j->args->attention.saved);
+    const float *lse = saved_lse(j, h) + p.start + p.first;
     aim_at_rows(f, j, p, h);
     for (int64_t i = 0; i < p.n; i++) {
         f->out[i] = at(j->args->attention.out, p.start + p.first + i, h);
         f->dout[i] = at(j->args->attention.dout, p.start + p.first + i, h);
-        f->lse[i] = lse[h * j->T + p.start + p.first + i];
+        f->lse[i] = lse[i];
     }
     j->flash->back_start(f);
 }

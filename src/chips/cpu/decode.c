@@ -25,10 +25,10 @@ static mz_attention_desc block_desc(const mz_decode_desc *d)
     return (mz_attention_desc){.dtype = d->dtype, .K = d->K, .W = d->W, .scale = d->scale};
 }
 
-/* Floats of what a block has seen: output panels, maxima, sums. */
+/* Floats of what a block has seen: maxima, sums, outputs. */
 static int64_t state_floats(const mz_decode_desc *d)
 {
-    return ROWS * (d->W + 2);
+    return ROWS * (mz_flash_padded(d->W) + 2);
 }
 
 /* Shared: numbers of blocks [B_max + 1], then the states. */
@@ -173,11 +173,14 @@ static void aim_at_keys(mz_cpu_keys *keys, const job *j, block b, int64_t first,
 {
     keys->first = first;
     keys->n = n;
+    int64_t column = first / j->d->page, row = first % j->d->page;
     for (int64_t i = 0; i < n; i++) {
-        const int64_t page = mz_cpu_id_at(j->args->decode.table, b.b, (first + i) / j->d->page);
-        const int64_t row = (first + i) % j->d->page;
+        const int64_t page = mz_cpu_id_at(j->args->decode.table, b.b, column);
         keys->k[i] = cached(j->args->decode.k_cache, page, row, b.g);
         keys->v[i] = cached(j->args->decode.v_cache, page, row, b.g);
+        if (++row < j->d->page) continue;
+        row = 0;
+        column++;
     }
 }
 
@@ -210,9 +213,9 @@ static void chunk_part(void *arg, int64_t part, int thread)
         return;
     }
     float *state = j->states + part * state_floats(j->d);
-    memcpy(state, f.ot, (size_t)(ROWS * j->d->W) * sizeof *state);
-    memcpy(state + ROWS * j->d->W, f.m, ROWS * sizeof *state);
-    memcpy(state + ROWS * (j->d->W + 1), f.l, ROWS * sizeof *state);
+    memcpy(state, f.m, ROWS * sizeof *state);
+    memcpy(state + ROWS, f.l, ROWS * sizeof *state);
+    memcpy(state + 2 * ROWS, f.ot, (size_t)mz_flash_ot_floats(&f) * sizeof *state);
 }
 
 /* The states of a block's chunks become one, in order. */
@@ -221,19 +224,19 @@ static void merge_part(void *arg, int64_t part, int thread)
     const job *j = arg;
     const block b = block_at(j, part);
     const mz_attention_desc desc = block_desc(j->d);
-    const int64_t keys = chunk_keys(j, b), W = j->d->W;
+    const int64_t keys = chunk_keys(j, b);
     mz_cpu_flash f;
     void *out[ROWS];
     mz_cpu_flash_lay_out(&f, &desc, mz_cpu_room_thread(j->op, j->room, thread));
     aim_at_rows(&f, j, b, out);
     const int64_t end = f.limit[b.n - 1];
     if (end <= keys) return;
-    f.ot = j->states + part * j->chunks * state_floats(j->d);
-    f.m = f.ot + ROWS * W;
+    f.m = j->states + part * j->chunks * state_floats(j->d);
     f.l = f.m + ROWS;
+    f.ot = f.l + ROWS;
     for (int64_t c = 1; c * keys < end; c++) {
-        const float *state = f.ot + c * state_floats(j->d);
-        j->flash->merge(&f, state, state + ROWS * W, state + ROWS * (W + 1));
+        const float *state = f.m + c * state_floats(j->d);
+        j->flash->merge(&f, state + 2 * ROWS, state, state + ROWS);
     }
     j->flash->finish(&f, out, NULL);
 }

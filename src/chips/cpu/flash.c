@@ -20,11 +20,11 @@ int64_t mz_cpu_flash_lay_out(mz_cpu_flash *f, const mz_attention_desc *d, float 
     int64_t used = 0;
     *f =
         (mz_cpu_flash){.K = d->K, .W = d->W, .scale = (float)d->scale, .bf16 = d->dtype == MZ_BF16};
-    f->qt = take(base, &used, ROWS * d->K);
+    f->qt = take(base, &used, ROWS * mz_flash_padded(d->K));
     f->s = take(base, &used, s);
-    f->k = take(base, &used, KEYS * d->K);
-    f->v = take(base, &used, KEYS * d->W);
-    f->ot = take(base, &used, ROWS * d->W);
+    f->k = take(base, &used, KEYS * mz_flash_stride(d->K));
+    f->v = take(base, &used, KEYS * mz_flash_stride(d->W));
+    f->ot = take(base, &used, ROWS * mz_flash_padded(d->W));
     f->m = take(base, &used, ROWS);
     f->l = take(base, &used, ROWS);
     if (!d->backward) return used;

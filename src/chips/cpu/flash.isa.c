@@ -4,6 +4,7 @@
  * The four products are one shape each: up to MR rows of broadcast numbers times NV vectors, all
  * sums in registers. A row that may not see a key never adds it, not even as 0 times its value, so
  * that a NaN or an infinity in a later token cannot reach an earlier one. */
+#include "chips/cpu/flash_few.h"
 #include "chips/cpu/kernels.h"
 #include "chips/cpu/lanes.h"
 
@@ -72,13 +73,18 @@ MZ_INLINE void score_keys(float *s, const float *const *key, const float *qt, in
         for (int v = 0; v < nv; v++) vf_store(s + r * NR + v * VL, acc[r][v]);
 }
 
-/* s[j][NR] = key[j] . q for j < n; the last group repeats its last key into rows beyond n. */
-static void scores(float *s, const float *const *key, int64_t n, const float *qt, int64_t K,
-                   bool narrow)
+/* Rows of a tile as f32: row j at at + j stride. */
+typedef struct copies {
+    const float *at;
+    int64_t stride;
+} copies;
+
+/* s[j][NR] = key j . q for j < n; the last group repeats its last key into rows beyond n. */
+static void scores(float *s, copies key, int64_t n, const float *qt, int64_t K, bool narrow)
 {
     for (int64_t j = 0; j < n; j += MR) {
         const float *group[MR];
-        for (int r = 0; r < MR; r++) group[r] = key[j + r < n ? j + r : n - 1];
+        for (int r = 0; r < MR; r++) group[r] = key.at + (j + r < n ? j + r : n - 1) * key.stride;
         if (narrow)
             score_keys(s + j * NR, group, qt, K, 1);
         else
@@ -86,11 +92,11 @@ static void scores(float *s, const float *const *key, int64_t n, const float *qt
     }
 }
 
-/* c[i][NR] (i < width) = c alpha + sum_j row[j][i] s[j][NR], with alpha [NR] or NULL. */
+/* c[i][NR] (i < width) = c alpha + sum_j row j [i] s[j][NR], with alpha [NR] or NULL. */
 typedef struct weighing {
     float *c;
     int64_t width;
-    const float *const *row;
+    copies row;
     const float *s, *alpha;
     const panel *p;
 } weighing;
@@ -99,6 +105,7 @@ typedef struct weighing {
 MZ_INLINE void weigh_columns(const weighing *w, int64_t i, int64_t keep, int mr, int nv)
 {
     vf acc[MR][NV];
+    const float *row = w->row.at + i;
 #pragma GCC unroll 16
     for (int r = 0; r < mr; r++)
 #pragma GCC unroll 4
@@ -106,22 +113,20 @@ MZ_INLINE void weigh_columns(const weighing *w, int64_t i, int64_t keep, int mr,
             acc[r][v] = vf_load(w->c + (i + r) * NR + v * VL);
             if (w->alpha) acc[r][v] *= vf_load(w->alpha + v * VL);
         }
-    for (int64_t j = 0; j < w->p->full; j++)
+    for (int64_t j = 0; j < w->p->full; j++, row += w->row.stride)
 #pragma GCC unroll 16
         for (int r = 0; r < mr; r++)
 #pragma GCC unroll 4
             for (int v = 0; v < nv; v++)
-                acc[r][v] =
-                    vf_fma(vf_set(w->row[j][i + r]), vf_load(w->s + j * NR + v * VL), acc[r][v]);
-    for (int64_t j = w->p->full; j < w->p->seen; j++)
+                acc[r][v] = vf_fma(vf_set(row[r]), vf_load(w->s + j * NR + v * VL), acc[r][v]);
+    for (int64_t j = w->p->full; j < w->p->seen; j++, row += w->row.stride)
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) {
             const vi sees = (int32_t)j < limits(w->p, v);
             const vf weight = vf_load(w->s + j * NR + v * VL);
 #pragma GCC unroll 16
             for (int r = 0; r < mr; r++)
-                acc[r][v] =
-                    vf_pick(sees, vf_fma(vf_set(w->row[j][i + r]), weight, acc[r][v]), acc[r][v]);
+                acc[r][v] = vf_pick(sees, vf_fma(vf_set(row[r]), weight, acc[r][v]), acc[r][v]);
         }
 #pragma GCC unroll 16
     for (int r = 0; r < mr; r++)
@@ -234,9 +239,27 @@ static void clear_lanes(float *panels, int64_t rows, int64_t width)
     }
 }
 
-/* row[r][i] = panels[r][i] scale[r]; scale [ROWS] or NULL. */
-static void store_panels(void *const *row, const mz_cpu_flash *f, const float *panels,
-                         int64_t width, const float *scale)
+/* What rounding to bf16 takes from x; 0 where that is no number. */
+MZ_INLINE vf lost(vf x)
+{
+    const vf rest = x - vf_from_bf16(vf_to_bf16(x));
+    return vf_pick((vi)(rest * rest < __builtin_inff()), rest, (vf){0});
+}
+
+/* n elements of a row of out or dq, at element i, and what rounding took from them. */
+MZ_INLINE void store_part(void *row, void *rest, int64_t i, int64_t n, vf x, bool bf16)
+{
+    if (!bf16) {
+        vf_put(row, i, n, x, false);
+        return;
+    }
+    vf_put(row, i, n, x, true);
+    if (rest) vf_put(rest, i, n, lost(x), true);
+}
+
+/* row[r][i] = panels[r][i] scale[r]; scale [ROWS] and rest may be NULL. */
+static void store_panels(const mz_cpu_flash *f, void *const *row, void *const *rest,
+                         const float *panels, int64_t width, const float *scale)
 {
     for (int64_t first = 0; first < f->rows; first += VL) {
         const float *from = panels + first / NR * width * NR + first % NR;
@@ -247,54 +270,56 @@ static void store_panels(void *const *row, const mz_cpu_flash *f, const float *p
                 if (scale) t[r] *= vf_load(scale + first);
             }
             vf_transpose(t);
-            for (int r = 0; r < VL && first + r < f->rows; r++) {
-                if (f->bf16)
-                    vf_put(row[first + r], i, width - i, t[r], true);
-                else
-                    vf_put(row[first + r], i, width - i, t[r], false);
-            }
+            for (int r = 0; r < VL && first + r < f->rows; r++)
+                store_part(row[first + r], rest ? rest[first + r] : NULL, i, width - i, t[r],
+                           f->bf16);
         }
     }
 }
 
-/* f32 addresses of a tile's rows: the tile itself, or a widened copy. */
-static void widen(const float **row, float *copy, const void *const *from, int64_t n, int64_t width,
-                  bool bf16)
+/* A tile's rows are always copied: those of one head lie far apart, often a power of two, and would
+ * push each other out of the first cache. */
+static copies copied(float *copy, const void *const *from, int64_t n, int64_t width, bool bf16)
 {
-    for (int64_t j = 0; j < n; j++) {
-        row[j] = bf16 ? copy + j * width : from[j];
-        for (int64_t i = 0; bf16 && i < width; i += VL)
-            vf_put(copy, j * width + i, width - i, vf_get(from[j], i, width - i, true), false);
-    }
+    const copies c = {copy, mz_flash_stride(width)};
+    for (int64_t j = 0; j < n; j++)
+        for (int64_t i = 0; i < width; i += VL) {
+            const vf x =
+                bf16 ? vf_get(from[j], i, width - i, true) : vf_get(from[j], i, width - i, false);
+            vf_store(copy + j * c.stride + i, x);
+        }
+    return c;
 }
 
 typedef struct tile {
-    const float *k[KEYS], *v[KEYS];
+    copies k, v;
 } tile;
 
 /* Where the values are the first columns of the keys (absorbed MLA) one copy serves both. */
-static void widen_tile(tile *t, const mz_cpu_flash *f, const mz_cpu_keys *keys)
+static tile tile_of(const mz_cpu_flash *f, const mz_cpu_keys *keys)
 {
-    widen(t->k, f->k, keys->k, keys->n, f->K, f->bf16);
+    tile t = {.k = copied(f->k, keys->k, keys->n, f->K, f->bf16)};
     const bool same = f->W <= f->K && keys->n > 0 &&
                       memcmp(keys->k, keys->v, (size_t)keys->n * sizeof *keys->k) == 0;
-    if (same)
-        memcpy(t->v, t->k, sizeof t->v);
-    else
-        widen(t->v, f->v, keys->v, keys->n, f->W, f->bf16);
+    t.v = same ? t.k : copied(f->v, keys->v, keys->n, f->W, f->bf16);
+    return t;
 }
 
 /* ---- forward ---- */
 
 static void start(mz_cpu_flash *f)
 {
-    load_panels(f->qt, f->q, f->rows, f->K, f->bf16);
-    clear_lanes(f->qt, f->rows, f->K);
-    memset(f->ot, 0, (size_t)(f->W * ROWS) * sizeof *f->ot);
     for (int64_t i = 0; i < ROWS; i += VL) {
         vf_store(f->m + i, vf_set(-__builtin_inff()));
         vf_store(f->l + i, (vf){0});
     }
+    if (is_few(f)) {
+        few_start(f);
+        return;
+    }
+    load_panels(f->qt, f->q, f->rows, f->K, f->bf16);
+    clear_lanes(f->qt, f->rows, f->K);
+    memset(f->ot, 0, (size_t)(f->W * ROWS) * sizeof *f->ot);
 }
 
 /* A maximum of -inf (every key so far had a score of -inf) must not become -inf - -inf. */
@@ -332,9 +357,12 @@ static void soften(mz_cpu_flash *f, const panel *p, float *alpha)
 
 static void tile_forward(mz_cpu_flash *f, const mz_cpu_keys *keys)
 {
-    tile t;
+    if (is_few(f)) {
+        few_tile(f, keys);
+        return;
+    }
+    const tile t = tile_of(f, keys);
     float alpha[NR] = {0};
-    widen_tile(&t, f, keys);
     for (int64_t first = 0; first < f->rows; first += NR) {
         const panel p = panel_of(f, first, keys);
         if (p.seen == 0) continue;
@@ -351,6 +379,10 @@ static void tile_forward(mz_cpu_flash *f, const mz_cpu_keys *keys)
 
 static void merge(mz_cpu_flash *f, const float *ot, const float *m, const float *l)
 {
+    if (is_few(f)) {
+        few_merge(f, ot, m, l);
+        return;
+    }
     for (int64_t first = 0; first < f->rows; first += VL) {
         const vf m1 = vf_load(f->m + first), m2 = vf_load(m + first), top = vf_max(m1, m2);
         const vf base = finite_max(top), a1 = vf_exp(m1 - base), a2 = vf_exp(m2 - base);
@@ -364,11 +396,23 @@ static void merge(mz_cpu_flash *f, const float *ot, const float *m, const float 
     }
 }
 
+static void few_finish(const mz_cpu_flash *f, void *const *out, const float *scale)
+{
+    for (int64_t r = 0; r < f->rows; r++)
+        for (int64_t i = 0; i < f->W; i += VL) {
+            const vf x = vf_load(f->ot + r * mz_flash_padded(f->W) + i) * scale[r];
+            store_part(out[r], f->rest[r], i, f->W - i, x, f->bf16);
+        }
+}
+
 static void finish(const mz_cpu_flash *f, void *const *out, float *lse)
 {
     float inverse[ROWS];
     for (int64_t i = 0; i < ROWS; i += VL) vf_store(inverse + i, 1.0f / vf_load(f->l + i));
-    store_panels(out, f, f->ot, f->W, inverse);
+    if (is_few(f))
+        few_finish(f, out, inverse);
+    else
+        store_panels(f, out, f->rest, f->ot, f->W, inverse);
     for (int64_t i = 0; lse && i < f->rows; i++)
         lse[i] = (float)((double)f->m[i] + log((double)f->l[i]));
 }
@@ -389,12 +433,14 @@ static void copy_rows(float *copy, const void *const *row, int64_t rows, int64_t
     }
 }
 
-static float dot_row(const float *a, const void *b, int64_t width, bool bf16)
+/* sum a (b + rest), rest NULL or bf16. */
+static float dot_row(const float *a, const void *b, const void *rest, int64_t width, bool bf16)
 {
     vf sum = {0};
     for (int64_t i = 0; i < width; i += VL) {
         const int64_t n = width - i;
-        const vf x = bf16 ? vf_get(b, i, n, true) : vf_get(b, i, n, false);
+        vf x = bf16 ? vf_get(b, i, n, true) : vf_get(b, i, n, false);
+        if (rest) x += vf_get(rest, i, n, true);
         sum = vf_fma(vf_get(a, i, n, false), x, sum);
     }
     return vf_sum(sum);
@@ -411,7 +457,7 @@ static void back_start(mz_cpu_flash *f)
     memset(f->dqt, 0, (size_t)(f->K * ROWS) * sizeof *f->dqt);
     for (int64_t i = 0; i < ROWS; i++) {
         const float *dout = f->dout_rows + i * mz_flash_padded(f->W);
-        f->delta[i] = i < f->rows ? dot_row(dout, f->out[i], f->W, f->bf16) : 0.0f;
+        f->delta[i] = i < f->rows ? dot_row(dout, f->out[i], f->rest[i], f->W, f->bf16) : 0.0f;
         if (i >= f->rows) f->lse[i] = 0.0f;
     }
 }
@@ -443,8 +489,7 @@ static void still_lone_keys(const mz_cpu_flash *f, const panel *p, float *ds)
 
 static void back_tile(mz_cpu_flash *f, const mz_cpu_keys *keys)
 {
-    tile t;
-    widen_tile(&t, f, keys);
+    const tile t = tile_of(f, keys);
     for (int64_t first = 0; first < f->rows; first += NR) {
         const panel p = panel_of(f, first, keys);
         float *s = f->s + first / NR * PANEL, *ds = f->ds + first / NR * PANEL;
@@ -472,8 +517,7 @@ static void back_keys(const mz_cpu_flash *f, const mz_cpu_keys *keys, float *dk,
 
 static void back_rows(mz_cpu_flash *f, const mz_cpu_keys *keys)
 {
-    const float *row[KEYS]; /* back_tile has left the copies */
-    for (int64_t j = 0; j < keys->n; j++) row[j] = f->bf16 ? f->k + j * f->K : keys->k[j];
+    const copies row = {f->k, mz_flash_stride(f->K)}; /* back_tile has left them */
     for (int64_t first = 0; first < f->rows; first += NR) {
         const panel p = panel_of(f, first, keys);
         if (p.seen == 0) continue;
@@ -487,7 +531,7 @@ static void back_rows(mz_cpu_flash *f, const mz_cpu_keys *keys)
 
 static void back_finish(const mz_cpu_flash *f, void *const *dq)
 {
-    store_panels(dq, f, f->dqt, f->K, NULL);
+    store_panels(f, dq, NULL, f->dqt, f->K, NULL);
 }
 
 const mz_cpu_flash_table MZ_CPU_TABLE(mz_cpu_flash) = {

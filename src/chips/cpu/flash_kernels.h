@@ -17,6 +17,7 @@
 enum {
     MZ_FLASH_ROWS = 64, /* query rows of a block */
     MZ_FLASH_KEYS = 96, /* keys of a tile */
+    MZ_FLASH_FEW = 4,   /* so few rows are treated one by one, not in panels (forward only) */
     MZ_FLASH_PAD = 16   /* rows of f32 copies are padded to a multiple of it with zeros */
 };
 
@@ -24,6 +25,13 @@ enum {
 static inline int64_t mz_flash_padded(int64_t n)
 {
     return (n + MZ_FLASH_PAD - 1) / MZ_FLASH_PAD * MZ_FLASH_PAD;
+}
+
+/* Floats from one row to the next in the copy of a tile: an odd number of cache lines, so that a
+ * column of it spreads over all sets of a cache. */
+static inline int64_t mz_flash_stride(int64_t n)
+{
+    return (mz_flash_padded(n) / MZ_FLASH_PAD | 1) * MZ_FLASH_PAD;
 }
 
 /* A block. Panels are what one pass of a kernel works on: NR rows (a width of the instruction set's
@@ -36,10 +44,13 @@ typedef struct mz_cpu_flash {
     int64_t limit[MZ_FLASH_ROWS]; /* row i sees the keys j < limit[i]; never descending */
     float *qt;                    /* [K][ROWS] panels of q */
     float *s;                     /* [KEYS + PAD][ROWS] panels: scores, then weights */
-    float *k, *v;                 /* [KEYS][K], [KEYS][W]: f32 copies of a bf16 tile */
+    float *k, *v; /* [KEYS][stride of K], [KEYS][stride of W]: f32 copies of a tile */
     /* forward: what was seen so far */
     float *ot;    /* [W][ROWS] panels, not yet divided by l */
     float *m, *l; /* [ROWS] running maximum and sum */
+    /* What rounding took from each row of a bf16 `out`, as bf16 [W]: finish writes it, back_start
+     * reads it, since delta = dout . out must not be off by the rounding. NULL: none. */
+    void *rest[MZ_FLASH_ROWS];
     /* backward */
     const void *dout[MZ_FLASH_ROWS], *out[MZ_FLASH_ROWS]; /* [W] each */
     float *dot;                                           /* [W][ROWS] panels of dout */
@@ -48,6 +59,12 @@ typedef struct mz_cpu_flash {
     float *q_rows, *dout_rows; /* [ROWS][padded K], [ROWS][padded W] f32 copies */
     float *lse, *delta;        /* [ROWS] log-sum-exp (in); dout . out */
 } mz_cpu_flash;
+
+/* Floats of ot that hold what a block has seen. */
+static inline int64_t mz_flash_ot_floats(const mz_cpu_flash *f)
+{
+    return f->rows <= MZ_FLASH_FEW ? f->rows * mz_flash_padded(f->W) : MZ_FLASH_ROWS * f->W;
+}
 
 /* Keys first .. first+n-1 of the sequence; k and v point at each row. */
 typedef struct mz_cpu_keys {

@@ -113,14 +113,18 @@ MZ_INLINE vf vf_pick(vi mask, vf a, vf b)
     return (vf)(((vu)mask & (vu)a) | (~(vu)mask & (vu)b));
 }
 
+typedef float vf_four __attribute__((vector_size(16))); /* the part that every set has */
+
 /* Lane sum in one fixed order: halves, quarters ... */
 MZ_INLINE float vf_sum(vf v)
 {
-    float x[VF_LANES];
+    vf_four x[VF_LANES / 4];
     memcpy(x, &v, sizeof v);
-    for (int step = VF_LANES / 2; step > 0; step /= 2)
+#pragma GCC unroll 4
+    for (int step = VF_LANES / 8; step > 0; step /= 2)
+#pragma GCC unroll 4
         for (int i = 0; i < step; i++) x[i] += x[i + step];
-    return x[0];
+    return (x[0][0] + x[0][2]) + (x[0][1] + x[0][3]);
 }
 
 /* ---- bf16 ---- */

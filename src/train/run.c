@@ -194,9 +194,9 @@ static mz_err save(run *r)
         enter(r, MZ_PHASE_COLLECT);
         MZ_TRY(mz_team_collect(r->team));
     }
+    enter(r, MZ_PHASE_SAVE);
     if (writes(r)) {
         const mz_checkpointed state = state_of(r);
-        enter(r, MZ_PHASE_SAVE);
         MZ_TRY(mz_appender_sync(&r->log));
         MZ_TRY(r->snapshot ? mz_snapshot_save(r->snapshot, &r->progress, r->config->run_keep)
                            : mz_checkpoint_save(&state, &r->progress, r->config->run_keep));

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/fault/test_rank_faults.c - SIGKILL and SIGSTOP of each rank in each phase of a step and of
+ * a save, in a run on unlike chips: noticed in time, named, never a hang, and the run ends with the
+ * bits of an undisturbed one that had the same ranks at the same steps.
+ *
+ * MIZAN_FAULTS is how many there are (12, whose stalls are told after half a second; where it is
+ * given, after three as users have it). MIZAN_FAULT_STATE=64 takes a model with 64 MiB of state,
+ * for the time from a fault to the next step. */
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/rng.h"
+#include "base/str.h"
+#include "tests/team.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { STEPS = 9, EVERY = 2, FAULTS_MAX = 4096 };
+
+#define UNLIKE "ranks=[{chip: cpu, share: 2}, {chip: far, share: 1}]"
+
+static const mz_phase PHASES[] = {MZ_PHASE_LOAD,    MZ_PHASE_COMPUTE, MZ_PHASE_REDUCE,
+                                  MZ_PHASE_JUDGE,   MZ_PHASE_UPDATE,  MZ_PHASE_SHARE,
+                                  MZ_PHASE_COLLECT, MZ_PHASE_SAVE};
+
+/* Shared with the ranks' processes. */
+typedef struct aim {
+    int rank, signal;
+    mz_phase phase;
+    int64_t step;    /* -1: any */
+    int left;        /* how often it strikes */
+    int64_t at_ns;   /* when it struck last */
+    int64_t next_ns; /* when the first step after it was made */
+} aim;
+static aim *target;
+
+static void strike(void *user, int rank, mz_phase phase, int64_t step)
+{
+    aim *a = user;
+    if (a->left == 0 || rank != a->rank || phase != a->phase || (a->step >= 0 && step != a->step))
+        return;
+    a->left--;
+    a->at_ns = mz_clock_ns();
+    a->next_ns = 0;
+    (void)kill(getpid(), a->signal);
+}
+
+static void note_step(void *user, const mz_step_record *record)
+{
+    aim *a = user;
+    (void)record;
+    if (a->at_ns != 0 && a->next_ns == 0) a->next_ns = mz_clock_ns();
+}
+
+/* ---- how many, on what ---- */
+
+static int faults_wanted(bool *is_long)
+{
+    int64_t n = 0;
+    const char *text = getenv("MIZAN_FAULTS");
+    *is_long = text && mz_str_to_i64(text, &n) && n > 0;
+    return *is_long ? (int)(n < FAULTS_MAX ? n : FAULTS_MAX) : 12;
+}
+
+/* 5.6 million parameters, each with two moments. */
+static void take_large_network(void)
+{
+    static const char json[] =
+        "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"hidden_act\": "
+        "\"silu\", \"hidden_size\": 256, \"intermediate_size\": 768, \"num_hidden_layers\": 6, "
+        "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"head_dim\": 64, "
+        "\"max_position_embeddings\": 128, \"rms_norm_eps\": 1e-06, \"rope_theta\": 10000.0, "
+        "\"tie_word_embeddings\": false, \"vocab_size\": 1024, \"initializer_range\": 0.02, "
+        "\"bos_token_id\": 0, \"eos_token_id\": 1}";
+    char line[TEAM_TEXT + 32];
+    FILE *f = fopen(team_path("large.json"), "w");
+    assert_non_null(f);
+    assert_true(fputs(json, f) >= 0 && fclose(f) == 0);
+    (void)snprintf(line, sizeof line, "model.config: %s", team_path("large.json"));
+    team_network(line);
+}
+
+/* ---- one run ---- */
+
+static mz_err run(const char *name, const char *on_fault, double stall_s)
+{
+    char policy[64], every[64];
+    (void)snprintf(policy, sizeof policy, "run.on_fault=%s", on_fault);
+    (void)snprintf(every, sizeof every, "run.checkpoint_every=%d", EVERY);
+    const char *keys[] = {UNLIKE, policy, every, NULL};
+    const mz_train_config c = team_config(name, STEPS, keys);
+    const mz_train_hooks hooks = {.user = target, .step = note_step};
+    const mz_ranks_options o = {
+        .hooks = &hooks, .stall_s = stall_s, .user = target, .on_phase = strike};
+    return team_run(&c, &o);
+}
+
+/* The events of a run; a new reference to a list. */
+static json_t *events(const char *name)
+{
+    char file[TEAM_TEXT + 16], line[4096];
+    json_t *list = json_array();
+    (void)snprintf(file, sizeof file, "%s/ranks.jsonl", team_path(name));
+    FILE *f = fopen(file, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        json_t *o = json_loads(line, 0, NULL);
+        assert_non_null(o);
+        assert_int_equal(json_array_append_new(list, o), 0);
+    }
+    assert_int_equal(fclose(f), 0);
+    return list;
+}
+
+static const char *text_of(const json_t *o, const char *key)
+{
+    const char *text = json_string_value(json_object_get(o, key));
+    assert_non_null(text);
+    return text;
+}
+
+static bool is_event(const json_t *o, const char *kind)
+{
+    return strcmp(text_of(o, "event"), kind) == 0;
+}
+
+/* ranks=[...] of a start. */
+static void ranks_key(const json_t *start, char out[512])
+{
+    char list[480];
+    const size_t n = json_dumpb(json_object_get(start, "ranks"), list, sizeof list - 1, 0);
+    assert_true(n > 0 && n < sizeof list);
+    list[n] = '\0';
+    (void)snprintf(out, 512, "ranks=%s", list);
+}
+
+/* What an undisturbed run does that changes its ranks where this one did: stops and starts. */
+static void replay(const json_t *list, const char *name)
+{
+    char key[512] = "";
+    size_t i;
+    const json_t *o;
+    const char *keys[] = {key, NULL};
+    json_array_foreach(list, i, o)
+    {
+        if (!is_event(o, "start")) continue;
+        const int after = (int)json_integer_value(json_object_get(o, "after_step"));
+        if (key[0] && after > 0) team_must_run(name, after, keys);
+        ranks_key(o, key);
+    }
+    team_must_run(name, STEPS, keys);
+}
+
+/* ---- checks ---- */
+
+static void check_named(const json_t *list)
+{
+    static const char *const chips[] = {"cpu", "far"};
+    size_t i;
+    const json_t *o, *fault = NULL;
+    json_array_foreach(list, i, o) if (is_event(o, "fault")) fault = o;
+    assert_non_null(fault);
+    assert_int_equal(json_integer_value(json_object_get(fault, "rank")), target->rank);
+    assert_string_equal(text_of(fault, "chip"), chips[target->rank]);
+    assert_string_equal(text_of(fault, "kind"), target->signal == SIGKILL ? "crash" : "stall");
+    assert_string_equal(text_of(fault, "phase"), mz_phase_name(target->phase));
+    const bool is_first = target->phase == MZ_PHASE_COMPUTE && target->step == 1;
+    if (target->phase != MZ_PHASE_LOAD && !is_first)
+        assert_true(text_of(fault, "operator")[0] != '\0');
+}
+
+/* The last start has the ranks that are left, or all of them. */
+static void check_left(const json_t *list, bool restarts)
+{
+    const json_t *last = json_array_get(list, json_array_size(list) - 1);
+    const json_t *ranks = json_object_get(last, "ranks");
+    assert_true(is_event(last, "start"));
+    assert_int_equal(json_array_size(ranks), restarts ? 2 : 1);
+    if (!restarts)
+        assert_string_equal(text_of(json_array_get(ranks, 0), "chip"),
+                            target->rank == 0 ? "far" : "cpu");
+}
+
+static double noticed_after(const json_t *list, double struck_wall)
+{
+    size_t i;
+    const json_t *o;
+    json_array_foreach(list, i, o) if (is_event(o, "fault")) return json_real_value(
+        json_object_get(o, "time")) -
+        struck_wall;
+    return 1e9;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void say(const char *what, double *x, int n)
+{
+    if (n == 0) return;
+    qsort(x, (size_t)n, sizeof *x, by_size);
+    print_message("%-28s n %4d  p50 %6.3f s  p99 %6.3f s\n", what, n, x[(n - 1) / 2],
+                  x[(int)(0.99 * (n - 1) + 0.5)]);
+}
+
+static double crash_s[FAULTS_MAX], stall_s[FAULTS_MAX], next_s[FAULTS_MAX];
+
+/* ---- the storm ---- */
+
+/* Fault number i: every rank, phase and signal comes by before one comes again. */
+static void take_aim(int i, mz_rng *rng)
+{
+    const int kinds = 2 * 2 * MZ_COUNT(PHASES);
+    const int k = (i * 13 + 5) % kinds; /* 13 and 32 have no common divisor */
+    *target = (aim){.rank = k % 2,
+                    .signal = k / 2 % 2 ? SIGSTOP : SIGKILL,
+                    .phase = PHASES[k / 4],
+                    .step = 1 + (int64_t)mz_rng_below(rng, STEPS - 1),
+                    .left = 1};
+    if (target->phase == MZ_PHASE_LOAD) target->step = -1;
+    if (target->phase == MZ_PHASE_COLLECT || target->phase == MZ_PHASE_SAVE)
+        target->step -= target->step % EVERY - EVERY * (target->step < EVERY);
+    if (target->step > STEPS - 1) target->step = STEPS - 1;
+}
+
+static void test_faults(void **state)
+{
+    (void)state;
+    bool is_long;
+    const int wanted = faults_wanted(&is_long);
+    int crashes = 0, stalls = 0, nexts = 0;
+    char undisturbed[160], want[160], got[160];
+    mz_rng rng;
+    mz_rng_init(&rng, (uint64_t)getpid(), 0); /* other steps every time */
+    if (getenv("MIZAN_FAULT_STATE")) take_large_network();
+    const char *keys[] = {UNLIKE, NULL};
+    team_must_run("undisturbed", STEPS, keys);
+    team_hash("undisturbed", undisturbed);
+    for (int i = 0; i < wanted; i++) {
+        const bool restarts = i % 2;
+        take_aim(i, &rng);
+        const double offset = mz_clock_wall_s() - (double)mz_clock_ns() * 1e-9;
+        const mz_err err = run("struck", restarts ? "restart" : "continue", is_long ? 0.0 : 0.5);
+        if (err != MZ_OK)
+            fail_msg("fault %d, rank %d, phase %s of step %lld: %s", i, target->rank,
+                     mz_phase_name(target->phase), (long long)target->step, mz_err_last()->message);
+        if (target->left != 0) fail_msg("fault %d did not strike", i);
+        json_t *list = events("struck");
+        check_named(list);
+        const double after = noticed_after(list, (double)target->at_ns * 1e-9 + offset);
+        if (target->signal == SIGKILL)
+            crash_s[crashes++] = after;
+        else
+            stall_s[stalls++] = after;
+        if (target->next_ns > 0) next_s[nexts++] = (double)(target->next_ns - target->at_ns) * 1e-9;
+        if (!(after < (target->signal == SIGKILL ? 1.0 : 4.0)))
+            fail_msg("fault %d was noticed after %.3f s", i, after);
+        team_hash("struck", got);
+        memcpy(want, undisturbed, sizeof want);
+        check_left(list, restarts);
+        if (!restarts) {
+            replay(list, "replayed");
+            team_hash("replayed", want);
+            team_remove("replayed");
+        }
+        if (strcmp(want, got) != 0)
+            fail_msg("fault %d, rank %d, phase %s of step %lld: other bits", i, target->rank,
+                     mz_phase_name(target->phase), (long long)target->step);
+        json_decref(list);
+        team_remove("struck");
+    }
+    say("a crash is noticed after", crash_s, crashes);
+    say("a stall is noticed after", stall_s, stalls);
+    say("from fault to next step", next_s, nexts);
+    team_remove("undisturbed");
+}
+
+/* ---- policies ---- */
+
+static void test_stop(void **state)
+{
+    (void)state;
+    char want[160], got[160];
+    const char *keys[] = {UNLIKE, NULL};
+    team_must_run("undisturbed", STEPS, keys);
+    team_hash("undisturbed", want);
+    *target = (aim){.rank = 1, .signal = SIGKILL, .phase = MZ_PHASE_UPDATE, .step = 5, .left = 1};
+    assert_int_equal(run("stopped", "stop", 0.5), MZ_ETIMEOUT);
+    assert_int_equal(mz_err_exit(MZ_ETIMEOUT), 75);
+    if (!strstr(mz_err_last()->message, "rank 1 on far died of signal 9 (Killed), in phase update "
+                                        "of step 5; its last operator was ") ||
+        !strstr(mz_err_last()->fix, "everything up to step 4 is saved"))
+        fail_msg("%s / %s", mz_err_last()->message, mz_err_last()->fix);
+    assert_int_equal(run("stopped", "stop", 0.5), MZ_OK); /* the same command goes on */
+    team_hash("stopped", got);
+    assert_string_equal(want, got);
+    team_remove("stopped");
+    team_remove("undisturbed");
+}
+
+/* What strikes at every start is not tried for ever; and the last rank's death is the end. */
+static void test_in_vain(void **state)
+{
+    (void)state;
+    size_t i;
+    int faults = 0;
+    const json_t *o;
+    *target = (aim){.rank = 0, .signal = SIGKILL, .phase = MZ_PHASE_LOAD, .step = -1, .left = 100};
+    assert_int_equal(run("vain", "restart", 0.5), MZ_ETIMEOUT);
+    json_t *list = events("vain");
+    json_array_foreach(list, i, o) faults += is_event(o, "fault");
+    assert_int_equal(faults, 3);
+    json_decref(list);
+    team_remove("vain");
+    *target = (aim){.rank = 0, .signal = SIGKILL, .phase = MZ_PHASE_LOAD, .step = -1, .left = 100};
+    assert_int_equal(run("vain", "continue", 0.5), MZ_ETIMEOUT);
+    assert_int_equal(target->left, 98); /* both */
+    team_remove("vain");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_in_vain),
+        cmocka_unit_test(test_faults),
+    };
+    target = mmap(NULL, sizeof *target, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (target == MAP_FAILED) return 1;
+    return cmocka_run_group_tests(tests, team_set_up, team_tear_down);
+}

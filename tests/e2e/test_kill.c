@@ -2,7 +2,8 @@
 /* tests/e2e/test_kill.c - nothing is lost: a run that is killed at random moments ends with the
  * bits and the log of one that never was; and what stops a run in order.
  *
- * MIZAN_KILLS is how many SIGKILLs there are (15; `make check-long` gives 1000). */
+ * MIZAN_KILLS is how many SIGKILLs there are for one rank, and how many for two (30; `make
+ * check-long` gives 1000). */
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/folder.h"
@@ -97,10 +98,10 @@ static json_t *log_of(const char *run)
     return all;
 }
 
-static void check_same(const char *run)
+static void check_like(const char *whole, const char *run)
 {
-    json_t *want = hashes("whole"), *got = hashes(run);
-    json_t *want_log = log_of("whole"), *got_log = log_of(run);
+    json_t *want = hashes(whole), *got = hashes(run);
+    json_t *want_log = log_of(whole), *got_log = log_of(run);
     if (!json_equal(want, got)) fail_msg("%s ended with other bits", run);
     assert_int_equal(json_array_size(want_log), STEPS);
     if (!json_equal(want_log, got_log)) fail_msg("%s has another log", run);
@@ -113,6 +114,11 @@ static void check_same(const char *run)
     json_decref(got);
     json_decref(want_log);
     json_decref(got_log);
+}
+
+static void check_same(const char *run)
+{
+    check_like("whole", run);
 }
 
 static void remove_run(const char *run)
@@ -138,7 +144,7 @@ static int kills_wanted(void)
 {
     int64_t n = 0;
     const char *text = getenv("MIZAN_KILLS");
-    return text && mz_str_to_i64(text, &n) && n > 0 ? (int)n : 15;
+    return text && mz_str_to_i64(text, &n) && n > 0 ? (int)n : 30;
 }
 
 /* Kills after `delay`, unless it ended before; the exit code then, else -1. */
@@ -159,28 +165,93 @@ static int kill_after(pid_t pid, int64_t delay)
     return code == 128 + SIGKILL ? -1 : code;
 }
 
-static void test_kill(void **state)
+/* Whom to kill of a run on two ranks: the supervisor or one of those that it has started. */
+static pid_t one_of(pid_t supervisor, mz_rng *rng)
 {
-    (void)state;
+    char path[64], text[256] = "";
+    long list[3] = {supervisor};
+    int n = 1;
+    (void)snprintf(path, sizeof path, "/proc/%d/task/%d/children", supervisor, supervisor);
+    FILE *f = fopen(path, "r");
+    if (f && fgets(text, sizeof text, f))
+        for (char *at = text; n < 3; n++) {
+            char *end = at;
+            list[n] = strtol(at, &end, 10);
+            if (end == at) break;
+            at = end;
+        }
+    if (f) (void)fclose(f);
+    return (pid_t)list[mz_rng_below(rng, (uint64_t)n)];
+}
+
+/* Like kill_after, but a rank that is killed ends nothing: the run starts again by itself, and what
+ * comes back is how it ended. */
+static int kill_one_after(pid_t pid, int64_t delay, mz_rng *rng, int *kills)
+{
+    const int64_t begun = mz_clock_ns();
+    while (mz_clock_ns() - begun < delay) {
+        int status = 0;
+        if (waitpid(pid, &status, WNOHANG) == pid)
+            return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        mz_clock_sleep_ns(1000000);
+    }
+    *kills += kill(one_of(pid, rng), SIGKILL) == 0;
+    return program_wait(pid);
+}
+
+#define TWO "ranks=[{chip: cpu, share: 2}, {chip: far}]"
+
+/* On one rank, or on two of which any or their supervisor is killed. */
+static void kill_many(bool on_two)
+{
     const int wanted = kills_wanted();
+    const char *ranks = on_two ? TWO : NULL, *policy = on_two ? "run.on_fault=restart" : NULL;
     int kills = 0, finished = 0;
     mz_rng rng;
-    mz_rng_init(&rng, (uint64_t)getpid(), 0); /* another moment every time */
+    mz_rng_init(&rng, (uint64_t)getpid(), on_two); /* another moment every time */
     while (kills < wanted) {
         const int64_t delay = (int64_t)(mz_rng_uniform(&rng) * 0.5 * (double)whole_ns);
-        const int code = kill_after(start("killed", NULL, NULL, 0), delay);
-        kills += code < 0;
+        const pid_t pid = start("killed", ranks, policy, 0);
+        const int before = kills;
+        int code = on_two ? kill_one_after(pid, delay, &rng, &kills) : kill_after(pid, delay);
+        if (on_two && (code == 128 + SIGKILL || (code == 75 && kills > before)))
+            code = -1; /* its supervisor, or a rank three times before there was a checkpoint */
+        kills += !on_two && code < 0;
         if (code < 0) continue;
         if (code != 0) fail_msg("after %d kills: exit %d: %s", kills, code, program_text("err"));
-        check_same("killed");
+        check_like(on_two ? "whole2" : "whole", "killed");
         remove_run("killed");
         finished++;
     }
-    train("killed", NULL, 0);
-    check_same("killed");
+    const int code = program_wait(start("killed", ranks, policy, 0));
+    if (code != 0) fail_msg("exit %d: %s", code, program_text("err"));
+    check_like(on_two ? "whole2" : "whole", "killed");
     remove_run("killed");
-    print_message("%d kills, %d runs finished, all with the bits of the undisturbed one\n", kills,
-                  finished + 1);
+    print_message(
+        "%d kills on %d rank%s, %d runs finished, all with the bits of the undisturbed one\n",
+        kills, on_two ? 2 : 1, on_two ? "s" : "", finished + 1);
+}
+
+static void test_kill(void **state)
+{
+    (void)state;
+    kill_many(false);
+}
+
+static void test_kill_two(void **state)
+{
+    (void)state;
+    train("whole2", TWO, 0);
+    kill_many(true);
+    const int code = program_wait(
+        start("full", "ranks=[{chip: cpu}, {chip: cpu}]", NULL, 40000)); /* test_disk_full */
+    if (code != 74) fail_msg("exit %d: %s", code, program_text("err"));
+    remove_run("full");
+    train("stopped", TWO, 0); /* and other ranks may go on */
+    const int again = program_wait(start("stopped", "ranks=[]", NULL, 0));
+    if (again != 0) fail_msg("exit %d: %s", again, program_text("err"));
+    check_like("whole2", "stopped");
+    remove_run("stopped");
 }
 
 /* ---- stops ---- */
@@ -341,11 +412,12 @@ static void test_longer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kill),           cmocka_unit_test(test_signal),
-        cmocka_unit_test(test_stop_after),     cmocka_unit_test(test_other_config),
-        cmocka_unit_test(test_second_process), cmocka_unit_test(test_disk_full),
-        cmocka_unit_test(test_read_only),      cmocka_unit_test(test_longer),
-        cmocka_unit_test(test_divergence),     cmocka_unit_test(test_recompute),
+        cmocka_unit_test(test_kill),         cmocka_unit_test(test_kill_two),
+        cmocka_unit_test(test_signal),       cmocka_unit_test(test_stop_after),
+        cmocka_unit_test(test_other_config), cmocka_unit_test(test_second_process),
+        cmocka_unit_test(test_disk_full),    cmocka_unit_test(test_read_only),
+        cmocka_unit_test(test_longer),       cmocka_unit_test(test_divergence),
+        cmocka_unit_test(test_recompute),
     };
     return cmocka_run_group_tests(tests, set_up, program_tear_down);
 }

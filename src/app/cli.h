@@ -42,10 +42,11 @@ typedef struct mz_option {
 
 /* Options that several commands share. --help is everywhere. */
 enum {
-    MZ_COMMON_JSON = 1,  /* --json */
-    MZ_COMMON_CHIP = 2,  /* --chip --threads --isa --driver-path --fault-plan */
-    MZ_COMMON_SEED = 4,  /* --seed */
-    MZ_COMMON_DTYPE = 8, /* --dtype */
+    MZ_COMMON_JSON = 1,      /* --json */
+    MZ_COMMON_CHIP = 2,      /* --chip --threads --isa --driver-path --fault-plan */
+    MZ_COMMON_SEED = 4,      /* --seed */
+    MZ_COMMON_DTYPE = 8,     /* --dtype */
+    MZ_COMMON_SAMPLING = 16, /* --max-tokens --temperature --top-p ... --stop: app/sampling.h */
 };
 
 typedef struct mz_cli mz_cli;

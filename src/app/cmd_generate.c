@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* app/cmd_generate.c - `mizan generate`: goes on with a text. Floor: app. */
 #include "app/commands.h"
+#include "app/sampling.h"
 #include "app/source.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -12,7 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { STOPS = 16, PROMPT_BYTES = 64 << 20 };
+enum { PROMPT_BYTES = 64 << 20 };
 
 static const mz_option OPTIONS[] = {
     {.name = "prompt", .kind = MZ_OPTION_TEXT, .value = "TEXT", .help = "what to go on with"},
@@ -21,38 +22,6 @@ static const mz_option OPTIONS[] = {
      .kind = MZ_OPTION_TEXT,
      .value = "F.json",
      .help = "token ids instead: [1,2] or {\"ids\":[1,2]}"},
-    {.name = "max-tokens",
-     .kind = MZ_OPTION_INT,
-     .value = "N",
-     .help = "at most so many new tokens (default 128)",
-     .most = 1e7},
-    {.name = "temperature",
-     .kind = MZ_OPTION_REAL,
-     .value = "X",
-     .help = "0 takes the likeliest (default 0)",
-     .most = 100},
-    {.name = "top-p", .kind = MZ_OPTION_REAL, .value = "X", .help = "nucleus (1 = off)", .most = 1},
-    {.name = "top-k",
-     .kind = MZ_OPTION_INT,
-     .value = "N",
-     .help = "the N likeliest (0 = off)",
-     .most = 1e9},
-    {.name = "min-p",
-     .kind = MZ_OPTION_REAL,
-     .value = "X",
-     .help = "at least X of the likeliest's probability (0 = off)",
-     .most = 1},
-    {.name = "repeat-penalty",
-     .kind = MZ_OPTION_REAL,
-     .value = "X",
-     .help = "on the last 64 tokens (1 = off)",
-     .least = 0.01,
-     .most = 100},
-    {.name = "stop",
-     .kind = MZ_OPTION_TEXT,
-     .value = "TEXT",
-     .help = "end before this text",
-     .many = true},
     {0}};
 
 static mz_err ids_from_json(const char *path, mz_ids *ids)
@@ -149,22 +118,15 @@ static void print_end(const mz_generated *g, bool has_text)
 static mz_err generate(const mz_cli *cli, mz_device *device, const mz_tokenizer *t,
                        const mz_ids *prompt)
 {
-    const char *stops[STOPS];
+    static const mz_sampling plain = {.top_p = 1.0, .repeat_penalty = 1.0, .repeat_last = 64};
+    const char *stops[MZ_STOPS_MAX];
     const bool json = mz_cli_flag(cli, "json");
     mz_generated g;
     mz_generate_options o = {.max_tokens = mz_cli_int(cli, "max-tokens", 128),
                              .stops = stops,
                              .on_text = json ? NULL : stream,
-                             .sampling = {.temperature = mz_cli_real(cli, "temperature", 0.0),
-                                          .top_p = mz_cli_real(cli, "top-p", 1.0),
-                                          .min_p = mz_cli_real(cli, "min-p", 0.0),
-                                          .repeat_penalty = mz_cli_real(cli, "repeat-penalty", 1.0),
-                                          .top_k = mz_cli_int(cli, "top-k", 0),
-                                          .repeat_last = 64,
-                                          .seed = (uint64_t)mz_cli_int(cli, "seed", 0)}};
-    for (int i = 0; i < mz_cli_texts(cli, "stop") && o.n_stops < STOPS; i++)
-        stops[o.n_stops++] = mz_cli_text_at(cli, "stop", i);
-    if (mz_cli_texts(cli, "stop") > STOPS) return MZ_FAIL(MZ_EUSAGE, "more than %d --stop", STOPS);
+                             .sampling = mz_cli_sampling(cli, &plain)};
+    MZ_TRY(mz_cli_stops(cli, stops, &o.n_stops));
     MZ_TRY(mz_cli_dtype(cli, MZ_F32, &o.dtype));
     o.as_stored = !mz_cli_text(cli, "dtype", NULL);
     MZ_TRY(mz_generate(&g, device, mz_cli_argument(cli, 0), t, prompt, &o));
@@ -204,6 +166,7 @@ const mz_command mz_cmd_generate = {
         "MODEL is a Hugging Face folder or a GGUF file. Special tokens in the prompt are\n"
         "only text; the model's begin token is put first where it wants one.",
     .options = OPTIONS,
-    .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_SEED | MZ_COMMON_DTYPE,
+    .common =
+        MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_SEED | MZ_COMMON_DTYPE | MZ_COMMON_SAMPLING,
     .run = run,
 };

@@ -47,14 +47,46 @@ static const mz_option DTYPE[] = {{.name = "dtype",
                                    .help = "numbers to compute with"},
                                   {0}};
 
+static const mz_option SAMPLING[] = {
+    {.name = "max-tokens",
+     .kind = MZ_OPTION_INT,
+     .value = "N",
+     .help = "at most so many new tokens (default 128; chat 1024)",
+     .most = 1e7},
+    {.name = "temperature",
+     .kind = MZ_OPTION_REAL,
+     .value = "X",
+     .help = "0 takes the likeliest (default 0; chat: as the model wants)",
+     .most = 100},
+    {.name = "top-p", .kind = MZ_OPTION_REAL, .value = "X", .help = "nucleus (1 = off)", .most = 1},
+    {.name = "top-k",
+     .kind = MZ_OPTION_INT,
+     .value = "N",
+     .help = "the N likeliest (0 = off)",
+     .most = 1e9},
+    {.name = "min-p",
+     .kind = MZ_OPTION_REAL,
+     .value = "X",
+     .help = "at least X of the likeliest's probability (0 = off)",
+     .most = 1},
+    {.name = "repeat-penalty",
+     .kind = MZ_OPTION_REAL,
+     .value = "X",
+     .help = "on the last 64 tokens (1 = off)",
+     .least = 0.01,
+     .most = 100},
+    {.name = "stop",
+     .kind = MZ_OPTION_TEXT,
+     .value = "TEXT",
+     .help = "end before this text",
+     .many = true},
+    {0}};
+
 static const struct {
     unsigned bit; /* 0: every command */
     const mz_option *options;
-} SHARED[] = {{MZ_COMMON_CHIP, CHIP},
-              {MZ_COMMON_SEED, SEED},
-              {MZ_COMMON_DTYPE, DTYPE},
-              {MZ_COMMON_JSON, JSON},
-              {0, HELP}};
+} SHARED[] = {{MZ_COMMON_CHIP, CHIP},         {MZ_COMMON_SEED, SEED}, {MZ_COMMON_DTYPE, DTYPE},
+              {MZ_COMMON_SAMPLING, SAMPLING}, {MZ_COMMON_JSON, JSON}, {0, HELP}};
 
 const mz_option *mz_option_at(const mz_command *command, int i)
 {

@@ -4,15 +4,12 @@
  * Floor:  infer. May use port, model, text, chip, base.
  * Time:   blocks; on_text is called with whole characters as they come.
  * Owner:  mz_generated owns what came out; clear frees it.
- * Errors: MZ_EINVAL where the prompt is empty or an id is out of range; those of loading. */
+ * Errors: MZ_EUSAGE where the prompt is empty, MZ_ECORRUPT where an id is out of range; those of
+ *         loading. */
 #ifndef MZ_INFER_GENERATE_H
 #define MZ_INFER_GENERATE_H
 
-#include "infer/session.h"
-#include "text/tokenizer.h"
-
-/* A non-zero answer of on_text ends the text as "stop". */
-typedef int mz_generate_fn(void *user, const char *text, size_t bytes);
+#include "infer/answer.h"
 
 typedef struct mz_generate_options {
     mz_dtype dtype;
@@ -21,7 +18,7 @@ typedef struct mz_generate_options {
     int64_t max_tokens;
     const char *const *stops; /* the text ends before the first of them */
     int n_stops;
-    mz_generate_fn *on_text; /* may be NULL */
+    mz_answer_text_fn *on_text; /* may be NULL */
     void *user;
 } mz_generate_options;
 

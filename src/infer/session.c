@@ -5,12 +5,15 @@
 #include "base/mem.h"
 #include "op/op.h"
 
+#include <string.h>
+
 struct mz_session {
     mz_queue *queue;
     mz_model *model;
     mz_sampling sampling;
     int64_t chunk, capacity, length, history; /* history: slots for the repeat penalty */
     uint64_t drawn;                           /* random numbers used so far */
+    int32_t *text;                            /* [capacity] ids in the cache */
     int32_t *pos, *table, *recent;            /* recent [history], -1 = empty */
     mz_tensor logits;                         /* [1,V], of the model; .buf NULL before a feed */
     mz_op *sample;
@@ -25,6 +28,7 @@ static mz_err build(mz_session *s, const mz_model_options *o)
     s->capacity = pages * o->page_tokens;
     if (s->capacity > o->position_max) s->capacity = o->position_max;
     s->history = s->sampling.repeat_last > 0 ? s->sampling.repeat_last : 1;
+    MZ_TRY(mz_mem_new(&s->text, s->capacity, sizeof *s->text));
     MZ_TRY(mz_mem_new(&s->pos, s->chunk, sizeof *s->pos));
     MZ_TRY(mz_mem_new(&s->table, pages, sizeof *s->table));
     MZ_TRY(mz_mem_new(&s->recent, s->history, sizeof *s->recent));
@@ -66,6 +70,7 @@ void mz_session_free(mz_session *s)
     mz_op_free(s->sample);
     mz_buffer_free(s->chosen);
     mz_buffer_free(s->recent_chip);
+    mz_mem_free(s->text);
     mz_mem_free(s->pos);
     mz_mem_free(s->table);
     mz_mem_free(s->recent);
@@ -77,7 +82,22 @@ void mz_session_reset(mz_session *s)
     s->length = 0;
     s->drawn = 0;
     s->logits.buf = NULL;
-    for (int64_t i = 0; i < s->history; i++) s->recent[i] = -1;
+}
+
+int64_t mz_session_shared(const mz_session *s, const int32_t *ids, int64_t n)
+{
+    int64_t same = 0;
+    while (same < s->length && same < n && s->text[same] == ids[same]) same++;
+    return same;
+}
+
+mz_err mz_session_rewind(mz_session *s, int64_t length)
+{
+    MZ_NEED(s && length >= 0 && length <= mz_session_length(s), "rewound to more than there is");
+    if (length == s->length) return MZ_OK;
+    s->length = length;
+    s->logits.buf = NULL;
+    return MZ_OK;
 }
 
 static mz_err feed_chunk(mz_session *s, const int32_t *ids, int64_t n)
@@ -89,7 +109,7 @@ static mz_err feed_chunk(mz_session *s, const int32_t *ids, int64_t n)
     MZ_TRY(mz_model_cached(s->model, &batch, &cached));
     MZ_TRY(mz_model_logits_rows(s->model, &last, 1, &s->logits));
     MZ_TRY(mz_queue_sync(s->queue)); /* the batch borrows this function's arrays until here */
-    for (int64_t i = 0; i < n; i++) s->recent[(s->length + i) % s->history] = ids[i];
+    memcpy(s->text + s->length, ids, (size_t)n * sizeof *ids);
     s->length += n;
     return MZ_OK;
 }
@@ -125,6 +145,8 @@ mz_err mz_session_choose(mz_session *s, int32_t *id)
                                  .seed = p->seed,
                                  .counter = s->drawn}};
     if (penalised) {
+        for (int64_t i = 0; i < s->history; i++)
+            s->recent[i] = i < s->length ? s->text[s->length - 1 - i] : -1;
         MZ_TRY(mz_upload(s->queue, &recent, s->recent));
         args.sample.history = &recent;
     }

@@ -29,6 +29,11 @@ void mz_session_reset(
     mz_session *s); /* an empty text again, the same random stream from its start */
 /* Appends n >= 1 ids to the text and computes the logits of the last. */
 mz_err mz_session_feed(mz_session *s, const int32_t *ids, int64_t n);
+/* How many of these ids, from the first on, are those of the text. */
+int64_t mz_session_shared(const mz_session *s, const int32_t *ids, int64_t n);
+/* Forgets all but the first `length` tokens; their keys and values stay. Nothing can be chosen
+ * until the next feed. The random stream goes on. */
+mz_err mz_session_rewind(mz_session *s, int64_t length);
 /* Chooses the next id from those logits. Does not append it: feed it to go on. */
 mz_err mz_session_choose(mz_session *s, int32_t *id);
 int64_t mz_session_length(const mz_session *s); /* tokens in the cache */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* model/fields.h - typed reading of one JSON object, with the refusal that names field, value and
- * what was expected. Inside model/ only.
+ * what was expected. For model/ and port/.
  *
  * A field that is absent or null takes its default; MZ_REQUIRED or NAN as the default means that it
  * must be there.

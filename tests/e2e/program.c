@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-static char folder[512], program[PATH_MAX], root[PATH_MAX];
+static char folder[512], program[PATH_MAX], root[PATH_MAX], input[PATH_MAX];
 
 int program_set_up(void **state)
 {
@@ -55,6 +55,11 @@ const char *program_root(void)
     return root;
 }
 
+void program_input(const char *path)
+{
+    (void)snprintf(input, sizeof input, "%s", path ? path : "");
+}
+
 /* In the child: only what is safe after a fork. */
 static void become(const char *const *words, const char *out, const char *err, long file_bytes)
 {
@@ -68,6 +73,8 @@ static void become(const char *const *words, const char *out, const char *err, l
     argv.in[n + 1] = NULL;
     const int o = open(out, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     const int e = open(err, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    const int i = input[0] ? open(input, O_RDONLY) : STDIN_FILENO;
+    if (i < 0 || dup2(i, STDIN_FILENO) < 0) _exit(126);
     if (o < 0 || e < 0 || dup2(o, STDOUT_FILENO) < 0 || dup2(e, STDERR_FILENO) < 0) _exit(126);
     if (file_bytes > 0) {
         const struct rlimit limit = {(rlim_t)file_bytes, (rlim_t)file_bytes};

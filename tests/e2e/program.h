@@ -14,6 +14,9 @@ int program_tear_down(void **state); /* removes the folder */
 const char *program_path(const char *name);
 const char *program_root(void); /* of the tree, where tests/golden lies */
 
+/* A file that programs read from now on; NULL: the test's own stdin. */
+void program_input(const char *path);
+
 /* words: what follows `mizan`, NULL-terminated. stdout and stderr go to files "out" and "err" in
  * the folder. file_bytes > 0: no file of the program may grow beyond (it gets EFBIG). */
 pid_t program_start(const char *const *words, long file_bytes);

@@ -8,6 +8,7 @@
 #include "file/safetensors.h"
 #include "infer/eval.h"
 #include "infer/generate.h"
+#include "infer/served.h"
 #include "tests/near.h"
 
 #include <math.h>
@@ -136,6 +137,54 @@ static void eval_counts_what_the_official_logits_say(void **state)
     }
 }
 
+static void choose(mz_session *s, int32_t *id)
+{
+    assert_int_equal(mz_session_choose(s, id), MZ_OK);
+}
+
+/* A text that was cut and went on otherwise is the text that it then is. */
+static void a_rewound_session_has_forgotten(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MZ_COUNT(MODELS); i++) {
+        enum { MANY = 9, KEEP = 4 };
+        golden g;
+        mz_served s = {0};
+        int32_t id = -1, want[5], other[MANY];
+        mz_device *device = open_chip("cpu");
+        const mz_sampling sampling = {.top_p = 1.0, .repeat_penalty = 1.7, .repeat_last = 6};
+        open_golden(&g, MODELS[i]);
+        assert_int_equal(mz_served_open(&s, device, g.folder), MZ_OK);
+        const mz_served_options how = {
+            .dtype = MZ_F32, .positions = 64, .chunk = 7, .sampling = sampling};
+        assert_int_equal(mz_served_load(&s, &how), MZ_OK);
+        assert_int_equal(mz_session_feed(s.session, g.prompt.at, MANY), MZ_OK);
+        for (int k = 0; k < MZ_COUNT(want); k++) {
+            choose(s.session, &want[k]);
+            assert_int_equal(mz_session_feed(s.session, &want[k], 1), MZ_OK);
+        }
+        assert_int_equal(mz_session_shared(s.session, g.prompt.at, MANY), MANY);
+        for (int k = 0; k < MANY; k++) other[k] = g.prompt.at[k < KEEP ? k : MANY - k + KEEP - 1];
+        if (other[KEEP] == g.prompt.at[KEEP]) other[KEEP] = (other[KEEP] + 1) % 53;
+        assert_int_equal(mz_session_shared(s.session, other, MANY), KEEP);
+        assert_int_equal(mz_session_rewind(s.session, KEEP), MZ_OK);
+        assert_int_equal(mz_session_length(s.session), KEEP);
+        assert_int_equal(mz_session_choose(s.session, &id), MZ_EINVAL); /* nothing was fed yet */
+        assert_int_equal(mz_session_feed(s.session, other + KEEP, MANY - KEEP), MZ_OK);
+        assert_int_equal(mz_session_rewind(s.session, KEEP), MZ_OK);
+        assert_int_equal(mz_session_feed(s.session, g.prompt.at + KEEP, MANY - KEEP), MZ_OK);
+        for (int k = 0; k < MZ_COUNT(want); k++) { /* with what the penalty looks back on */
+            choose(s.session, &id);
+            assert_int_equal(id, want[k]);
+            assert_int_equal(mz_session_feed(s.session, &id, 1), MZ_OK);
+        }
+        assert_int_equal(mz_session_rewind(s.session, 63), MZ_EINVAL);
+        mz_served_close(&s);
+        close_golden(&g);
+        mz_device_close(device);
+    }
+}
+
 static void a_session_refuses_what_it_cannot_hold(void **state)
 {
     (void)state;
@@ -161,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_goes_on_as_the_official_model),
         cmocka_unit_test(eval_counts_what_the_official_logits_say),
+        cmocka_unit_test(a_rewound_session_has_forgotten),
         cmocka_unit_test(a_session_refuses_what_it_cannot_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,7 @@
  * added tokens, trusted spans, decoding, and what is refused. */
 #include "base/mem.h"
 #include "base/rng.h"
-#include "tests/unit/text_tiny.h"
+#include "tests/text_tiny.h"
 
 #include <stdio.h>
 #include <stdlib.h>

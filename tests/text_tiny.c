@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/unit/text_tiny.c - small vocabularies for the tests of text/. */
-#include "tests/unit/text_tiny.h"
+/* tests/text_tiny.c - small vocabularies for the tests of text/. */
+#include "tests/text_tiny.h"
 #include "text/bpe.h"
 #include "text/unicode.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/unit/text_tiny.h - small vocabularies for the tests of text/. */
-#ifndef MZ_TESTS_UNIT_TEXT_TINY_H
-#define MZ_TESTS_UNIT_TEXT_TINY_H
+/* tests/text_tiny.h - small vocabularies for the tests of text/. */
+#ifndef MZ_TESTS_TEXT_TINY_H
+#define MZ_TESTS_TEXT_TINY_H
 
 #include "base/str.h"
 #include "text/tokenizer.h"

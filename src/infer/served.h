@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* infer/served.h - a model that is open for one text that grows: its files, a queue, the network
+ * with a cache, and a session.
+ *
+ * Two steps, because how long a text may be is known only after its model's config was read.
+ * Floor:  infer. May use port, model, chip, base.
+ * Time:   blocks.
+ * Owner:  the caller closes it, whichever step failed; zero it before the first. */
+#ifndef MZ_INFER_SERVED_H
+#define MZ_INFER_SERVED_H
+
+#include "infer/session.h"
+#include "port/generation.h"
+
+typedef struct mz_served {
+    mz_queue *queue;
+    mz_source *source;
+    const mz_config *config; /* of the source */
+    mz_generation generation;
+    mz_model *model;
+    mz_session *session;
+} mz_served;
+
+/* model: a folder or a GGUF. No weights yet. */
+mz_err mz_served_open(mz_served *s, mz_device *device, const char *model);
+/* Weights, and a cache for `positions` tokens, of which at most `chunk` are computed at a time. */
+typedef struct mz_served_options {
+    mz_dtype dtype;
+    bool as_stored; /* a GGUF's weights are used as they lie in it (port/source.h) */
+    int64_t positions, chunk;
+    mz_sampling sampling;
+} mz_served_options;
+mz_err mz_served_load(mz_served *s, const mz_served_options *options);
+void mz_served_close(mz_served *s);
+
+#endif

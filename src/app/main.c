@@ -3,6 +3,7 @@
 #include "app/chips.h"
 #include "app/commands.h"
 #include "base/log.h"
+#include "base/torn.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -109,6 +110,7 @@ static mz_err run(int argc, const char *const *argv)
         mz_help_all(COMMANDS);
         return MZ_OK;
     }
+    MZ_TRY(mz_torn_guard());
     MZ_TRY(mz_app_register_chips());
     MZ_TRY(mz_cli_parse(&cli, COMMANDS, argc, argv));
     const mz_command *command = mz_cli_command(cli);
@@ -124,6 +126,8 @@ static mz_err run(int argc, const char *const *argv)
         mz_note_fix("`mizan --help` lists the commands");
     }
     mz_cli_free(cli);
+    if (err == MZ_OK && mz_torn_any())
+        err = MZ_FAIL(MZ_EIO, "a file became shorter while it was being read");
     return err;
 }
 

@@ -8,8 +8,10 @@
  * Calls that clean up after a failure do not pass the gate: their result cannot be reported. */
 #include "base/file.h"
 #include "base/gate.h"
+#include "base/leftover.h"
 #include "base/mem.h"
 #include "base/size.h"
+#include "base/torn.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,9 +19,18 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define MAP_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MAP_ASAN 1
+#endif
+#endif
 
 enum { BUFFER_BYTES = 1 << 16, NAME_TRIES = 1000, READ_CAP_MIN = 4096 };
 
@@ -130,17 +141,16 @@ static mz_err refuse(mz_err code, const char *path, const char *why)
 
 /* Opens a regular file and says how long it is. O_NONBLOCK so that a pipe is refused, not waited
  * for. */
-static mz_err open_regular(const char *path, int *fd_out, size_t *bytes)
+static mz_err open_regular(const char *path, int *fd_out, struct stat *st, size_t *bytes)
 {
-    struct stat st;
     const int fd = sys_open(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) return failed("open", path);
     mz_err err = MZ_OK;
-    if (sys_stat(fd, "", &st) != 0)
+    if (sys_stat(fd, "", st) != 0)
         err = failed("look at", path);
-    else if (!S_ISREG(st.st_mode))
+    else if (!S_ISREG(st->st_mode))
         err = refuse(MZ_EIO, path, "is not a regular file");
-    else if (!mz_i64_to_size(st.st_size, bytes))
+    else if (!mz_i64_to_size(st->st_size, bytes))
         err = refuse(MZ_ENOMEM, path, "is larger than the address space");
     if (err == MZ_OK)
         *fd_out = fd;
@@ -149,19 +159,63 @@ static mz_err open_regular(const char *path, int *fd_out, size_t *bytes)
     return err;
 }
 
+/* Under AddressSanitizer what lies behind the file's end in its last page is poisoned, so that
+ * reading past the end is seen. */
+#ifdef MAP_ASAN
+void __asan_poison_memory_region(const volatile void *p, size_t bytes);
+void __asan_unpoison_memory_region(const volatile void *p, size_t bytes);
+#define hide __asan_poison_memory_region
+#define show __asan_unpoison_memory_region
+#else
+static void hide(const volatile void *p, size_t bytes)
+{
+    (void)p, (void)bytes;
+}
+static void show(const volatile void *p, size_t bytes)
+{
+    (void)p, (void)bytes;
+}
+#endif
+
+static size_t slack_of(const mz_map *map)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (page - map->bytes % page) % page;
+}
+
 mz_err mz_map_open(mz_map *map, const char *path)
 {
     int fd;
     size_t bytes;
+    struct stat st;
     MZ_NEED(map && path, "map or path is NULL");
-    MZ_TRY(open_regular(path, &fd, &bytes));
+    MZ_TRY(open_regular(path, &fd, &st, &bytes));
     void *data = NULL;
     if (bytes > 0)
         data = mz_gate_passes() ? mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
     const mz_err err = data == MAP_FAILED ? failed("map", path) : MZ_OK;
-    (void)close(fd); /* the mapping stays; there is nothing to lose in a file that was only read */
-    if (err == MZ_OK) *map = (mz_map){.data = data, .bytes = bytes};
-    return err;
+    if (err != MZ_OK || bytes == 0) (void)close(fd); /* nothing to lose in a file only read */
+    if (err != MZ_OK) return err;
+    *map = (mz_map){.data = data, .bytes = bytes, .fd = fd};
+    if (bytes == 0) return MZ_OK;
+    map->changed_s = (int64_t)st.st_mtim.tv_sec;
+    map->changed_ns = (int64_t)st.st_mtim.tv_nsec;
+    mz_torn_watch(data, bytes);
+    hide(map->data + map->bytes, slack_of(map));
+    return MZ_OK;
+}
+
+mz_err mz_map_intact(const mz_map *map, const char *path)
+{
+    struct stat st;
+    MZ_NEED(map && path, "map or path is NULL");
+    if (!map->data) return MZ_OK;
+    if (sys_stat(map->fd, "", &st) != 0) return failed("look at", path);
+    const bool same = st.st_size == (off_t)map->bytes &&
+                      map->changed_s == (int64_t)st.st_mtim.tv_sec &&
+                      map->changed_ns == (int64_t)st.st_mtim.tv_nsec;
+    if (same && !mz_torn_is(map->data)) return MZ_OK;
+    return refuse(MZ_EIO, path, "was changed while it was being read");
 }
 
 void mz_map_close(mz_map *map)
@@ -172,7 +226,10 @@ void mz_map_close(mz_map *map)
             const unsigned char *in;
             void *out;
         } p = {.in = map->data}; /* munmap wants it without const */
+        show(map->data + map->bytes, slack_of(map));
+        mz_torn_forget(map->data);
         (void)munmap(p.out, map->bytes);
+        (void)close(map->fd);
     }
     *map = (mz_map){0};
 }
@@ -206,7 +263,8 @@ mz_err mz_file_read(const char *path, size_t max_bytes, char **text, size_t *byt
     char *all = NULL;
     MZ_NEED(path && text && bytes, "path, text or bytes is NULL");
     const size_t limit = max_bytes < INT64_MAX / 4 ? max_bytes : INT64_MAX / 4;
-    MZ_TRY(open_regular(path, &fd, &len));
+    struct stat st;
+    MZ_TRY(open_regular(path, &fd, &st, &len));
     const mz_err err = len > limit ? refuse(MZ_ECORRUPT, path, "is too long")
                                    : read_all(fd, path, limit, &all, &len);
     (void)close(fd);
@@ -222,21 +280,15 @@ mz_err mz_file_read(const char *path, size_t max_bytes, char **text, size_t *byt
 /* ---- writing ---- */
 
 struct mz_writer {
-    int dir, fd;
+    int dir, fd, held;
     char *path, *name; /* name points into path */
-    char temp[48], old[48];
+    char temp[MZ_LEFTOVER_NAME], old[MZ_LEFTOVER_NAME];
+    int old_fd;    /* holds `old` against those who look for leftovers; -1 */
     bool is_new;   /* no file of that name was there */
     mz_err failed; /* of an earlier call: the file can no longer become whole */
     size_t used;
     unsigned char buffer[BUFFER_BYTES];
 };
-
-/* A name that nobody else in this process uses; another process is kept out by O_EXCL. */
-static void make_name(char name[48])
-{
-    static atomic_uint counter;
-    (void)snprintf(name, 48, ".mz-%ld-%u.tmp", (long)getpid(), atomic_fetch_add(&counter, 1));
-}
 
 static mz_err open_folder(mz_writer *w)
 {
@@ -255,11 +307,14 @@ static mz_err open_folder(mz_writer *w)
 static mz_err open_temp(mz_writer *w)
 {
     for (int i = 0; i < NAME_TRIES; i++) {
-        make_name(w->temp);
+        mz_leftover_name(w->temp);
         w->fd = sys_open(w->dir, w->temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
-        if (w->fd >= 0) return MZ_OK;
-        if (errno != EEXIST) break;
+        if (w->fd < 0 && errno == EEXIST) continue;
+        if (w->fd < 0) break;
+        if (mz_leftover_claim(w->fd)) return MZ_OK;
+        (void)close(w->fd);
     }
+    w->fd = -1;
     return failed("write beside", w->path);
 }
 
@@ -269,9 +324,10 @@ mz_err mz_writer_open(mz_writer **out, const char *path)
     mz_err err;
     MZ_NEED(out && path, "out or path is NULL");
     MZ_TRY(mz_mem_new(&w, 1, sizeof *w));
-    w->dir = w->fd = -1;
+    w->dir = w->fd = w->held = w->old_fd = -1;
     MZ_TRY_GOTO(err, mz_mem_strdup(&w->path, path), fail);
     MZ_TRY_GOTO(err, open_folder(w), fail);
+    mz_leftover_sweep(w->dir);
     MZ_TRY_GOTO(err, open_temp(w), fail);
     *out = w;
     return MZ_OK;
@@ -321,8 +377,12 @@ static bool sync_folder(int dir)
 static mz_err keep_old(mz_writer *w)
 {
     for (int i = 0; i < NAME_TRIES; i++) {
-        make_name(w->old);
-        if (mz_gate_passes() && linkat(w->dir, w->name, w->dir, w->old, 0) == 0) return MZ_OK;
+        mz_leftover_name(w->old);
+        if (mz_gate_passes() && linkat(w->dir, w->name, w->dir, w->old, 0) == 0) {
+            w->old_fd = openat(w->dir, w->old, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+            if (w->old_fd >= 0) (void)flock(w->old_fd, LOCK_SH | LOCK_NB);
+            return MZ_OK;
+        }
         if (errno != EEXIST) break;
     }
     w->old[0] = '\0';
@@ -364,6 +424,7 @@ mz_err mz_writer_commit(mz_writer *w)
         goto end;
     }
     const int fd = w->fd;
+    w->held = fcntl(fd, F_DUPFD_CLOEXEC, 0); /* its lock lasts until the file has its name */
     w->fd = -1;
     if (sys_close(fd) != 0) { /* network file systems report late */
         err = failed("close", w->path);
@@ -379,9 +440,11 @@ void mz_writer_abort(mz_writer *w)
 {
     if (!w) return;
     if (w->fd >= 0) (void)close(w->fd);
+    if (w->held >= 0) (void)close(w->held);
     if (w->dir >= 0) {
         if (w->temp[0]) (void)unlinkat(w->dir, w->temp, 0);
         if (w->old[0]) (void)unlinkat(w->dir, w->old, 0);
+        if (w->old_fd >= 0) (void)close(w->old_fd);
         (void)close(w->dir);
     }
     mz_mem_free(w->path);

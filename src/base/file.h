@@ -17,11 +17,17 @@
 typedef struct mz_map {
     const unsigned char *data; /* read-only; NULL for an empty file */
     size_t bytes;
+    int fd; /* open as long as data is not NULL */
+    int64_t changed_s, changed_ns;
 } mz_map;
 /* Maps a regular file read-only (not a folder, not a device, not a pipe). Whoever makes the file
- * shorter while it is mapped makes reading beyond its new end a SIGBUS; Mizan's own writers replace
- * files and never shorten them. */
+ * shorter while it is mapped makes reading beyond its new end a SIGBUS, or zeros in a program that
+ * called mz_torn_guard; Mizan's own writers replace files and never shorten them. */
 mz_err mz_map_open(mz_map *map, const char *path);
+/* MZ_EIO if the file became shorter or was written to since it was mapped: what was read may then
+ * be of two files. To be asked when reading is done. A file that was replaced or removed is intact.
+ */
+mz_err mz_map_intact(const mz_map *map, const char *path);
 void mz_map_close(mz_map *map);
 
 /* Reads a whole small file (at most max_bytes, else MZ_ECORRUPT) into memory of mz_mem_new,

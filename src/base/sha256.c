@@ -25,7 +25,8 @@ mz_err mz_sha256_file(char hex[MZ_SHA256_HEX], const char *path, size_t *bytes)
 {
     mz_map map = {0};
     MZ_TRY(mz_map_open(&map, path));
-    const mz_err err = mz_sha256(hex, map.data, map.bytes);
+    mz_err err = mz_sha256(hex, map.data, map.bytes);
+    if (err == MZ_OK) err = mz_map_intact(&map, path);
     if (err == MZ_OK && bytes) *bytes = map.bytes;
     mz_map_close(&map);
     return err;

@@ -5,8 +5,7 @@
  * of just that size. Values stay where they are in the mapped file; names are copied, because in
  * the file they have no NUL.
  * Floor:  file.
- * Errors: see the header. A file that another process makes shorter while it is mapped raises
- *         SIGBUS on the next look at its data: weights are not to be edited in place. */
+ * Errors: see the header. */
 #include "file/gguf.h"
 
 #include "base/file.h"
@@ -395,7 +394,8 @@ static mz_err read_all(mz_gguf *f)
     MZ_TRY(walk_all(&w));
     sort_names(f);
     MZ_TRY(place_data(&w));
-    return check_once(f);
+    MZ_TRY(check_once(f));
+    return mz_gguf_intact(f);
 }
 
 mz_err mz_gguf_open(mz_gguf **file, const char *path)
@@ -425,6 +425,11 @@ void mz_gguf_close(mz_gguf *f)
     mz_map_close(&f->map);
     mz_mem_free(f->path);
     mz_mem_free(f);
+}
+
+mz_err mz_gguf_intact(const mz_gguf *f)
+{
+    return mz_map_intact(&f->map, f->path);
 }
 
 bool mz_gguf_is(const char *path)

@@ -114,6 +114,9 @@ typedef struct mz_gguf_tensor {
 typedef struct mz_gguf mz_gguf;
 mz_err mz_gguf_open(mz_gguf **file, const char *path);
 void mz_gguf_close(mz_gguf *file); /* NULL is legal */
+/* MZ_EIO if the file was made shorter or written to since it was opened: to be asked when its data
+ * have been read. */
+mz_err mz_gguf_intact(const mz_gguf *file);
 /* Whether the file begins as a GGUF does; false if it cannot be read. */
 bool mz_gguf_is(const char *path);
 const char *mz_gguf_path(const mz_gguf *file);

@@ -279,3 +279,9 @@ const char *mz_hub_file_of(const mz_hub *hub, const mz_st_tensor *t)
     const place *p = find(hub, t->name);
     return p ? mz_st_path(hub->files[p->file]) : hub->folder;
 }
+
+mz_err mz_hub_intact(const mz_hub *hub)
+{
+    for (int64_t i = 0; i < hub->n_files; i++) MZ_TRY(mz_st_intact(hub->files[i]));
+    return MZ_OK;
+}

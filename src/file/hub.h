@@ -15,7 +15,8 @@
 typedef struct mz_hub mz_hub;
 
 mz_err mz_hub_open(mz_hub **hub, const char *folder);
-void mz_hub_close(mz_hub *hub); /* NULL is legal */
+void mz_hub_close(mz_hub *hub);          /* NULL is legal */
+mz_err mz_hub_intact(const mz_hub *hub); /* mz_st_intact of every file */
 const char *mz_hub_folder(const mz_hub *hub);
 const char *mz_hub_config_path(const mz_hub *hub);
 const json_t *mz_hub_config(const mz_hub *hub); /* borrowed */

@@ -4,8 +4,7 @@
  * The header is walked twice: once to check it and count, once to fill arrays of just that size.
  * Order and duplicates are found by sorting, so that no choice of names makes it slow.
  * Floor:  file.
- * Errors: see the header. A file that is truncated by another process while it is mapped raises
- *         SIGBUS on the next look at its data: weights are not to be edited in place. */
+ * Errors: see the header. */
 #include "file/safetensors.h"
 
 #include "base/file.h"
@@ -343,7 +342,8 @@ static mz_err read_header(mz_st_file *f)
     w.fill = true;
     MZ_TRY(walk_header(&w));
     MZ_TRY(check_layout(f, LENGTH_BYTES + length));
-    return check_names(f);
+    MZ_TRY(check_names(f));
+    return mz_st_intact(f);
 }
 
 mz_err mz_st_open(mz_st_file **file, const char *path)
@@ -373,6 +373,11 @@ void mz_st_close(mz_st_file *file)
     mz_map_close(&file->map);
     mz_mem_free(file->path);
     mz_mem_free(file);
+}
+
+mz_err mz_st_intact(const mz_st_file *file)
+{
+    return mz_map_intact(&file->map, file->path);
 }
 
 const char *mz_st_path(const mz_st_file *file)

@@ -27,6 +27,9 @@ typedef struct mz_st_file mz_st_file;
 
 mz_err mz_st_open(mz_st_file **file, const char *path);
 void mz_st_close(mz_st_file *file); /* NULL is legal */
+/* MZ_EIO if the file was made shorter or written to since it was opened: to be asked when its data
+ * have been read. */
+mz_err mz_st_intact(const mz_st_file *file);
 const char *mz_st_path(const mz_st_file *file);
 int64_t mz_st_count(const mz_st_file *file); /* tensors, in order of their offsets */
 const mz_st_tensor *mz_st_at(const mz_st_file *file, int64_t i);

@@ -3,6 +3,7 @@
 #include "file/shards.h"
 
 #include "base/file.h"
+#include "base/inside.h"
 #include "base/mem.h"
 #include "base/sha256.h"
 #include "file/shards_parts.h"
@@ -147,6 +148,8 @@ static mz_err open_shard(mz_shards *s, shard *x, const char *folder, const json_
         mz_note_where(folder, "data.json", -1);
         return err;
     }
+    char inside[MZ_INSIDE_BYTES];
+    MZ_TRY(mz_inside(inside, folder, name, folder));
     MZ_TRY(mz_path_join(x->path, sizeof x->path, folder, name));
     MZ_TRY(mz_map_open(&x->map, x->path));
     MZ_TRY(read_foot(x));

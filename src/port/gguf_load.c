@@ -316,6 +316,7 @@ mz_err mz_gguf_load_params(mz_params *p, mz_queue *q, const mz_config *c, const 
     if (err == MZ_OK) err = make_plan(&l, p, c, file);
     if (err == MZ_OK) err = new_rooms(&room, &l);
     if (err == MZ_OK) err = load_all(p, q, file, &l, &room);
+    if (err == MZ_OK) err = mz_gguf_intact(file);
     mz_mem_free(room.result);
     mz_mem_free(room.ours);
     mz_mem_free(room.file);

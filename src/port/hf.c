@@ -280,7 +280,8 @@ static mz_err load_all(mz_params *p, mz_queue *q, const mz_hub *hub,
             MZ_TRY(scale ? load_blocks(q, &view, used[at], scale, block, room)
                          : load_one(q, &view, used[at], room));
         }
-    return mz_queue_sync(q);
+    MZ_TRY(mz_queue_sync(q));
+    return mz_hub_intact(hub);
 }
 
 /* used: [2 n], sorted: [2 n] for a copy by address; n tensors on disk */

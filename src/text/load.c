@@ -257,6 +257,7 @@ mz_err mz_tokenizer_open(mz_tokenizer **t, const char *path)
     if (r.map.bytes > FILE_MAX) err = mz_load_bad(&r.load, "size", "more than 1 GiB");
     r.scan = (mz_scan){.text = r.map.data, .end = r.map.bytes, .path = path, .field = ""};
     if (err == MZ_OK) err = read_all(&r);
+    if (err == MZ_OK) err = mz_map_intact(&r.map, path);
     if (err == MZ_OK) err = mz_tokenizer_from_vocab(t, &r.load.vocab);
     if (err != MZ_OK) find_place(path);
     clear(&r);

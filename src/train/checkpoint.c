@@ -106,21 +106,25 @@ static mz_err verify_file(const char *folder, const char *name, const json_t *fi
     return MZ_OK;
 }
 
-static mz_err verify(const char *folder)
+mz_err mz_checkpoint_verify(const char *folder, int64_t *checked)
 {
+    MZ_NEED(folder, "no folder");
     char path[MZ_CHECKPOINT_PATH];
     json_t *root = NULL;
+    int64_t n = 0;
     MZ_TRY(join(path, folder, "manifest.json"));
     MZ_TRY(mz_json_read(&root, path, JSON_MAX));
     const json_t *files = json_object_get(root, "files");
     mz_err err = MZ_OK;
-    for (int i = 0; i < MZ_COUNT(FILES) && err == MZ_OK; i++)
+    for (int i = 0; i < MZ_COUNT(FILES) && err == MZ_OK; i++, n++)
         err = verify_file(folder, FILES[i], find_file(files, FILES[i]));
     for (int i = 0; i < MZ_COUNT(EXTRAS) && err == MZ_OK; i++) {
         const json_t *file = find_file(files, EXTRAS[i]);
         if (file) err = verify_file(folder, EXTRAS[i], file);
+        n += file != NULL;
     }
     json_decref(root);
+    if (err == MZ_OK && checked) *checked = n;
     return err;
 }
 
@@ -204,7 +208,7 @@ static mz_err newest(const char *run, char path[MZ_CHECKPOINT_PATH], bool *found
     *found = false;
     for (int64_t i = 0; i < n && err == MZ_OK && !*found; i++) {
         err = path_of(path, run, steps[i], "");
-        if (err == MZ_OK) err = verify(path);
+        if (err == MZ_OK) err = mz_checkpoint_verify(path, NULL);
         *found = err == MZ_OK;
         if (err != MZ_ECORRUPT && err != MZ_EIO) continue; /* whole, or no memory */
         mz_log(MZ_LOG_LOUD, "CHECKPOINT NOT WHOLE: %s", mz_err_last()->message);

@@ -62,6 +62,10 @@ mz_err mz_checkpoint_load(const mz_checkpointed *c, mz_progress *p, bool *found)
 /* Removes what interrupted saves and removals have left. Only under the run's lock. */
 mz_err mz_checkpoint_sweep(const char *run);
 
+/* Holds every file of a checkpoint's folder against its manifest. *checked, where not NULL,
+ * receives how many there are. */
+mz_err mz_checkpoint_verify(const char *folder, int64_t *checked);
+
 /* Whether a folder of a checkpoint is there, whole or not. */
 mz_err mz_checkpoint_any(const char *run, bool *any);
 /* Step of the newest folder of a checkpoint, whole or not; -1 where there is none. */

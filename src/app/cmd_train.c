@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/options.h"
 #include "base/str.h"
 #include "train/ranks.h"
 
@@ -171,15 +172,23 @@ static mz_err train_alone(const mz_cli *cli, const mz_train_config *c, const mz_
     return err;
 }
 
+static int mpi_rank(void)
+{
+    mz_options environment;
+    mz_options_init(&environment);
+    return environment.mpi_rank;
+}
+
 static mz_err train_ranks(const mz_cli *cli, const mz_train_config *c, const mz_train_hooks *hooks)
 {
     const mz_ranks_options o = {.chip = mz_cli_chip_options(cli), .hooks = hooks};
-    return mz_train_ranks(c, &o);
+    return mpi_rank() >= 0 ? mz_train_in_mpi(c, &o) : mz_train_ranks(c, &o);
 }
 
 static mz_err dry_run(const mz_cli *cli, const mz_train_config *c)
 {
     printing p = {.config = c, .as_json = mz_cli_flag(cli, "json")};
+    if (mpi_rank() > 0) return MZ_OK; /* one of them says it for all */
     if (c->n_ranks > 0) {
         const mz_chip_options o = mz_cli_chip_options(cli);
         return mz_train_plan_ranks(c, &o, print_plans, &p);
@@ -206,7 +215,7 @@ static mz_err train(const mz_cli *cli, const mz_train_config *c, view *v)
     const mz_err err = c->n_ranks > 0 ? train_ranks(cli, c, &hooks) : train_alone(cli, c, &hooks);
     if (v->is_open) fputc('\n', stderr);
     if (err != MZ_OK) return err;
-    return mz_cli_flag(cli, "json") ? print_end(c, v) : MZ_OK;
+    return mz_cli_flag(cli, "json") && mpi_rank() <= 0 ? print_end(c, v) : MZ_OK;
 }
 
 static mz_err run(const mz_cli *cli)

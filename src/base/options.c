@@ -26,6 +26,17 @@ static int thread_count(void)
     return 0;
 }
 
+/* mpirun sets OMPI_COMM_WORLD_*; under srun --mpi=pmix, PMIX_RANK comes with SLURM_NTASKS. */
+static int mpi_rank(void)
+{
+    int64_t n = 0, rank = -1;
+    const char *by_srun = text("PMIX_RANK", NULL);
+    const char *size = text("OMPI_COMM_WORLD_SIZE", by_srun ? text("SLURM_NTASKS", "1") : "1");
+    const char *mine = text("OMPI_COMM_WORLD_RANK", by_srun ? by_srun : "-1");
+    const bool several = mz_str_to_i64(size, &n) && n > 1;
+    return several && mz_str_to_i64(mine, &rank) && rank >= 0 && rank < n ? (int)rank : -1;
+}
+
 void mz_options_init(mz_options *o)
 {
     *o = (mz_options){
@@ -36,5 +47,6 @@ void mz_options_init(mz_options *o)
         .fault_plan = text("MIZAN_FAULT_PLAN", NULL),
         .sync_each = strcmp(text("MIZAN_SYNC_EACH", "0"), "0") != 0,
         .no_color = text("NO_COLOR", NULL) != NULL,
+        .mpi_rank = mpi_rank(),
     };
 }

@@ -13,6 +13,7 @@ typedef struct mz_options {
     const char *fault_plan;  /* MIZAN_FAULT_PLAN; NULL = none */
     bool sync_each;          /* MIZAN_SYNC_EACH; wait after every operator, to find a faulty one */
     bool no_color;           /* NO_COLOR */
+    int mpi_rank;            /* among several processes of mpirun or srun; -1: alone */
 } mz_options;
 
 /* Defaults, then the environment. Strings are borrowed from the environment. */

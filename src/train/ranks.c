@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "comms/mpi/mpi.h"
 #include "train/checkpoint.h"
 #include "train/claim.h"
 
@@ -215,6 +216,52 @@ mz_err mz_train_ranks(const mz_train_config *c, const mz_ranks_options *o)
     mz_appender_close(&r->events);
     mz_claim_drop(&r->claim);
     mz_mem_free(r);
+    return err;
+}
+
+/* ---- started by others ---- */
+
+/* One of them takes the folder, and all hear whether it could. */
+static mz_err claim_together(mz_claim *claim, const mz_train_config *c, mz_comm *comm)
+{
+    mz_err_info why = {.code = MZ_OK};
+    if (comm->rank == 0) {
+        const mz_err err = mz_claim_take(claim, c, PATIENCE_S);
+        if (err != MZ_OK) why = *mz_err_last();
+        why.code = err;
+    }
+    why.source = __FILE__; /* an address of the other process */
+    MZ_TRY(mz_comm_broadcast(comm, 0, &why, sizeof why));
+    why.source = __FILE__;
+    if (why.code != MZ_OK) mz_err_restore(&why);
+    return why.code;
+}
+
+static mz_err train_in_mpi(const mz_train_config *c, const mz_ranks_options *o, mz_comm *comm)
+{
+    mz_device *device = NULL;
+    mz_claim claim = {.lock = {.fd = -1}};
+    if (c->n_ranks != comm->size)
+        return MZ_FAIL(MZ_ECONFIG, "ranks lists %lld chips, %d processes were started",
+                       (long long)c->n_ranks, comm->size);
+    if (comm->rank != 0) mz_log_to(NULL, NULL);
+    MZ_TRY(claim_together(&claim, c, comm));
+    mz_err err = mz_device_open(&device, c->ranks[comm->rank].chip, &o->chip);
+    if (err == MZ_OK) err = mz_train_rank(c, device, o->hooks, comm);
+    mz_device_close(device);
+    mz_claim_drop(&claim);
+    return err;
+}
+
+mz_err mz_train_in_mpi(const mz_train_config *c, const mz_ranks_options *o)
+{
+    mz_comm *comm = NULL;
+    MZ_NEED(c && o && o->hooks, "an argument is NULL");
+    MZ_TRY(mz_mpi_open(&comm, c->run_stuck_after));
+    const mz_err err = train_in_mpi(c, o, comm);
+    /* these come to all ranks at one step */
+    if (err == MZ_OK || err == MZ_EINTR || err == MZ_ENUMERIC) mz_mpi_in_order(comm);
+    mz_comm_close(comm);
     return err;
 }
 

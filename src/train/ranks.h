@@ -31,8 +31,8 @@ typedef struct mz_ranks_options {
 } mz_ranks_options;
 
 mz_err mz_train_ranks(const mz_train_config *c, const mz_ranks_options *o);
-/* This process is one of them, which mpirun or srun has started: there is no supervisor, and a fault
- * ends the run. */
+/* This process is one of them, which mpirun or srun has started: there is no supervisor, and a
+ * fault ends the run. */
 mz_err mz_train_in_mpi(const mz_train_config *c, const mz_ranks_options *o);
 
 /* What every rank books: body is called in rank 0's process with [n_ranks] plans. */

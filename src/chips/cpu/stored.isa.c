@@ -146,13 +146,13 @@ MZ_INLINE void scaled_plus(vf out[VECS], const unsigned char *bytes, float d, fl
 
 MZ_INLINE void group_q8_0(vf out[VECS], const unsigned char *row, int64_t k)
 {
-    const unsigned char *b = row + k / 32 * 34;
+    const unsigned char *b = row + (uint64_t)k / 32 * 34;
     scaled(out, b + 2, half_at(b));
 }
 
 MZ_INLINE void group_q4_0(vf out[VECS], const unsigned char *row, int64_t k)
 {
-    const unsigned char *b = row + k / 32 * 18;
+    const unsigned char *b = row + (uint64_t)k / 32 * 18;
     const u8x16 q = load_16(b + 2);
     bytes32 n;
     put_16(&n, 0, (q & 15) - 8);
@@ -162,7 +162,7 @@ MZ_INLINE void group_q4_0(vf out[VECS], const unsigned char *row, int64_t k)
 
 MZ_INLINE void group_q4_1(vf out[VECS], const unsigned char *row, int64_t k)
 {
-    const unsigned char *b = row + k / 32 * 20;
+    const unsigned char *b = row + (uint64_t)k / 32 * 20;
     const u8x16 q = load_16(b + 4);
     bytes32 n;
     put_16(&n, 0, q & 15);
@@ -172,7 +172,7 @@ MZ_INLINE void group_q4_1(vf out[VECS], const unsigned char *row, int64_t k)
 
 MZ_INLINE void group_q5_0(vf out[VECS], const unsigned char *row, int64_t k)
 {
-    const unsigned char *b = row + k / 32 * 22;
+    const unsigned char *b = row + (uint64_t)k / 32 * 22;
     const u8x16 q = load_16(b + 6);
     bytes32 n;
     put_16(&n, 0, ((q & 15) | fifth_of(b + 2)) - 16);
@@ -182,7 +182,7 @@ MZ_INLINE void group_q5_0(vf out[VECS], const unsigned char *row, int64_t k)
 
 MZ_INLINE void group_q5_1(vf out[VECS], const unsigned char *row, int64_t k)
 {
-    const unsigned char *b = row + k / 32 * 24;
+    const unsigned char *b = row + (uint64_t)k / 32 * 24;
     const u8x16 q = load_16(b + 8);
     bytes32 n;
     put_16(&n, 0, (q & 15) | fifth_of(b + 4));
@@ -209,20 +209,20 @@ MZ_INLINE void group_k(vf out[VECS], const unsigned char *b, int j, const unsign
 
 MZ_INLINE void group_q4_k(vf out[VECS], const unsigned char *row, int64_t k)
 {
-    const unsigned char *b = row + k / 256 * 144;
-    group_k(out, b, (int)(k / 32 % 8), b + 16, NULL);
+    const unsigned char *b = row + (uint64_t)k / 256 * 144;
+    group_k(out, b, (int)((uint64_t)k / 32 % 8), b + 16, NULL);
 }
 
 MZ_INLINE void group_q5_k(vf out[VECS], const unsigned char *row, int64_t k)
 {
-    const unsigned char *b = row + k / 256 * 176;
-    group_k(out, b, (int)(k / 32 % 8), b + 48, b + 16);
+    const unsigned char *b = row + (uint64_t)k / 256 * 176;
+    group_k(out, b, (int)((uint64_t)k / 32 % 8), b + 48, b + 16);
 }
 
 MZ_INLINE void group_q6_k(vf out[VECS], const unsigned char *row, int64_t k)
 {
-    const unsigned char *b = row + k / 256 * 210;
-    const int j = (int)(k / 32 % 8), half = j / 4, part = j % 4;
+    const unsigned char *b = row + (uint64_t)k / 256 * 210;
+    const int j = (int)((uint64_t)k / 32 % 8), half = j / 4, part = j % 4;
     const unsigned char *low = b + 64 * half + 32 * (part % 2), *high = b + 128 + 32 * half;
     const unsigned char *scale = b + 192 + 8 * half + 2 * part;
     const float d = half_at(b + 208);
@@ -285,7 +285,8 @@ MZ_INLINE void group_f32(vf out[VECS], const unsigned char *row, int64_t k)
     static void dot_##name(float *sum, const unsigned char *row, size_t pitch, const float *a,     \
                            int64_t k0, int64_t n)                                                  \
     {                                                                                              \
-        vf acc[COLS] = {{0}, {0}, {0}, {0}};                                                       \
+        vf acc[COLS];                                                                              \
+        MZ_UNROLL for (int j = 0; j < COLS; j++) acc[j] = (vf){0};                                 \
         for (int64_t k = 0; k < n; k += GROUP) {                                                   \
             MZ_UNROLL for (int j = 0; j < COLS; j++)                                               \
             {                                                                                      \

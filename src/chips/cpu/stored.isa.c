@@ -341,7 +341,8 @@ static void tile(const mz_cpu_stored_tile *t)
 {
     int64_t i = 0;
     for (; i + TILE_ROWS <= t->m; i += TILE_ROWS) tile_rows(TILE_ROWS, t, i);
-    for (; i < t->m; i++) tile_rows(1, t, i);
+    for (; i + 2 <= t->m; i += 2) tile_rows(2, t, i);
+    if (i < t->m) tile_rows(1, t, i);
 }
 
 #define ENTRY(name)                                                                                \

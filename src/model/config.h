@@ -65,6 +65,13 @@ typedef struct mz_moe_config {
     double aux_alpha;            /* of the sequence-wise balance loss; 0 = none */
 } mz_moe_config;
 
+/* Adapters beside linear maps (model/lora.h); of a run, not of a config.json. */
+typedef struct mz_lora_config {
+    int64_t rank;      /* 0: none */
+    double scale;      /* alpha / rank */
+    char targets[512]; /* "q_proj,v_proj"; "": every linear map of a block */
+} mz_lora_config;
+
 typedef struct mz_config {
     mz_family family;
     char architecture[64];
@@ -86,6 +93,7 @@ typedef struct mz_config {
     int64_t mtp_layers;    /* num_nextn_predict_layers; the loader sets it to 0 where the checkpoint
                               carries no such weights */
     int64_t bos, eos, pad; /* -1 = none; eos is the first where there are several */
+    mz_lora_config lora;
 } mz_config;
 
 /* Whether layer i (0 .. layers + mtp_layers - 1) has experts. */

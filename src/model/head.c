@@ -122,6 +122,7 @@ mz_err mz_embed_forward(const mz_net *n, const mz_embed *e, const mz_tensor *y,
 mz_err mz_embed_backward(const mz_net *n, const mz_embed *e, const mz_tensor *dy,
                          const mz_tensor *ids)
 {
+    if (!e->w->g.buf) return MZ_OK; /* it does not learn */
     return mz_backward(n->ops[e->op].op,
                        &(mz_args){.embed = {.ids = ids, .dy = dy, .dw = &e->w->g}});
 }

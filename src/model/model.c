@@ -66,6 +66,18 @@ static mz_err describe_inputs(mz_model *m)
     return mz_net_cell(n, &m->lens, MZ_ROOM_HELD, MZ_I32, B, 1);
 }
 
+/* Norms give a gradient always; where they do not learn it goes where nobody looks. */
+static mz_err describe_sink(mz_net *n)
+{
+    int64_t width = 1;
+    for (int64_t i = 0; i < n->params.n; i++) {
+        const mz_param *p = &n->params.list[i];
+        if (p->kind == MZ_PARAM_NORM && p->dim[0] > width) width = p->dim[0];
+    }
+    return n->config.lora.rank > 0 ? mz_net_cell(n, &n->sink, MZ_ROOM_HELD, n->acc, 1, width)
+                                   : MZ_OK;
+}
+
 /* The gradients that cross the blocks lie below the blocks' own scratch. */
 static mz_err describe_stream(mz_model *m)
 {
@@ -74,6 +86,8 @@ static mz_err describe_stream(mz_model *m)
     MZ_TRY(mz_net_cell(n, &m->first, MZ_ROOM_HELD, n->dtype, T, D));
     MZ_TRY(mz_net_cell(n, &m->normed, MZ_ROOM_HELD, n->dtype, T, D));
     if (!n->options.train) return MZ_OK;
+    MZ_TRY(mz_lora_describe_room(n));
+    MZ_TRY(describe_sink(n));
     MZ_TRY(mz_net_elementwise(n, &m->add, MZ_EW_ADD, T, D));
     MZ_TRY(mz_net_cell(n, &m->dnormed, MZ_ROOM_SCRATCH, n->dtype, T, D));
     MZ_TRY(mz_net_cell(n, &m->d, MZ_ROOM_SCRATCH, n->dtype, T, D));

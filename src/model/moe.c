@@ -264,10 +264,12 @@ mz_err mz_moe_forward(const mz_net *n, const mz_moe *m, const mz_tensor *y, cons
 static mz_err grouped_back(const mz_net *n, int op, const mz_tensor *dx, const mz_tensor *dy,
                            const mz_tensor *x, const mz_param *w, const mz_tensor *offsets)
 {
-    return mz_backward(
-        n->ops[op].op,
-        &(mz_args){
-            .experts = {.x = x, .w = &w->w, .offsets = offsets, .dy = dy, .dx = dx, .dw = &w->g}});
+    return mz_backward(n->ops[op].op, &(mz_args){.experts = {.x = x,
+                                                             .w = &w->w,
+                                                             .offsets = offsets,
+                                                             .dy = dy,
+                                                             .dx = dx,
+                                                             .dw = w->g.buf ? &w->g : NULL}});
 }
 
 static mz_err experts_back(const mz_net *n, const mz_moe *m, const moe_views *v,

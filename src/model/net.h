@@ -52,6 +52,8 @@ typedef struct mz_net {
     size_t kept, kept_peak;                    /* of the block that is computed twice now */
     bool shares_kept;                          /* such a block is being described */
     mz_cell cos, sin;                          /* [position_max, dims/2] F32 */
+    mz_cell lora_dx, lora_dh;                  /* scratch of all adapters */
+    mz_cell sink; /* [1, widest norm] acc: gradients of norms that do not learn */
 
     /* booked */
     mz_buffer *arena, *pages;
@@ -97,17 +99,32 @@ mz_tensor mz_heads(const mz_tensor *t, int64_t heads); /* [T,H*K] as [T,H,K], an
 mz_tensor mz_columns(const mz_tensor *t, int64_t first, int64_t count); /* of the last axis */
 mz_tensor mz_flip_heads(const mz_tensor *t);                            /* [T,H,K] as [H,T,K] */
 
+/* ---- adapters of linear maps (lora.c) ---- */
+typedef struct mz_lora {
+    const mz_param *a, *b;             /* NULL: this map has none */
+    int down, up, up_back, scale, add; /* operators */
+    mz_cell h;                         /* scale x A^T */
+} mz_lora;
+mz_err mz_lora_describe_room(mz_net *n);
+/* Finds "prefix.lora_A.weight" and B, if the list has them. */
+mz_err mz_lora_describe(mz_net *n, mz_lora *l, int64_t rows, const char *prefix);
+/* y and dx ADDED TO, gradients of A and B too. */
+mz_err mz_lora_forward(const mz_net *n, const mz_lora *l, const mz_tensor *y, const mz_tensor *x);
+mz_err mz_lora_backward(const mz_net *n, const mz_lora *l, const mz_tensor *dx, const mz_tensor *dy,
+                        const mz_tensor *x);
+
 /* ---- y = x w^T + bias, and its gradients (parts.c) ---- */
 typedef struct mz_linear {
     int op;
     const mz_param *w, *bias; /* bias NULL = none */
+    mz_lora lora;
 } mz_linear;
 /* Finds "prefix.weight" and, where the list has it, "prefix.bias". rows: largest number of rows. */
 mz_err mz_linear_describe(mz_net *n, mz_linear *l, int64_t rows, mz_dtype out, const char *prefix);
 mz_err mz_linear_bind(mz_net *n, mz_linear *l, int64_t rows, mz_dtype out, const mz_param *w);
 mz_err mz_linear_forward(const mz_net *n, const mz_linear *l, const mz_tensor *y,
                          const mz_tensor *x);
-/* dx OVERWRITTEN, weight gradients ADDED TO. */
+/* dx OVERWRITTEN, gradients of weights that learn ADDED TO. */
 mz_err mz_linear_backward(const mz_net *n, const mz_linear *l, const mz_tensor *dx,
                           const mz_tensor *dy, const mz_tensor *x);
 

@@ -7,8 +7,10 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "model/list.h"
+#include "model/lora.h"
 #include "tensor/convert.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -56,10 +58,9 @@ mz_err mz_list_add(mz_lister *l, mz_param_kind kind, const char *name, int rank,
         l->cap = cap;
     }
     MZ_TRY(place(&p.w, p.outside ? &outside : &ps->weights_bytes, &p, p.dtype));
-    if (kind != MZ_PARAM_ROUTER_BIAS) {
-        MZ_TRY(place(&p.g, &ps->grads_bytes, &p, acc));
-        ps->elements += count;
-    }
+    p.trained = l->config->lora.rank > 0 ? kind == MZ_PARAM_ADAPTER : kind != MZ_PARAM_ROUTER_BIAS;
+    if (p.trained) MZ_TRY(place(&p.g, &ps->grads_bytes, &p, acc));
+    if (kind != MZ_PARAM_ROUTER_BIAS) ps->elements += count;
     ps->list[ps->n++] = p;
     return MZ_OK;
 }
@@ -94,6 +95,29 @@ static mz_err list_all(mz_lister *l)
     return MZ_OK;
 }
 
+static mz_err list_adapter(mz_lister *l, const mz_param *w)
+{
+    const int64_t r = l->config->lora.rank;
+    const int64_t a[2] = {r, w->dim[1]}, b[2] = {w->dim[0], r};
+    const int prefix = (int)(strlen(w->name) - strlen(".weight"));
+    char name[160], base[sizeof w->name];
+    (void)snprintf(base, sizeof base, "%.*s", prefix, w->name); /* the list may move */
+    snprintf(name, sizeof name, "%s.lora_A.weight", base);
+    MZ_TRY(mz_list_add(l, MZ_PARAM_ADAPTER, name, 2, a));
+    snprintf(name, sizeof name, "%s.lora_B.weight", base);
+    return mz_list_add(l, MZ_PARAM_ADAPTER, name, 2, b);
+}
+
+static mz_err list_adapters(mz_lister *l)
+{
+    mz_params *p = l->params;
+    p->n_base = p->n;
+    MZ_TRY(mz_lora_check(l->config, p));
+    for (int64_t i = 0; i < p->n_base; i++)
+        if (mz_lora_adapts(l->config, &p->list[i])) MZ_TRY(list_adapter(l, &p->list[i]));
+    return MZ_OK;
+}
+
 mz_err mz_params_list(mz_params *p, const mz_config *c, mz_dtype dtype)
 {
     return mz_params_list_stored(p, c, dtype, NULL, NULL);
@@ -107,7 +131,8 @@ mz_err mz_params_list_stored(mz_params *p, const mz_config *c, mz_dtype dtype, m
     mz_params list = {0};
     mz_lister l = {
         .params = &list, .config = c, .dtype = dtype, .stored = stored, .stored_user = user};
-    const mz_err err = list_all(&l);
+    mz_err err = list_all(&l);
+    if (err == MZ_OK) err = list_adapters(&l);
     if (err != MZ_OK) {
         mz_params_clear(&list);
         return err;
@@ -132,7 +157,7 @@ mz_err mz_params_alloc(mz_params *p, mz_device *device, bool train)
     }
     for (int64_t i = 0; i < p->n; i++) {
         if (!p->list[i].outside) p->list[i].w.buf = p->weights;
-        if (p->list[i].kind != MZ_PARAM_ROUTER_BIAS) p->list[i].g.buf = p->grads;
+        if (p->list[i].trained) p->list[i].g.buf = p->grads;
     }
     if (!train) p->grads_bytes = 0;
     return MZ_OK;
@@ -180,6 +205,13 @@ mz_tensor mz_param_disk_view(const mz_param *p, const mz_tensor *whole, int64_t 
     return mz_reshape(&one, p->rank - 1, p->dim + 1);
 }
 
+mz_params mz_params_base(const mz_params *p)
+{
+    mz_params base = *p;
+    base.n = p->n_base;
+    return base;
+}
+
 /* ---- a random start ---- */
 
 /* FNV-1a of the name: a parameter's random stream, whatever stands before it in the list. */
@@ -206,8 +238,11 @@ static mz_err init_one(const mz_param *p, mz_queue *q, const init_room *room, in
     MZ_TRY(mz_param_disk_name(p, e, name, sizeof name));
     mz_rng_init(&rng, room->seed, name_stream(name));
     const bool random = p->kind == MZ_PARAM_MATRIX || p->kind == MZ_PARAM_EMBED;
+    const bool uniform = p->kind == MZ_PARAM_ADAPTER && strstr(p->name, ".lora_A.");
+    const double edge = 1.0 / sqrt((double)p->dim[p->rank - 1]);
     for (int64_t i = 0; i < n; i++)
         room->values[i] = random                     ? room->deviation * mz_rng_normal(&rng)
+                          : uniform                  ? edge * (2.0 * mz_rng_uniform(&rng) - 1.0)
                           : p->kind == MZ_PARAM_NORM ? 1.0
                                                      : 0.0;
     MZ_TRY(mz_convert(room->bytes, p->dtype, room->values, MZ_F64, n));
@@ -225,17 +260,27 @@ static int64_t largest(const mz_params *p)
     return most;
 }
 
-mz_err mz_params_init(mz_params *p, mz_queue *q, const mz_config *c, uint64_t seed)
+static mz_err init_from(mz_params *p, mz_queue *q, const mz_config *c, uint64_t seed, int64_t first)
 {
     MZ_NEED(p && q && c && p->weights, "params has no buffers, or an argument is NULL");
     init_room room = {.seed = seed, .deviation = c->init_std};
     const int64_t most = largest(p);
     mz_err err = mz_mem_new(&room.values, most, sizeof *room.values);
     if (err == MZ_OK) err = mz_mem_new(&room.bytes, most, sizeof(double));
-    for (int64_t i = 0; i < p->n && err == MZ_OK; i++)
+    for (int64_t i = first; i < p->n && err == MZ_OK; i++)
         for (int64_t e = 0; e < mz_param_disk_count(&p->list[i]) && err == MZ_OK; e++)
             err = init_one(&p->list[i], q, &room, e);
     mz_mem_free(room.bytes);
     mz_mem_free(room.values);
     return err;
+}
+
+mz_err mz_params_init(mz_params *p, mz_queue *q, const mz_config *c, uint64_t seed)
+{
+    return init_from(p, q, c, seed, 0);
+}
+
+mz_err mz_params_init_adapters(mz_params *p, mz_queue *q, const mz_config *c, uint64_t seed)
+{
+    return init_from(p, q, c, seed, p ? p->n_base : 0);
 }

@@ -14,11 +14,12 @@
 #include "model/config.h"
 
 typedef enum mz_param_kind {
-    MZ_PARAM_MATRIX,     /* [out,in]; decays */
-    MZ_PARAM_EMBED,      /* [V,D]; decays */
-    MZ_PARAM_NORM,       /* [D], acc dtype; no decay */
-    MZ_PARAM_BIAS,       /* [N], acc dtype; no decay */
-    MZ_PARAM_ROUTER_BIAS /* [E], acc dtype; no gradient: moved by the load of the experts */
+    MZ_PARAM_MATRIX,      /* [out,in]; decays */
+    MZ_PARAM_EMBED,       /* [V,D]; decays */
+    MZ_PARAM_NORM,        /* [D], acc dtype; no decay */
+    MZ_PARAM_BIAS,        /* [N], acc dtype; no decay */
+    MZ_PARAM_ROUTER_BIAS, /* [E], acc dtype; no gradient: moved by the load of the experts */
+    MZ_PARAM_ADAPTER      /* [r,in] or [out,r] (model/lora.h); decays */
 } mz_param_kind;
 
 typedef struct mz_param {
@@ -27,10 +28,11 @@ typedef struct mz_param {
     int rank;
     int64_t dim[3];
     bool by_expert; /* dim[0] counts experts, name holds "{e}" */
+    bool trained;   /* has a gradient in a model that is bound for training */
     mz_dtype dtype; /* as it lies on the chip: what the model computes in, but for `stored` ones */
     bool outside; /* it has no place in `weights`: whoever loads it sets w.buf and w.offset_bytes */
     mz_tensor w;  /* on the chip */
-    mz_tensor g;  /* gradient, acc dtype; .buf NULL without training or for a router bias */
+    mz_tensor g;  /* gradient, acc dtype; .buf NULL without training or where not trained */
 } mz_param;
 
 /* Where a weight lies in another way than by default: in which dtype, and whether outside. */
@@ -45,6 +47,7 @@ typedef mz_err mz_stored_fn(void *user, const mz_param *p, mz_stored *out);
 typedef struct mz_params {
     mz_param *list;
     int64_t n;
+    int64_t n_base;   /* of the network itself; behind them stand the adapters, A before its B */
     int64_t elements; /* parameters in all, router biases not counted */
     mz_buffer *weights, *grads;
     mz_buffer *mapped; /* of the weights that lie outside; NULL if there are none. Owned */
@@ -64,8 +67,14 @@ int64_t mz_param_disk_count(const mz_param *p);
 mz_err mz_param_disk_name(const mz_param *p, int64_t e, char *out, size_t out_bytes);
 mz_tensor mz_param_disk_view(const mz_param *p, const mz_tensor *whole, int64_t e); /* w or g */
 
+/* The network without its adapters, as files of models have it. Borrows everything. */
+mz_params mz_params_base(const mz_params *p);
+
 /* Random start (Philox keyed by seed and the parameter's NAME, so that neither the order nor the
- * placement changes it): matrices and embeddings normal(0, init_std), norms 1, biases 0. */
+ * placement changes it): matrices and embeddings normal(0, init_std), norms 1, biases 0;
+ * an adapter's A uniform in +-1/sqrt(in), its B 0. */
 mz_err mz_params_init(mz_params *p, mz_queue *q, const mz_config *c, uint64_t seed);
+/* The adapters alone. */
+mz_err mz_params_init_adapters(mz_params *p, mz_queue *q, const mz_config *c, uint64_t seed);
 
 #endif

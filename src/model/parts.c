@@ -46,7 +46,14 @@ mz_err mz_linear_describe(mz_net *n, mz_linear *l, int64_t rows, mz_dtype out, c
     snprintf(name, sizeof name, "%s.bias", prefix);
     l->bias = mz_params_find(&n->params, name);
     MZ_TRY(mz_net_param(n, &w, prefix, ".weight"));
-    return mz_linear_bind(n, l, rows, out, w);
+    MZ_TRY(mz_linear_bind(n, l, rows, out, w));
+    return mz_lora_describe(n, &l->lora, rows, prefix);
+}
+
+/* NULL: the parameter does not learn. */
+static const mz_tensor *gradient_of(const mz_param *p)
+{
+    return p && p->g.buf ? &p->g : NULL;
 }
 
 mz_err mz_linear_forward(const mz_net *n, const mz_linear *l, const mz_tensor *y,
@@ -54,7 +61,8 @@ mz_err mz_linear_forward(const mz_net *n, const mz_linear *l, const mz_tensor *y
 {
     const mz_args args = {
         .matmul = {.c = y, .a = x, .b = &l->w->w, .bias = l->bias ? &l->bias->w : NULL}};
-    return mz_forward(bound(n, l->op), &args);
+    MZ_TRY(mz_forward(bound(n, l->op), &args));
+    return l->lora.a ? mz_lora_forward(n, &l->lora, y, x) : MZ_OK;
 }
 
 mz_err mz_linear_backward(const mz_net *n, const mz_linear *l, const mz_tensor *dx,
@@ -64,9 +72,10 @@ mz_err mz_linear_backward(const mz_net *n, const mz_linear *l, const mz_tensor *
                                      .b = &l->w->w,
                                      .dc = dy,
                                      .da = dx,
-                                     .db = &l->w->g,
-                                     .dbias = l->bias ? &l->bias->g : NULL}};
-    return mz_backward(bound(n, l->op), &args);
+                                     .db = gradient_of(l->w),
+                                     .dbias = gradient_of(l->bias)}};
+    MZ_TRY(mz_backward(bound(n, l->op), &args));
+    return l->lora.a ? mz_lora_backward(n, &l->lora, dx, dy, x) : MZ_OK;
 }
 
 mz_err mz_norm_describe(mz_net *n, mz_norm *norm, int64_t rows, double eps, const char *name)
@@ -98,12 +107,13 @@ mz_err mz_norm_backward(const mz_net *n, const mz_norm *norm, const mz_tensor *d
                         const mz_tensor *dy, const mz_tensor *x)
 {
     mz_tensor saved;
+    const mz_tensor sink = mz_view(n->arena, n->sink.offset, n->acc, 1, norm->w->dim);
     const mz_args args = {.rmsnorm = {.saved = saved_of(n, norm->op, &norm->saved, &saved),
                                       .x = x,
                                       .w = &norm->w->w,
                                       .dy = dy,
                                       .dx = dx,
-                                      .dw = &norm->w->g}};
+                                      .dw = norm->w->g.buf ? &norm->w->g : &sink}};
     return mz_backward(bound(n, norm->op), &args);
 }
 

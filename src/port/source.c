@@ -65,9 +65,10 @@ const mz_config *mz_source_config(const mz_source *s)
 
 mz_err mz_source_load(const mz_source *s, mz_params *p, mz_queue *q)
 {
-    MZ_NEED(s, "no source");
-    return s->hub ? mz_hf_load(p, q, &s->config, s->hub)
-                  : mz_gguf_load_params(p, q, &s->config, s->gguf);
+    MZ_NEED(s && p, "no source or no parameters");
+    mz_params base = mz_params_base(p);
+    return s->hub ? mz_hf_load(&base, q, &s->config, s->hub)
+                  : mz_gguf_load_params(&base, q, &s->config, s->gguf);
 }
 
 mz_err mz_source_model(mz_model **m, const mz_source *s, mz_queue *q, const mz_model_options *o,

@@ -73,7 +73,8 @@ static void count_flops(mz_loop *l)
         double weights = (double)mz_count(&x->w);
         if (x->kind == MZ_PARAM_EMBED && !n->tied && strstr(x->name, "embed_tokens")) continue;
         if (x->by_expert) weights *= (double)n->moe.top_k / (double)n->moe.experts;
-        if (x->g.buf) l->flop_token += 6.0 * weights;
+        if (x->kind == MZ_PARAM_ROUTER_BIAS) continue;
+        l->flop_token += (x->trained ? 6.0 : 4.0) * weights; /* frozen ones have no gradient */
     }
     l->flop_square = 6.0 * (double)(n->layers * n->heads * (n->head_dim + value_dim));
 }

@@ -104,15 +104,19 @@ static void check_parameter(const tiny *t, const mz_loss_options *o, const mz_pa
     check_direction(t, o, p, grads, dir);
 }
 
-/* only: check the parameters whose names hold it. */
-static void check_network(const tiny_case *which, double alpha, double mtp, const char *only)
+/* only: check the parameters whose names hold it. rank: of adapters, 0 for none. */
+static void check_network(const tiny_case *which, double alpha, double mtp, const char *only,
+                          int64_t rank)
 {
     tiny t;
-    const mz_config c = which->config();
+    mz_config c = which->config();
     mz_model_options o = tiny_options(MZ_F64, true);
+    c.lora = (mz_lora_config){.rank = rank, .scale = 0.7};
+    o.recompute = rank > 0;
     o.mtp = c.mtp_layers > 0;
-    const mz_loss_options lo = {
-        .backward = true, .balance_alpha = alpha, .mtp_weight = o.mtp ? mtp : 0.0};
+    const mz_loss_options lo = {.backward = true,
+                                .balance_alpha = c.moe.experts > 0 ? alpha : 0.0,
+                                .mtp_weight = o.mtp ? mtp : 0.0};
     tiny_open(&t, &c, &o);
     tiny_ok(mz_model_zero_grads(t.model));
     (void)objective(&t, lo);
@@ -124,7 +128,8 @@ static void check_network(const tiny_case *which, double alpha, double mtp, cons
     int64_t seen = 0;
     for (int64_t i = 0; i < ps->n; i++) {
         const mz_param *p = &ps->list[i];
-        if (p->kind == MZ_PARAM_ROUTER_BIAS) {
+        assert_int_equal(p->trained, rank > 0 ? i >= ps->n_base : p->kind != MZ_PARAM_ROUTER_BIAS);
+        if (!p->trained) {
             assert_null(p->g.buf);
             continue;
         }
@@ -140,7 +145,14 @@ static void check_network(const tiny_case *which, double alpha, double mtp, cons
 static void gradients_are_slopes(void **state)
 {
     (void)state;
-    for (int i = 0; i < MZ_COUNT(TINY); i++) check_network(&TINY[i], 0.0, 0.3, NULL);
+    for (int i = 0; i < MZ_COUNT(TINY); i++) check_network(&TINY[i], 0.0, 0.3, NULL, 0);
+}
+
+/* With adapters nothing else has a gradient. */
+static void adapters_learn(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MZ_COUNT(TINY); i++) check_network(&TINY[i], 0.3, 0.3, "lora_", 3);
 }
 
 static void balance_reaches_the_router(void **state)
@@ -148,8 +160,8 @@ static void balance_reaches_the_router(void **state)
     (void)state;
     for (int i = 0; i < MZ_COUNT(TINY); i++) {
         if (TINY[i].config().moe.experts == 0) continue;
-        check_network(&TINY[i], 0.7, 0.3, "mlp.gate.weight");
-        check_network(&TINY[i], 0.7, 0.3, "embed_tokens");
+        check_network(&TINY[i], 0.7, 0.3, "mlp.gate.weight", 0);
+        check_network(&TINY[i], 0.7, 0.3, "embed_tokens", 0);
     }
 }
 
@@ -183,6 +195,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_slopes),
+        cmocka_unit_test(adapters_learn),
         cmocka_unit_test(balance_reaches_the_router),
         cmocka_unit_test(micro_batches_add_up),
     };

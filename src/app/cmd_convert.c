@@ -36,6 +36,10 @@ static const mz_option OPTIONS[] = {
      .kind = MZ_OPTION_TEXT,
      .value = "FILE.gguf",
      .help = "take the tokenizer from that GGUF (one with a vocabulary alone will do)"},
+    {.name = "adapter",
+     .kind = MZ_OPTION_TEXT,
+     .value = "DIR",
+     .help = "a LoRA adapter in peft's files, added to the weights"},
     {0}};
 
 /* What belongs to a folder beside config.json and the weights. */
@@ -170,6 +174,7 @@ static mz_err run(const mz_cli *cli)
     if (!to) return MZ_FAIL(MZ_EUSAGE, "convert needs --to hf or --to gguf");
     MZ_TRY(check_apart(in, out));
     mz_err err = mz_source_open(&m.source, in);
+    if (err == MZ_OK) mz_source_adapt(m.source, mz_cli_text(cli, "adapter", NULL));
     if (err == MZ_OK) err = wanted_type(cli, m.source, &type);
     if (err == MZ_OK && mz_cli_text(cli, "tokenizer", NULL))
         err = mz_gguf_open(&m.tokenizer, mz_cli_text(cli, "tokenizer", NULL));

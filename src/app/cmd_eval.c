@@ -33,6 +33,10 @@ static const mz_option OPTIONS[] = {
      .kind = MZ_OPTION_TEXT,
      .value = "OUT.safetensors",
      .help = "each token's log-probability, NaN where it is not counted"},
+    {.name = "adapter",
+     .kind = MZ_OPTION_TEXT,
+     .value = "DIR",
+     .help = "a LoRA adapter in peft's files, added to the weights"},
     {0}};
 
 static mz_err ids_of_file(const char *path, mz_ids *ids)
@@ -123,7 +127,9 @@ static mz_err evaluate(const mz_cli *cli, const mz_tokenizer *t, const mz_ids *i
 {
     const char *where = mz_cli_text(cli, "logprobs", NULL);
     const int64_t n = (int64_t)ids->count;
-    mz_eval_options o = {.context = mz_cli_int(cli, "context", 512), .progress = show_progress};
+    mz_eval_options o = {.context = mz_cli_int(cli, "context", 512),
+                         .adapter = mz_cli_text(cli, "adapter", NULL),
+                         .progress = show_progress};
     mz_device *device = NULL;
     float *logprobs = NULL;
     mz_eval e = {0};

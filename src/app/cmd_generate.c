@@ -22,6 +22,10 @@ static const mz_option OPTIONS[] = {
      .kind = MZ_OPTION_TEXT,
      .value = "F.json",
      .help = "token ids instead: [1,2] or {\"ids\":[1,2]}"},
+    {.name = "adapter",
+     .kind = MZ_OPTION_TEXT,
+     .value = "DIR",
+     .help = "a LoRA adapter in peft's files, added to the weights"},
     {0}};
 
 static mz_err ids_from_json(const char *path, mz_ids *ids)
@@ -123,6 +127,7 @@ static mz_err generate(const mz_cli *cli, mz_device *device, const mz_tokenizer 
     const bool json = mz_cli_flag(cli, "json");
     mz_generated g;
     mz_generate_options o = {.max_tokens = mz_cli_int(cli, "max-tokens", 128),
+                             .adapter = mz_cli_text(cli, "adapter", NULL),
                              .stops = stops,
                              .on_text = json ? NULL : stream,
                              .sampling = mz_cli_sampling(cli, &plain)};

@@ -28,6 +28,10 @@ static const mz_option OPTIONS[] = {
      .value = "N",
      .help = "greedy.ids: N most likely ids after IN",
      .most = 1 << 20},
+    {.name = "adapter",
+     .kind = MZ_OPTION_TEXT,
+     .value = "DIR",
+     .help = "a LoRA adapter in peft's files, added to the weights"},
     {0}};
 
 static mz_err needed(const mz_cli *cli, const char *name, const char **out)
@@ -59,6 +63,7 @@ static mz_err run(const mz_cli *cli)
                           .gradients = mz_cli_flag(cli, "gradients"),
                           .decode = mz_cli_flag(cli, "decode"),
                           .greedy = mz_cli_int(cli, "greedy", 0),
+                          .adapter = mz_cli_text(cli, "adapter", NULL),
                           .forced = mz_cli_text(cli, "router", NULL)};
     MZ_TRY(needed(cli, "ids", &in));
     MZ_TRY(needed(cli, "out", &out));

@@ -51,7 +51,10 @@ static mz_err print_hashes(const json_t *state, const char *folder, bool as_json
 {
     static const char *const names[] = {"weights", "optimizer", "rng", "cursor"};
     char hex[MZ_COUNT(names)][MZ_SHA256_HEX];
-    MZ_TRY(hash_file(hex[0], folder, "model.safetensors"));
+    char adapter[MZ_CHECKPOINT_PATH];
+    MZ_TRY(mz_path_join(adapter, sizeof adapter, folder, "adapter_model.safetensors"));
+    const bool has_all = !mz_file_exists(adapter); /* of a run that trains adapters: theirs */
+    MZ_TRY(hash_file(hex[0], folder, has_all ? "model.safetensors" : "adapter_model.safetensors"));
     MZ_TRY(hash_file(hex[1], folder, "optimizer.safetensors"));
     MZ_TRY(hash_json(hex[2], json_object_get(state, "rng")));
     MZ_TRY(hash_json(hex[3], json_object_get(state, "cursor")));

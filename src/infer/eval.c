@@ -27,6 +27,7 @@ static mz_err bind(job *j, const char *path)
     j->windows_max = N < TOKENS ? TOKENS / N : 1;
     j->tokens_max = j->windows_max * N;
     MZ_TRY(mz_source_open(&j->source, path));
+    mz_source_adapt(j->source, j->options->adapter);
     const mz_model_options o = {.dtype = j->options->dtype,
                                 .tokens_max = j->tokens_max,
                                 .sequences_max = j->windows_max,

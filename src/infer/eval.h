@@ -19,6 +19,7 @@ typedef void mz_eval_progress(void *user, int64_t done, int64_t of);
 typedef struct mz_eval_options {
     mz_dtype dtype;
     bool as_stored;             /* a GGUF's weights are used as they lie in it (port/source.h) */
+    const char *adapter;        /* folder of an adapter that is added to the weights, or NULL */
     int64_t context;            /* tokens of a window, >= 2 */
     mz_eval_progress *progress; /* may be NULL */
     void *user;

@@ -55,6 +55,7 @@ mz_err mz_generate(mz_generated *out, mz_device *device, const char *model,
     const int64_t n = (int64_t)prompt->count, start = mz_clock_ns();
     const mz_served_options how = {.dtype = options->dtype,
                                    .as_stored = options->as_stored,
+                                   .adapter = options->adapter,
                                    .positions = n + options->max_tokens,
                                    .chunk = n < CHUNK ? n : CHUNK,
                                    .sampling = options->sampling};

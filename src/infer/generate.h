@@ -13,7 +13,8 @@
 
 typedef struct mz_generate_options {
     mz_dtype dtype;
-    bool as_stored; /* a GGUF's weights are used as they lie in it (port/source.h) */
+    bool as_stored;      /* a GGUF's weights are used as they lie in it (port/source.h) */
+    const char *adapter; /* folder of an adapter that is added to the weights, or NULL */
     mz_sampling sampling;
     int64_t max_tokens;
     const char *const *stops; /* the text ends before the first of them */

@@ -351,6 +351,7 @@ static mz_err run(probe *p, const char *model, const char *in)
 {
     const mz_probe_options *o = p->options;
     MZ_TRY(mz_source_open(&p->source, model));
+    mz_source_adapt(p->source, o->adapter);
     p->config = *mz_source_config(p->source);
     MZ_TRY(mz_st_open(&p->in, in));
     if (o->forced) MZ_TRY(mz_st_open(&p->forced, o->forced));

@@ -24,8 +24,9 @@ typedef struct mz_probe_options {
     mz_dtype dtype;
     bool as_stored; /* a GGUF's weights are used as they lie in it (port/source.h) */
     bool hidden, router_out, gradients, decode;
-    int64_t greedy;     /* ids to go on with; 0 = none */
-    const char *forced; /* safetensors with router.L.ids for every MoE layer, or NULL */
+    int64_t greedy;      /* ids to go on with; 0 = none */
+    const char *adapter; /* folder of an adapter that is added to the weights, or NULL */
+    const char *forced;  /* safetensors with router.L.ids for every MoE layer, or NULL */
 } mz_probe_options;
 
 /* model: a Hugging Face folder or a GGUF file. */

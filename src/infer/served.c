@@ -26,6 +26,7 @@ mz_err mz_served_load(mz_served *s, const mz_served_options *options)
                                 .cache_pages = pages,
                                 .page_tokens = PAGE,
                                 .pages_per_sequence_max = pages};
+    mz_source_adapt(s->source, options->adapter);
     MZ_TRY(mz_source_model(&s->model, s->source, s->queue, &o, options->as_stored));
     return mz_session_new(&s->session, s->queue, s->model, &o, &options->sampling);
 }

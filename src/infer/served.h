@@ -26,7 +26,8 @@ mz_err mz_served_open(mz_served *s, mz_device *device, const char *model);
 /* Weights, and a cache for `positions` tokens, of which at most `chunk` are computed at a time. */
 typedef struct mz_served_options {
     mz_dtype dtype;
-    bool as_stored; /* a GGUF's weights are used as they lie in it (port/source.h) */
+    bool as_stored;      /* a GGUF's weights are used as they lie in it (port/source.h) */
+    const char *adapter; /* folder of an adapter that is added to the weights, or NULL */
     int64_t positions, chunk;
     mz_sampling sampling;
 } mz_served_options;

@@ -67,9 +67,9 @@ typedef struct mz_moe_config {
 
 /* Adapters beside linear maps (model/lora.h); of a run, not of a config.json. */
 typedef struct mz_lora_config {
-    int64_t rank;      /* 0: none */
-    double scale;      /* alpha / rank */
-    char targets[512]; /* "q_proj,v_proj"; "": every linear map of a block */
+    int64_t rank;       /* 0: none */
+    double scale;       /* alpha / rank */
+    char targets[1024]; /* "q_proj,v_proj"; "": every linear map of a block */
 } mz_lora_config;
 
 typedef struct mz_config {

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "port/adapter.h"
 #include "port/gguf.h"
 #include "port/gguf_stored.h"
 #include "port/hf.h"
@@ -13,6 +14,7 @@ struct mz_source {
     mz_hub *hub; /* one of these two */
     mz_gguf *gguf;
     mz_config config;
+    const char *adapter; /* borrowed; NULL: none */
 };
 
 static mz_err open_file(mz_source *s)
@@ -63,12 +65,20 @@ const mz_config *mz_source_config(const mz_source *s)
     return &s->config;
 }
 
+void mz_source_adapt(mz_source *s, const char *folder)
+{
+    s->adapter = folder;
+}
+
 mz_err mz_source_load(const mz_source *s, mz_params *p, mz_queue *q)
 {
     MZ_NEED(s && p, "no source or no parameters");
     mz_params base = mz_params_base(p);
-    return s->hub ? mz_hf_load(&base, q, &s->config, s->hub)
-                  : mz_gguf_load_params(&base, q, &s->config, s->gguf);
+    const mz_err err = s->hub ? mz_hf_load(&base, q, &s->config, s->hub)
+                              : mz_gguf_load_params(&base, q, &s->config, s->gguf);
+    p->mapped = base.mapped;
+    if (err != MZ_OK) return err;
+    return mz_adapter_apply(s->adapter, &base, q);
 }
 
 mz_err mz_source_model(mz_model **m, const mz_source *s, mz_queue *q, const mz_model_options *o,
@@ -78,7 +88,7 @@ mz_err mz_source_model(mz_model **m, const mz_source *s, mz_queue *q, const mz_m
     mz_gguf_lie lie = {.file = s->gguf, .config = &s->config, .q = q, .dtype = o->dtype};
     mz_model_options with = *o;
     mz_model *made = NULL;
-    if (as_stored && s->gguf && !o->train) {
+    if (as_stored && s->gguf && !o->train && !(s->adapter && s->adapter[0])) {
         with.stored = mz_gguf_stored;
         with.stored_user = &lie;
     }

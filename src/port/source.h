@@ -18,6 +18,9 @@ mz_err mz_source_open(mz_source **s, const char *path);
 void mz_source_close(mz_source *s); /* NULL is legal */
 const char *mz_source_path(const mz_source *s);
 const mz_config *mz_source_config(const mz_source *s);
+/* From now on load adds this adapter (port/adapter.h) to the weights; NULL or "": none. The name is
+ * borrowed. */
+void mz_source_adapt(mz_source *s, const char *folder);
 /* Copies the weights to the chip, each rounded once to the parameter's dtype. Waits. */
 mz_err mz_source_load(const mz_source *s, mz_params *p, mz_queue *q);
 

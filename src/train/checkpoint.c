@@ -18,9 +18,12 @@
 
 enum { JSON_MAX = 16 << 20, EXTRA_MAX = 256 << 20 };
 
-/* In the order in which they are written. */
-static const char *const FILES[] = {"config.json", "model.safetensors", "optimizer.safetensors",
-                                    "state.json", "train.yaml"};
+/* In the order in which they are written: of a run that trains all weights, and of adapters. */
+enum { N_FILES = 5 };
+static const char *const FILES[2][N_FILES] = {
+    {"config.json", "model.safetensors", "optimizer.safetensors", "state.json", "train.yaml"},
+    {"adapter_config.json", "adapter_model.safetensors", "optimizer.safetensors", "state.json",
+     "train.yaml"}};
 
 /* Copied along where the model's folder has them. */
 static const char *const EXTRAS[] = {"tokenizer.json",      "tokenizer_config.json",
@@ -54,15 +57,15 @@ static mz_err list_file(json_t *files, const char *folder, const char *name)
 }
 
 /* has_extra: of EXTRAS. */
-static mz_err write_manifest(const char *folder, int64_t step, const bool *has_extra)
+static mz_err write_manifest(const char *folder, int64_t step, bool adapters, const bool *has_extra)
 {
     char path[MZ_CHECKPOINT_PATH];
     json_t *files = json_array();
     json_t *root =
         json_pack("{s:i, s:I, s:O}", "schema", 1, "step", (json_int_t)step, "files", files);
     mz_err err = root ? MZ_OK : MZ_FAIL(MZ_ENOMEM, "no memory for a manifest");
-    for (int i = 0; i < MZ_COUNT(FILES) && err == MZ_OK; i++)
-        err = list_file(files, folder, FILES[i]);
+    for (int i = 0; i < N_FILES && err == MZ_OK; i++)
+        err = list_file(files, folder, FILES[adapters][i]);
     for (int i = 0; i < MZ_COUNT(EXTRAS) && err == MZ_OK; i++)
         if (has_extra[i]) err = list_file(files, folder, EXTRAS[i]);
     if (err == MZ_OK) err = join(path, folder, "manifest.json");
@@ -115,9 +118,10 @@ mz_err mz_checkpoint_verify(const char *folder, int64_t *checked)
     MZ_TRY(join(path, folder, "manifest.json"));
     MZ_TRY(mz_json_read(&root, path, JSON_MAX));
     const json_t *files = json_object_get(root, "files");
+    const bool adapters = find_file(files, FILES[1][0]) != NULL;
     mz_err err = MZ_OK;
-    for (int i = 0; i < MZ_COUNT(FILES) && err == MZ_OK; i++, n++)
-        err = verify_file(folder, FILES[i], find_file(files, FILES[i]));
+    for (int i = 0; i < N_FILES && err == MZ_OK; i++, n++)
+        err = verify_file(folder, FILES[adapters][i], find_file(files, FILES[adapters][i]));
     for (int i = 0; i < MZ_COUNT(EXTRAS) && err == MZ_OK; i++) {
         const json_t *file = find_file(files, EXTRAS[i]);
         if (file) err = verify_file(folder, EXTRAS[i], file);
@@ -249,7 +253,7 @@ static mz_err write_files(const mz_checkpointed *c, const mz_held *h, const mz_p
 {
     char path[MZ_CHECKPOINT_PATH];
     bool has_extra[MZ_COUNT(EXTRAS)];
-    MZ_TRY(mz_state_save_weights(h, folder));
+    MZ_TRY(mz_state_save_weights(h, c->base, folder));
     MZ_TRY(join(path, folder, "optimizer.safetensors"));
     MZ_TRY(mz_state_save_optimizer(h, path));
     MZ_TRY(join(path, folder, "state.json"));
@@ -257,7 +261,7 @@ static mz_err write_files(const mz_checkpointed *c, const mz_held *h, const mz_p
     MZ_TRY(join(path, folder, "train.yaml"));
     MZ_TRY(mz_file_write(path, c->yaml, strlen(c->yaml)));
     MZ_TRY(copy_extras(c->tokenizer, folder, has_extra));
-    return write_manifest(folder, p->step, has_extra);
+    return write_manifest(folder, p->step, h->config->lora.rank > 0, has_extra);
 }
 
 static mz_err prune(const char *run, int64_t keep, int64_t best)

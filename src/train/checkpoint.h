@@ -2,7 +2,9 @@
 /* train/checkpoint.h - the state of a run on disk, whole or not at all.
  *
  *   RUN/checkpoints/step-00000500/
- *     config.json model.safetensors   a Hugging Face folder, master weights in f32
+ *     config.json model.safetensors   a Hugging Face folder, master weights in f32; of a run that
+ *                                     trains adapters alone, adapter_config.json and
+ *                                     adapter_model.safetensors in their place
  *     optimizer.safetensors           m.NAME and v.NAME for every trained tensor of that folder
  *     state.json                      step, cursor, random numbers, loss history
  *     train.yaml                      the resolved configuration
@@ -48,6 +50,10 @@ typedef struct mz_checkpointed {
     mz_trainer *trainer;
     const char *yaml;      /* resolved configuration, NUL-terminated */
     const char *tokenizer; /* folder whose tokenizer files go along, NULL or "": none */
+    /* of a run that trains adapters alone: the model that they stand beside, and how they begin */
+    const struct mz_source *base;
+    const char *adapter; /* folder; NULL or "": drawn from the seed */
+    uint64_t seed;
 } mz_checkpointed;
 
 /* Writes RUN/checkpoints/step-N and then removes all but the newest `keep` and the best one. */

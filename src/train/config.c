@@ -100,7 +100,9 @@ const mz_key mz_keys[] = {
     {"lora.rank", MZ_KEY_INT, AT(lora_rank), 0, 65536, "0", NULL, true, "0: all weights train"},
     {"lora.alpha", MZ_KEY_REAL, AT(lora_alpha), 0, 1e6, "16", NULL, true, "scale is alpha / rank"},
     {"lora.targets", MZ_KEY_TEXT, AT(lora_targets), 0, 0, "", NULL, true,
-     "names of the adapted matrices, with commas between"},
+     "names of the adapted linear maps, with commas between; \"\": all of the blocks'"},
+    {"lora.adapter", MZ_KEY_TEXT, AT(lora_adapter), 0, 0, "", NULL, false,
+     "folder of the adapter to begin with; \"\": a new one"},
     {"guard.sigma", MZ_KEY_REAL, AT(guard_sigma), 0, 1e6, "6", NULL, true,
      "a step beyond mean + this many sigma is skipped; 0: only NaN and infinities"},
     {"guard.window", MZ_KEY_INT, AT(guard_window), 2, 4096, "128", NULL, true,
@@ -345,9 +347,18 @@ mz_err mz_config_load(mz_train_config *out, const char *path, const char *const 
     return err;
 }
 
-static mz_err refuse_unbuilt(const mz_train_config *c)
+static mz_err check_adapters(const mz_train_config *c, const mz_place *at)
 {
-    if (c->lora_rank > 0) return MZ_FAIL(MZ_ENOTSUP, "lora.rank: LoRA is not built in yet");
+    if (c->lora_rank == 0 && c->lora_adapter[0])
+        return mz_config_bad(at, "lora.adapter", "lora.adapter is given, and lora.rank is 0");
+    if (c->lora_rank == 0) return MZ_OK;
+    if (!c->model_path[0])
+        return mz_config_bad(at, "lora.rank",
+                             "lora.rank is %lld: adapters stand beside a trained "
+                             "model, and model.path is not given",
+                             (long long)c->lora_rank);
+    if (!(c->lora_alpha > 0.0))
+        return mz_config_bad(at, "lora.alpha", "lora.alpha has to be above 0");
     return MZ_OK;
 }
 
@@ -376,7 +387,7 @@ mz_err mz_config_check(const mz_train_config *c, const char *file)
     if (!(c->beta2 < 1.0))
         return mz_config_bad(&at, "optim.beta2", "optim.beta2 has to be below 1");
     if (!(c->eps > 0.0)) return mz_config_bad(&at, "optim.eps", "optim.eps has to be above 0");
-    return refuse_unbuilt(c);
+    return check_adapters(c, &at);
 }
 
 mz_err mz_config_write(const mz_train_config *c, mz_str *out)

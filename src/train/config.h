@@ -55,7 +55,7 @@ typedef struct mz_train_config {
     double moe_bias_rate, moe_balance, mtp_weight;
     int64_t lora_rank;
     double lora_alpha;
-    char lora_targets[MZ_CONFIG_TEXT];
+    char lora_targets[MZ_CONFIG_TEXT], lora_adapter[MZ_CONFIG_TEXT];
     double guard_sigma; /* 0 = off */
     int64_t guard_window, guard_most;
     int64_t n_ranks; /* 0: not given */

@@ -43,6 +43,14 @@ typedef struct run {
 
 /* ---- the network ---- */
 
+static void set_adapters(mz_config *network, const mz_train_config *c)
+{
+    if (c->lora_rank == 0) return;
+    network->lora.rank = c->lora_rank;
+    network->lora.scale = c->lora_alpha / (double)c->lora_rank;
+    memcpy(network->lora.targets, c->lora_targets, sizeof network->lora.targets);
+}
+
 /* A folder or the file itself. */
 static mz_err read_network(mz_config *network, mz_source **source, const mz_train_config *c)
 {
@@ -50,6 +58,7 @@ static mz_err read_network(mz_config *network, mz_source **source, const mz_trai
     if (c->model_path[0]) {
         MZ_TRY(mz_source_open(source, c->model_path));
         *network = *mz_source_config(*source);
+        set_adapters(network, c);
         return MZ_OK;
     }
     MZ_TRY(mz_path_join(path, sizeof path, c->model_config, "config.json"));
@@ -139,6 +148,9 @@ static mz_checkpointed state_of(const run *r)
                              .model = r->model,
                              .trainer = r->trainer,
                              .yaml = r->yaml.text,
+                             .base = r->source,
+                             .adapter = c->lora_adapter,
+                             .seed = (uint64_t)c->run_seed,
                              .tokenizer = c->data_tokenizer[0] ? c->data_tokenizer : model};
 }
 

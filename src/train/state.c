@@ -3,6 +3,7 @@
 #include "train/state.h"
 
 #include "base/mem.h"
+#include "port/adapter.h"
 #include "port/hf.h"
 #include "tensor/convert.h"
 
@@ -48,26 +49,56 @@ static mz_err masters_of(const mz_held *h, mz_params *masters)
     return MZ_OK;
 }
 
-mz_err mz_state_save_weights(const mz_held *h, const char *folder)
+mz_err mz_state_save_weights(const mz_held *h, const mz_source *base, const char *folder)
 {
     mz_params masters;
     MZ_TRY(masters_of(h, &masters));
-    const mz_err err = mz_hf_save(&masters, h->queue, h->config, folder, MZ_F32);
+    const mz_err err = h->config->lora.rank > 0
+                           ? mz_adapter_save(&masters, h->queue, h->config,
+                                             base ? mz_source_path(base) : NULL, folder)
+                           : mz_hf_save(&masters, h->queue, h->config, folder, MZ_F32);
     mz_mem_free(masters.list);
     return err;
 }
 
 /* The rounded weights are those that AdamW would leave: masters, rounded once. */
-mz_err mz_state_take_weights(const mz_checkpointed *c, const mz_source *source)
+static mz_err take_base(const mz_checkpointed *c, const mz_source *source)
 {
     mz_params masters;
     mz_held h;
     mz_held_of(&h, c);
     MZ_TRY(mz_source_load(source, mz_model_params(c->model), c->queue));
     MZ_TRY(masters_of(&h, &masters));
-    const mz_err err = mz_source_load(source, &masters, c->queue);
+    const mz_err err = h.config->lora.rank > 0 ? MZ_OK /* the base has no masters */
+                                               : mz_source_load(source, &masters, c->queue);
     mz_mem_free(masters.list);
     return err;
+}
+
+/* Adapters and their masters, from a folder or as they begin. */
+static mz_err take_adapters(const mz_checkpointed *c, const char *folder)
+{
+    mz_params masters, *p = mz_model_params(c->model);
+    mz_adapter *a = NULL;
+    mz_held h;
+    const mz_config *config = mz_model_config(c->model);
+    const bool is_new = !folder || !folder[0];
+    mz_held_of(&h, c);
+    MZ_TRY(masters_of(&h, &masters));
+    mz_err err = is_new ? MZ_OK : mz_adapter_open(&a, folder);
+    mz_params *const both[2] = {p, &masters};
+    for (int i = 0; i < 2 && err == MZ_OK; i++)
+        err = is_new ? mz_params_init_adapters(both[i], c->queue, config, c->seed)
+                     : mz_adapter_load(a, both[i], c->queue, &config->lora);
+    mz_adapter_close(a);
+    mz_mem_free(masters.list);
+    return err;
+}
+
+mz_err mz_state_take_weights(const mz_checkpointed *c, const mz_source *source)
+{
+    MZ_TRY(take_base(c, source));
+    return mz_model_config(c->model)->lora.rank > 0 ? take_adapters(c, c->adapter) : MZ_OK;
 }
 
 mz_err mz_state_draw_weights(const mz_checkpointed *c, uint64_t seed)
@@ -86,8 +117,13 @@ mz_err mz_state_draw_weights(const mz_checkpointed *c, uint64_t seed)
 mz_err mz_state_load_weights(const mz_checkpointed *c, const char *folder)
 {
     mz_source *source = NULL;
+    if (mz_model_config(c->model)->lora.rank > 0) {
+        MZ_NEED(c->base, "adapters without the model beside them");
+        MZ_TRY(take_base(c, c->base));
+        return take_adapters(c, folder);
+    }
     MZ_TRY(mz_source_open(&source, folder));
-    const mz_err err = mz_state_take_weights(c, source);
+    const mz_err err = take_base(c, source);
     mz_source_close(source);
     return err;
 }

@@ -219,8 +219,8 @@ mz_err mz_trainer_apply(mz_trainer *t, const mz_optim *o, double norm)
         const mz_tensor m = part(x, t->m, t->acc, r), v = part(x, t->v, t->acc, r);
         args.adamw.p = &p, args.adamw.m = &m, args.adamw.v = &v, args.adamw.g = &g;
         args.adamw.copy = own ? NULL : &w;
-        const bool decays = x->kind == MZ_PARAM_MATRIX || x->kind == MZ_PARAM_EMBED ||
-                            x->kind == MZ_PARAM_ADAPTER;
+        const bool decays =
+            x->kind == MZ_PARAM_MATRIX || x->kind == MZ_PARAM_EMBED || x->kind == MZ_PARAM_ADAPTER;
         args.k.adamw.weight_decay = decays ? o->weight_decay : 0.0;
         MZ_TRY(mz_forward(own ? t->adamw : t->adamw_copy, &args));
     }

@@ -65,6 +65,13 @@ static pid_t start(const char *run, const char *more, const char *and_more, long
     return program_start(words, file_bytes);
 }
 
+static pid_t start_with(const char *run, const char *a, const char *b, const char *c)
+{
+    (void)snprintf(run_key, sizeof run_key, "run.dir=%s", program_path(run));
+    const char *words[] = {"train", config, "--threads", "1", run_key, a, b, c, NULL};
+    return program_start(words, 0);
+}
+
 static void train(const char *run, const char *more, int want)
 {
     const int got = program_wait(start(run, more, NULL, 0));
@@ -333,6 +340,34 @@ static void test_recompute(void **state)
     remove_run("again");
 }
 
+/* Adapters alone: stopped and gone on with to the same bits, the model beside them untouched, and
+ * nothing of it in the checkpoint. */
+static void test_adapters(void **state)
+{
+    (void)state;
+    const char *rank = "lora.rank=4", *targets = "lora.targets=q_proj,down_proj";
+    assert_int_equal(program_wait(start("lora", rank, targets, 0)), 0);
+    int code = 75;
+    for (int tries = 0; code == 75 && tries < 2 * STEPS; tries++)
+        code = program_wait(start_with("lora2", rank, targets, "run.stop_after=0.000001"));
+    assert_int_equal(code, 0);
+    json_t *want = hashes("lora"), *got = hashes("lora2");
+    assert_true(json_equal(want, got));
+    json_decref(want);
+    json_decref(got);
+    char name[PATH_BYTES];
+    (void)snprintf(name, sizeof name, "lora/checkpoints/step-%08d/model.safetensors", STEPS);
+    assert_false(mz_file_exists(program_path(name)));
+    (void)snprintf(name, sizeof name, "lora/checkpoints/step-%08d/adapter_config.json", STEPS);
+    assert_true(mz_file_exists(program_path(name)));
+    assert_int_equal(program_wait(start("lora", "lora.rank=3", targets, 0)), 78);
+    assert_int_equal(program_wait(start("lora3", rank, "lora.targets=q_prj", 0)), 78);
+    assert_non_null(strstr(program_text("err"), "no linear map of this network is q_prj"));
+    remove_run("lora");
+    remove_run("lora2");
+    remove_run("lora3");
+}
+
 /* ---- refusals ---- */
 
 static void test_other_config(void **state)
@@ -417,7 +452,7 @@ int main(void)
         cmocka_unit_test(test_other_config), cmocka_unit_test(test_second_process),
         cmocka_unit_test(test_disk_full),    cmocka_unit_test(test_read_only),
         cmocka_unit_test(test_longer),       cmocka_unit_test(test_divergence),
-        cmocka_unit_test(test_recompute),
+        cmocka_unit_test(test_recompute),    cmocka_unit_test(test_adapters),
     };
     return cmocka_run_group_tests(tests, set_up, program_tear_down);
 }

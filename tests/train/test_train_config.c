@@ -156,7 +156,12 @@ static const bad BAD[] = {
     {NULL, "model.path=", MZ_ECONFIG, NULL, "neither"},
     {NULL, "data.path=", MZ_ECONFIG, NULL, "data.path is empty"},
     {NULL, "ranks=[", MZ_ECONFIG, NULL, "not YAML"},
-    {NULL, "lora.rank=8", MZ_ENOTSUP, NULL, "LoRA"},
+    {NULL, "lora.rank=-1", MZ_ECONFIG, NULL, "want 0 to"},
+    {NULL, "lora.adapter=a", MZ_ECONFIG, NULL, "lora.rank is 0"},
+    {GOOD "lora: {rank: 4, alpha: 0}\n", NULL, MZ_ECONFIG, NULL, "lora.alpha has to be above 0"},
+    {"model.config: c\nlora.rank: 4\ndata: {path: d, seq: 2}\nrun: {dir: r, steps: 1}\n"
+     "batch.global: 1\noptim.lr: 1\n",
+     NULL, MZ_ECONFIG, NULL, "adapters stand beside a trained model"},
     {"model.path: m\n", NULL, MZ_ECONFIG, NULL, "data.path is not given"},
     {"model.path: m\ndata: {path: d, seq: 2}\n", NULL, MZ_ECONFIG, NULL, "run.dir is not given"},
 };

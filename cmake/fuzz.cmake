@@ -39,7 +39,7 @@ foreach(source ${MIZAN_FUZZ_SOURCES})
     if(EXISTS ${CMAKE_SOURCE_DIR}/tests/fuzz/${corpus}.dict)
       set(words -dict=${CMAKE_SOURCE_DIR}/tests/fuzz/${corpus}.dict)
     endif()
-    add_test(NAME ${name} COMMAND ${name} -max_total_time=${MIZAN_FUZZ_SECONDS} -timeout=5
+    add_test(NAME ${name} COMMAND ${name} -max_total_time=${MIZAN_FUZZ_SECONDS} -timeout=20
       -rss_limit_mb=1024 -malloc_limit_mb=512 -max_len=4096 -print_final_stats=1 -verbosity=1 ${words}
       -artifact_prefix=${CMAKE_BINARY_DIR}/${name}- ${found} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${corpus})
     set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT ${MIZAN_FUZZ_TIMEOUT})

@@ -12,27 +12,52 @@
 #include "base/size.h"
 #include "base/str.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { DEPTH_MAX = 512, INT_DIGITS = 18 /* any integer of so many fits into 64 bits */ };
 
+/* A text of n bytes may become a tree of so many: three bytes can ask for a hundred and fifty. */
+enum { TREE_FREE = 8 << 20, TREE_PER_BYTE = 8, BLOCK_HEAD = 16 };
+/* A member takes jansson about half a microsecond: no more of them than 30 ms a MB allow. */
+enum { MEMBERS_FREE = 10000, MEMBER_BYTES = 24 };
+
 /* What the last allocation that failed in a call of this thread came to. */
 static _Thread_local mz_err refused;
 
+/* Of the tree that this thread is reading; limit 0: none is being read. */
+static _Thread_local struct {
+    size_t used, limit;
+} tree;
+
 static void *allocate(size_t bytes)
 {
-    const mz_err err = mz_mem_allow();
+    mz_err err = mz_mem_allow();
+    const size_t takes = bytes + BLOCK_HEAD;
+    if (err == MZ_OK && tree.limit > 0 && takes > tree.limit - tree.used)
+        err = MZ_FAIL(MZ_ECORRUPT, "this JSON needs more memory than a text of its length may");
     void *p = err == MZ_OK ? malloc(bytes) : NULL;
     if (!p) refused = err != MZ_OK ? err : MZ_FAIL(MZ_ENOMEM, "no %zu bytes for JSON", bytes);
+    if (p && tree.limit > 0) tree.used += malloc_usable_size(p) + BLOCK_HEAD;
+    if (tree.used > tree.limit) tree.used = tree.limit; /* what malloc rounded up */
     return p;
+}
+
+static void give_back(void *p)
+{
+    if (p && tree.limit > 0) {
+        const size_t had = malloc_usable_size(p) + BLOCK_HEAD;
+        tree.used -= had < tree.used ? had : tree.used;
+    }
+    free(p);
 }
 
 /* Before main, because the library may not be in use while its allocator changes. */
 __attribute__((constructor)) static void hook_allocator(void)
 {
-    json_set_alloc_funcs(allocate, free);
+    json_set_alloc_funcs(allocate, give_back);
 }
 
 static mz_err corrupt(const char *name, const char *text, size_t offset, const char *why)
@@ -93,6 +118,7 @@ typedef struct {
 static mz_err scan(const char *text, size_t bytes, const char *name, wide_list *wide)
 {
     int depth = 0;
+    size_t members = 0;
     for (size_t i = 0; i < bytes;) {
         const char c = text[i];
         if (c == '"') {
@@ -107,6 +133,9 @@ static mz_err scan(const char *text, size_t bytes, const char *name, wide_list *
         } else {
             depth += (c == '[' || c == '{') - (c == ']' || c == '}');
             if (depth > DEPTH_MAX) return corrupt(name, text, i, "nested deeper than 512");
+            members += c == ':';
+            if (members > MEMBERS_FREE + bytes / MEMBER_BYTES)
+                return corrupt(name, text, i, "more members than a text of its length may have");
             if (depth < 0) break; /* an error already, which jansson words */
             /* which jansson takes for the end of a number */
             if (c == '\0') return corrupt(name, text, i, "a NUL outside a string");
@@ -116,25 +145,28 @@ static mz_err scan(const char *text, size_t bytes, const char *name, wide_list *
     return MZ_OK;
 }
 
+static int64_t clamp_position(const json_error_t *error, size_t bytes)
+{
+    const size_t at = error->position > 0 ? (size_t)error->position : 0;
+    return (int64_t)(at < bytes ? at : bytes);
+}
+
 static mz_err load(json_t **out, const char *text, size_t bytes, const char *name,
                    json_error_t *error)
 {
     refused = MZ_OK;
+    tree.used = 0;
+    tree.limit = TREE_FREE + TREE_PER_BYTE * bytes;
     json_t *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, error);
+    tree.limit = tree.used = 0;
     if (refused != MZ_OK) { /* even with a value: jansson drops letters of a token and goes on */
         json_decref(value);
-        mz_note_where(name, NULL, -1);
+        mz_note_where(name, NULL, refused == MZ_ECORRUPT ? clamp_position(error, bytes) : -1);
         return refused;
     }
     if (!value) return MZ_ECORRUPT;
     *out = value;
     return MZ_OK;
-}
-
-static size_t clamp_position(const json_error_t *error, size_t bytes)
-{
-    const size_t at = error->position > 0 ? (size_t)error->position : 0;
-    return at < bytes ? at : bytes;
 }
 
 /* The same text with ".0" after each wide integer. */
@@ -155,8 +187,8 @@ static mz_err load_widened(json_t **out, const char *text, size_t bytes, const c
     memcpy(copy + len, text + from, bytes - from);
     len += bytes - from;
     mz_err err = load(out, copy, len, name, &error);
-    if (err == MZ_ECORRUPT) {
-        size_t at = clamp_position(&error, len);
+    if (err == MZ_ECORRUPT && refused == MZ_OK) {
+        size_t at = (size_t)clamp_position(&error, len);
         for (size_t k = wide->n; k-- > 0;)
             if (at >= wide->end[k] + 2 * (k + 1)) {
                 at -= 2 * (k + 1);
@@ -177,8 +209,8 @@ mz_err mz_json_parse(json_t **out, const char *text, size_t bytes, const char *n
     MZ_TRY(scan(text, bytes, name, &wide));
     if (wide.n == 0) {
         const mz_err err = load(out, text, bytes, name, &error);
-        if (err != MZ_ECORRUPT) return err;
-        return corrupt(name, text, clamp_position(&error, bytes), error.text);
+        if (err != MZ_ECORRUPT || refused != MZ_OK) return err;
+        return corrupt(name, text, (size_t)clamp_position(&error, bytes), error.text);
     }
     wide.cap = wide.n;
     wide.n = 0;

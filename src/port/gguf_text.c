@@ -66,6 +66,15 @@ static mz_err check_scores(const reader *r)
     return MZ_OK;
 }
 
+/* At most so many are added tokens: most are not, and files are not to be trusted with memory. */
+static int64_t count_added(const mz_gguf_key *types)
+{
+    int64_t n = 0, type;
+    for (uint64_t i = 0; types && i < types->count && mz_gguf_int(types, i, &type); i++)
+        n += type == CONTROL || type == USER_DEFINED;
+    return n;
+}
+
 /* Control and user-defined tokens stand in the text as they are; the others are in the byte-level
  * alphabet. */
 static mz_err read_tokens(reader *r, const mz_gguf_key *texts, const mz_gguf_key *types)
@@ -79,7 +88,7 @@ static mz_err read_tokens(reader *r, const mz_gguf_key *texts, const mz_gguf_key
     if (types && (!types->is_array || types->count != texts->count))
         return mz_gguf_bad_key(r->file, types, MZ_ECORRUPT, "is not as long as the tokens");
     MZ_TRY(mz_mem_new(&r->tokens, (int64_t)texts->count, sizeof *r->tokens));
-    MZ_TRY(mz_mem_new(&r->added, (int64_t)texts->count, sizeof *r->added));
+    MZ_TRY(mz_mem_new(&r->added, count_added(types), sizeof *r->added));
     for (int64_t id = 0; id < (int64_t)texts->count; id++) {
         int64_t type = NORMAL;
         const char *text;

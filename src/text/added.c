@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { IDS_MAX = 1 << 24 };
+enum { IDS_MAX = 1 << 24, NODES_MAX = 1 << 19 };
 
 static mz_err bad(const mz_vocab *v, int64_t i, const char *what)
 {
@@ -20,6 +20,8 @@ static mz_err bad(const mz_vocab *v, int64_t i, const char *what)
 
 static mz_err new_node(mz_added_trie *trie, unsigned char byte, uint32_t *out)
 {
+    if (trie->count >= NODES_MAX)
+        return MZ_FAIL(MZ_ECORRUPT, "the added tokens have more than %d letters", NODES_MAX);
     if (trie->count == trie->cap) {
         const uint32_t cap = trie->cap ? 2 * trie->cap : 256;
         MZ_TRY(mz_mem_grow(&trie->nodes, cap, sizeof *trie->nodes));
@@ -103,7 +105,9 @@ static mz_err add(mz_added *a, const mz_unicode *u, const mz_vocab *v)
         memcpy(a->bytes + used, t->text, t->bytes);
         used += t->bytes;
         a->by_id[t->id] = (int32_t)i;
-        MZ_TRY(insert_token(a, u, v, (int32_t)i));
+        const mz_err err = insert_token(a, u, v, (int32_t)i);
+        if (err == MZ_ECORRUPT) mz_note_where(v->file, "added_tokens", -1);
+        MZ_TRY(err);
     }
     return MZ_OK;
 }

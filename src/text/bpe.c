@@ -11,6 +11,9 @@
 /* Ids take memory whether they are used or not: this many are granted, then a few for each token.
  */
 enum { IDS_FREE = 1 << 20, IDS_PER_TOKEN = 4, BLOCK = 64, NONE = -1 };
+/* Ten times the largest vocabulary there is. A merge makes a token, but for the few that stand
+ * twice. */
+enum { TOKENS_MAX = 1 << 21, MERGES_FREE = 1 << 16 };
 
 static mz_err bad(const mz_vocab *v, const char *what, const char *list, int64_t i)
 {
@@ -115,6 +118,10 @@ static mz_err count_ids(const mz_vocab *v, int64_t *count, size_t *bytes)
 {
     int64_t ids = 0;
     size_t sum = 0;
+    if (v->n_tokens > TOKENS_MAX)
+        return bad(v, "more than two million tokens", "vocab", TOKENS_MAX);
+    const int64_t merges = v->n_tokens + v->n_tokens / 4 + MERGES_FREE;
+    if (v->n_merges > merges) return bad(v, "many more merges than tokens", "merges", merges);
     for (int64_t i = 0; i < v->n_tokens; i++) {
         if (v->tokens[i].id < 0 || v->tokens[i].id >= INT32_MAX)
             return bad(v, "an id that is out of range", "vocab", i);
@@ -258,7 +265,6 @@ static mz_err add_merges(mz_bpe *bpe, const mz_vocab *v)
     size_t longest = 0, block = 0; /* bytes of a block of merges */
     char *room = NULL;
     uint32_t last = 0;
-    if (v->n_merges > INT32_MAX) return bad(v, "too many", "merges", v->n_merges);
     for (int64_t i = 0; i < v->n_merges; i++) {
         if (i % BLOCK == 0) block = 0;
         block += v->merges[i].a_bytes + v->merges[i].b_bytes;
@@ -302,7 +308,7 @@ mz_err mz_bpe_init(mz_bpe *bpe, const mz_vocab *v)
     uint32_t slots = 0, pairs = 0;
     MZ_TRY(count_ids(v, &b.count, &bytes));
     if (v->unknown >= b.count) return bad(v, "the unknown token is none", "vocab", v->unknown);
-    MZ_TRY(power_of_two(2 * v->n_tokens, &slots));
+    MZ_TRY(power_of_two(v->n_tokens + v->n_tokens / 2, &slots));
     MZ_TRY(power_of_two(v->n_merges + v->n_merges / 2, &pairs));
     mz_err err;
     MZ_TRY_GOTO(err, mz_mem_new(&b.bytes, (int64_t)bytes + 1, 1), fail);

@@ -43,16 +43,16 @@ static mz_err text_here(reader *r, const char **text, size_t *bytes)
 
 /* What is likely enough for the list that begins here: an entry takes about as many bytes. Pages
  * that are not reached are not touched, while growing would copy. */
-static int64_t first_cap(const reader *r)
+static int64_t next_cap(const reader *r, int64_t cap)
 {
-    return (int64_t)((r->scan.end - r->scan.at) / 14) + 16;
+    return cap > 0 ? cap + cap / 2 : (int64_t)((r->scan.end - r->scan.at) / 14) + 16;
 }
 
 static mz_err vocab_entry(reader *r)
 {
     mz_load *load = &r->load;
     if (load->vocab.n_tokens == r->tokens_cap) {
-        const int64_t cap = r->tokens_cap ? 2 * r->tokens_cap : first_cap(r);
+        const int64_t cap = next_cap(r, r->tokens_cap);
         MZ_TRY(mz_mem_grow(&r->tokens, cap, sizeof *r->tokens));
         r->tokens_cap = cap;
     }
@@ -83,7 +83,7 @@ static mz_err merge_entry(reader *r)
 {
     mz_load *load = &r->load;
     if (load->vocab.n_merges == r->merges_cap) {
-        const int64_t cap = r->merges_cap ? 2 * r->merges_cap : first_cap(r);
+        const int64_t cap = next_cap(r, r->merges_cap);
         MZ_TRY(mz_mem_grow(&r->merges, cap, sizeof *r->merges));
         r->merges_cap = cap;
     }
@@ -120,7 +120,19 @@ static mz_err read_merges(reader *r)
     return mz_scan_take(&r->scan, ']', "expected , or ]");
 }
 
-/* Any other value, as JSON, into `into`. */
+static bool is_needed(const char *key)
+{
+    static const char *const keys[] = {
+        "added_tokens",      "normalizer",    "pre_tokenizer", "post_processor",
+        "decoder",           "type",          "dropout",       "unk_token",
+        "fuse_unk",          "byte_fallback", "ignore_merges", "continuing_subword_prefix",
+        "end_of_word_suffix"};
+    for (int i = 0; i < MZ_COUNT(keys); i++)
+        if (strcmp(keys[i], key) == 0) return true;
+    return false;
+}
+
+/* Any other value: as JSON, into `into`, if something here looks at it. */
 static mz_err read_value(reader *r, json_t *into, const char *key)
 {
     json_t *value = NULL;
@@ -128,6 +140,7 @@ static mz_err read_value(reader *r, json_t *into, const char *key)
     mz_scan_space(&r->scan);
     const size_t start = r->scan.at;
     MZ_TRY(mz_scan_skip(&r->scan, DEPTH));
+    if (!is_needed(key)) return MZ_OK;
     if (json_object_get(into, key)) return mz_scan_bad(&r->scan, start, "a key that stands twice");
     MZ_TRY(mz_json_parse(&value, (const char *)r->scan.text + start, r->scan.at - start,
                          r->load.path));

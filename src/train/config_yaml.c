@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FILE_MAX = 1 << 16, NAME_MAX_BYTES = 128 };
+/* libfyaml's time grows with the square of the keys, so that there may not be many. */
+enum { COLONS_MAX = 1000 };
+enum { FILE_MAX = 1 << 14, NAME_MAX_BYTES = 128 };
 
 typedef struct reading {
     mz_train_config *config;
@@ -117,17 +119,19 @@ static mz_err check_text(const char *text, size_t bytes, const mz_place *where, 
 {
     const unsigned char *p = (const unsigned char *)text;
     mz_place at = *where;
-    int line = 1;
+    int line = 1, colons = 0;
     size_t start = 0; /* of the line */
     for (size_t i = 0; i < bytes;) {
         const size_t n = printable(p + i, bytes - i);
         const bool directive = p[i] == '%' && i == start;
-        if (n == 0 || directive) {
+        colons += p[i] == ':';
+        if (n == 0 || directive || colons > COLONS_MAX) {
             if (where->file[0])
                 at = (mz_place){where->file, line, (int)(i - start) + 1, (int64_t)i};
             return mz_config_bad(&at, key, "not YAML: %s",
-                                 directive ? "a directive (%), which no configuration needs"
-                                           : "a byte that is no text");
+                                 n == 0      ? "a byte that is no text"
+                                 : directive ? "a directive (%), which no configuration needs"
+                                             : "more keys than a configuration can have");
         }
         i += n;
         if (p[i - 1] != '\n') continue;

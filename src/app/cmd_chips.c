@@ -2,6 +2,7 @@
 /* app/cmd_chips.c - `mizan chips`: every chip of this build, opened once to see whether it is
  * usable here, and measured for a moment if it is. Floor: app. */
 #include "app/commands.h"
+#include "app/gauge.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "op/op.h"
@@ -25,41 +26,6 @@ typedef struct found {
 
 /* Each measurement repeats until it has taken this long, and keeps its best. */
 static const int64_t MEASURE_NS = 60000000;
-
-static mz_err time_gemm(mz_queue *q, mz_op *op, const mz_tensor t[3], double flop, double *best)
-{
-    const int64_t end = mz_clock_ns() + MEASURE_NS;
-    do {
-        const int64_t start = mz_clock_ns();
-        MZ_TRY(mz_forward(op, &(mz_args){.matmul = {.c = &t[2], .a = &t[0], .b = &t[1]}}));
-        MZ_TRY(mz_queue_sync(q));
-        const double rate = flop * 1e9 / (double)(mz_clock_ns() - start + 1);
-        *best = rate > *best ? rate : *best;
-    } while (mz_clock_ns() < end);
-    return MZ_OK;
-}
-
-static mz_err measure_gemm(mz_queue *q, mz_dtype dtype, double *best)
-{
-    enum { N = 512 };
-    static const int64_t shape[2] = {N, N};
-    const size_t bytes = (size_t)N * N * mz_dtype_bytes(dtype);
-    mz_buffer *buf = NULL;
-    mz_op *op = NULL;
-    const mz_desc desc = {
-        .kind = MZ_OP_MATMUL,
-        .u.matmul = {.dtype = dtype, .out_dtype = dtype, .M_max = N, .N_max = N, .K_max = N}};
-    mz_err err = mz_bind(&op, q, &desc);
-    if (err != MZ_OK) return err;
-    MZ_TRY_GOTO(err, mz_buffer_new(&buf, q->device, 3 * bytes), done);
-    mz_tensor t[3];
-    for (int i = 0; i < 3; i++) t[i] = mz_view(buf, (size_t)i * bytes, dtype, 2, shape);
-    err = time_gemm(q, op, t, 2.0 * N * N * N, best);
-done:
-    mz_op_free(op);
-    mz_buffer_free(buf);
-    return err;
-}
 
 static mz_err measure_copy(mz_queue *q, double *best)
 {
@@ -88,7 +54,8 @@ static void measure(found *f, mz_device *device)
     if (mz_queue_open(&q, device) != MZ_OK) return;
     for (int i = 0; i < MZ_COUNT(order); i++)
         if (f->info.dtypes & 1u << order[i]) {
-            if (measure_gemm(q, order[i], &f->gemm_flop_per_s) != MZ_OK) f->gemm_flop_per_s = 0.0;
+            if (mz_gauge_gemm(q, order[i], MEASURE_NS, &f->gemm_flop_per_s) != MZ_OK)
+                f->gemm_flop_per_s = 0.0;
             break;
         }
     if (measure_copy(q, &f->copy_bytes_per_s) != MZ_OK) f->copy_bytes_per_s = 0.0;

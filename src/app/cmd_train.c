@@ -2,6 +2,7 @@
 /* app/cmd_train.c - `mizan train`: reads the configuration, runs it, and shows how it goes. Floor:
  * app. */
 #include "app/commands.h"
+#include "app/gauge.h"
 #include "app/progress.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -13,6 +14,7 @@
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -20,6 +22,8 @@ static const mz_option OPTIONS[] = {
     {.name = "dry-run", .help = "say what it would take in memory, and end"},
     {0},
 };
+
+enum { GAUGE_NS = 20000000 };
 
 static volatile sig_atomic_t stop_signal;
 
@@ -34,29 +38,67 @@ static void on_signal(int number)
 typedef struct view {
     bool in_place, is_open; /* is_open: a line without its end stands on the terminal */
     int64_t first_step, begun_ns, shown_ns;
+    double gemm; /* of the chip, measured before the first step; 0: unknown */
     mz_step_record last;
 } view;
+
+/* What there is to say besides: share of the chip's matrix products, memory, validation, skips. */
+static void add_rest(const view *v, const mz_step_record *r, char *line, size_t bytes)
+{
+    char text[32];
+    size_t at = strlen(line);
+    if (v->gemm > 0.0 && at < bytes)
+        at += (size_t)snprintf(line + at, bytes - at, "  %.0f %% of GEMM",
+                               100.0 * r->flops_per_s / v->gemm);
+    if (r->peak_bytes > 0 && at < bytes)
+        at += (size_t)snprintf(line + at, bytes - at, "  %s",
+                               mz_str_bytes(text, (double)r->peak_bytes));
+    if (r->best_step > 0 && at < bytes)
+        at += (size_t)snprintf(line + at, bytes - at, "  best validation %.4f (step %lld)",
+                               r->best_loss, (long long)r->best_step);
+    if (r->skipped > 0 && at < bytes)
+        (void)snprintf(line + at, bytes - at, "  %lld skipped", (long long)r->skipped);
+}
+
+/* Lines that stay: a validation, a text. */
+static void show_looks(view *v, const mz_step_record *r)
+{
+    if (isnan(r->eval_loss) && !r->text) return;
+    if (v->is_open) fputc('\n', stderr);
+    v->is_open = false;
+    if (!isnan(r->eval_loss))
+        fprintf(stderr, "step %lld: validation loss %.4f%s\n", (long long)r->step, r->eval_loss,
+                r->best_step == r->step ? ", the best so far" : "");
+    if (!r->text) return;
+    fprintf(stderr, "step %lld: ", (long long)r->step);
+    for (const char *c = r->text; *c; c++) /* a model may write what moves the cursor */
+        fputc((unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c, stderr);
+    fputc('\n', stderr);
+}
 
 /* One line a step in place on a terminal; where the output is kept, at most one a second. */
 static void show(void *user, const mz_step_record *r)
 {
     view *v = user;
-    char left[32], skipped[40] = "";
+    char left[32], line[400];
     const int64_t now = mz_clock_ns();
     v->last = *r;
+    v->last.text = NULL; /* it is the run's */
+    show_looks(v, r);
     const bool is_last = r->step == r->steps;
     const bool is_due = now - v->shown_ns >= (v->in_place ? 100000000 : 1000000000);
     if (v->first_step < 0) v->first_step = r->step - 1;
     if (!is_last && !is_due && !r->why_skipped) return;
     v->shown_ns = now;
     const double each = (double)(now - v->begun_ns) * 1e-9 / (double)(r->step - v->first_step);
-    if (r->skipped > 0)
-        (void)snprintf(skipped, sizeof skipped, "  %lld skipped", (long long)r->skipped);
-    fprintf(stderr,
-            "%s%5.1f %%  step %lld/%lld  loss %.4f  lr %.3g  norm %.3g  %.0f tokens/s  %s left%s",
-            v->in_place ? "\r\033[K" : "", 100.0 * (double)r->step / (double)r->steps,
-            (long long)r->step, (long long)r->steps, r->loss, r->lr, r->grad_norm, r->tokens_per_s,
-            mz_progress_time(left, each * (double)(r->steps - r->step)), skipped);
+    (void)snprintf(
+        line, sizeof line,
+        "%5.1f %%  step %lld/%lld  %s left  loss %.4f  lr %.3g  norm %.3g  %.0f tokens/s",
+        100.0 * (double)r->step / (double)r->steps, (long long)r->step, (long long)r->steps,
+        mz_progress_time(left, each * (double)(r->steps - r->step)), r->loss, r->lr, r->grad_norm,
+        r->tokens_per_s);
+    add_rest(v, r, line, sizeof line);
+    fprintf(stderr, "%s%s", v->in_place ? "\r\033[K" : "", line);
     v->is_open = v->in_place && !is_last;
     if (!v->is_open) fputc('\n', stderr);
     fflush(stderr);
@@ -163,10 +205,22 @@ static mz_err print_end(const mz_train_config *c, const view *v)
 
 /* ---- the command ---- */
 
+/* In a moment, and freed before the run books its own memory. Without it the share is not shown. */
+static void gauge(mz_device *device, const mz_train_config *c, view *v)
+{
+    mz_queue *q = NULL;
+    if (mz_queue_open(&q, device) != MZ_OK) return;
+    if (mz_gauge_gemm(q, c->dtype == 1 ? MZ_BF16 : MZ_F32, GAUGE_NS, &v->gemm) != MZ_OK)
+        v->gemm = 0.0;
+    mz_queue_close(q);
+    mz_err_clear();
+}
+
 static mz_err train_alone(const mz_cli *cli, const mz_train_config *c, const mz_train_hooks *hooks)
 {
     mz_device *device = NULL;
     MZ_TRY(mz_cli_open_chip(cli, &device));
+    gauge(device, c, hooks->user);
     const mz_err err = mz_train_run(c, device, hooks);
     mz_device_close(device);
     return err;

@@ -340,8 +340,8 @@ static mz_err get_ready(run *r)
     const mz_checkpointed state = state_of(r);
     if (!writes(r)) return MZ_OK;
     if (c->run_checkpoint_async) MZ_TRY(mz_snapshot_new(&r->snapshot, &state));
-    MZ_TRY(mz_path_join(r->request, sizeof r->request, c->run_dir, "save"));
-    return mz_folder_remove(r->request); /* of a process that is gone */
+    /* one that is there already may be meant for this process: it is answered after a step */
+    return mz_path_join(r->request, sizeof r->request, c->run_dir, "save");
 }
 
 static mz_err learn(run *r)

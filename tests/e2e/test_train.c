@@ -9,12 +9,15 @@
 #include "tests/e2e/program.h"
 #include "text/train.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -205,6 +208,86 @@ static void test_validation(void **state)
     assert_int_equal(train("one", name, NULL), 0);
 }
 
+/* ---- runs ---- */
+
+static void test_compare(void **state)
+{
+    (void)state;
+    assert_int_equal(train("three", "optim.lr=0.01", NULL), 0);
+    const char *words[] = {
+        "runs",   "compare", program_path("one"), program_path("two"), program_path("three"),
+        "--json", NULL};
+    json_t *o = run_json(words);
+    const json_t *runs = json_object_get(o, "runs"), *keys = json_object_get(o, "differences");
+    assert_int_equal(json_array_size(runs), 3);
+    assert_true(json_is_null(json_object_get(json_array_get(runs, 1), "first_step_apart")));
+    assert_int_equal(whole(json_array_get(runs, 2), "first_step_apart"), 2); /* after one update */
+    assert_non_null(json_object_get(keys, "optim.lr"));
+    assert_null(json_object_get(keys, "batch.global"));
+    json_decref(o);
+}
+
+/* A run that has far to go: asked for a checkpoint, not removed while it lasts, stopped, removed.
+ */
+static void test_save_and_rm(void **state)
+{
+    (void)state;
+    char key[PATH_BYTES + 8], run[PATH_BYTES], name[256]; /* program_path's turn round */
+    int code = 74;
+    (void)snprintf(run, sizeof run, "%s", program_path("far"));
+    (void)snprintf(key, sizeof key, "run.dir=%s", run);
+    const char *words[] = {
+        "train", program_path("train.yaml"), "--threads",        "1",
+        key,     "run.steps=10000000",       "run.eval_every=0", "run.checkpoint_every=0",
+        NULL};
+    const char *save[] = {"runs", "save", run, "--json", NULL};
+    const char *rm[] = {"runs", "rm", run, NULL};
+    const pid_t pid = program_start(words, 0);
+    for (int tries = 0; code == 74 && tries < 200; tries++) { /* until it has begun */
+        mz_clock_sleep_ns(20000000);
+        code = program_run(save);
+    }
+    if (code != 0) fail_msg("exit %d: %s", code, program_text("err"));
+    json_t *o = program_json();
+    (void)snprintf(name, sizeof name, "far/checkpoints/step-%08lld/manifest.json",
+                   (long long)whole(o, "step"));
+    json_decref(o);
+    assert_true(mz_file_exists(program_path(name)));
+    assert_int_equal(program_run(rm), 75);
+    assert_int_equal(kill(pid, SIGTERM), 0);
+    assert_int_equal(program_wait(pid), 75);
+    assert_int_equal(program_run(save), 74); /* nobody is there to ask */
+    assert_int_equal(program_run(rm), 0);
+    assert_false(mz_file_exists(program_path("far")));
+    const char *no_run[] = {"runs", "rm", program_path("model"), NULL};
+    assert_int_equal(program_run(no_run), 74);
+    assert_true(mz_file_exists(program_path("model/config.json")));
+}
+
+static void date(const char *name, time_t seconds)
+{
+    const struct timespec times[2] = {{.tv_sec = seconds}, {.tv_sec = seconds}};
+    assert_int_equal(utimensat(AT_FDCWD, program_path(name), times, 0), 0);
+}
+
+/* The clock went back between two starts: what is newest is told by the steps alone. */
+static void test_clock(void **state)
+{
+    (void)state;
+    assert_int_equal(train("clock", "run.checkpoint_every=4", "run.keep=2"), 0);
+    date("clock/checkpoints/step-00000020", 4000000000);
+    date("clock/checkpoints/step-00000024", 86400);
+    date("clock/log.jsonl", 4000000000);
+    const char *words[] = {"runs", "show", program_path("clock"), "--json", NULL};
+    json_t *o = run_json(words);
+    assert_int_equal(whole(json_object_get(o, "state"), "step"), STEPS);
+    json_decref(o);
+    assert_int_equal(train("clock", "run.steps=26", NULL), 0);
+    o = record("clock", 26);
+    assert_true(json_is_true(json_object_get(o, "done")));
+    json_decref(o);
+}
+
 /* Nothing to validate on, and a prompt that nobody can read, are said before the first step. */
 static void test_refusals(void **state)
 {
@@ -225,9 +308,9 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_build),
-        cmocka_unit_test(test_validation),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_build),       cmocka_unit_test(test_validation),
+        cmocka_unit_test(test_refusals),    cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_save_and_rm), cmocka_unit_test(test_clock),
     };
     return cmocka_run_group_tests(tests, set_up, program_tear_down);
 }

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DEPTH = 64, FILE_MAX = 1 << 30 };
+enum { DEPTH = 64, KEYS_KEPT = 64, FILE_MAX = 1 << 30 };
 
 typedef struct reader {
     mz_load load;
@@ -132,7 +132,7 @@ static bool is_needed(const char *key)
     return false;
 }
 
-/* Any other value: as JSON, into `into`, if something here looks at it. */
+/* Any other value: as JSON, into `into`, unless there are many that nothing here looks at. */
 static mz_err read_value(reader *r, json_t *into, const char *key)
 {
     json_t *value = NULL;
@@ -140,7 +140,7 @@ static mz_err read_value(reader *r, json_t *into, const char *key)
     mz_scan_space(&r->scan);
     const size_t start = r->scan.at;
     MZ_TRY(mz_scan_skip(&r->scan, DEPTH));
-    if (!is_needed(key)) return MZ_OK;
+    if (json_object_size(into) >= KEYS_KEPT && !is_needed(key)) return MZ_OK;
     if (json_object_get(into, key)) return mz_scan_bad(&r->scan, start, "a key that stands twice");
     MZ_TRY(mz_json_parse(&value, (const char *)r->scan.text + start, r->scan.at - start,
                          r->load.path));

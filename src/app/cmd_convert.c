@@ -9,6 +9,7 @@
 #include "port/gguf.h"
 #include "port/hf.h"
 #include "port/source.h"
+#include "port/words.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -58,12 +59,14 @@ typedef struct model {
     mz_queue *q;
     mz_source *source;
     mz_gguf *tokenizer; /* of --tokenizer, or NULL */
+    mz_words words;
     mz_params params;
 } model;
 
 static void clear(model *m)
 {
     mz_params_clear(&m->params);
+    mz_words_clear(&m->words);
     mz_gguf_close(m->tokenizer);
     mz_source_close(m->source);
     mz_queue_close(m->q);
@@ -128,6 +131,15 @@ static mz_err copy_companions(const char *from, const char *to)
     return MZ_OK;
 }
 
+/* A folder without generation_config.json ends its texts as config.json says; that it says so by
+ * itself from then on. */
+static mz_err write_missing_generation(const model *m, const char *out)
+{
+    char path[PATH_MAX];
+    MZ_TRY(mz_path_join(path, sizeof path, out, "generation_config.json"));
+    return mz_file_exists(path) ? MZ_OK : mz_generation_write(&m->words.generation, out);
+}
+
 static mz_err write_hf(const model *m, const char *out, mz_ggml type, int64_t shard_bytes)
 {
     mz_dtype dtype;
@@ -137,9 +149,10 @@ static mz_err write_hf(const model *m, const char *out, mz_ggml type, int64_t sh
                        mz_ggml_name(type));
     MZ_TRY(
         mz_hf_save_shards(&m->params, m->q, mz_source_config(m->source), out, dtype, shard_bytes));
-    if (mz_source_hub(m->source)) return copy_companions(mz_source_path(m->source), out);
-    mz_log(MZ_LOG_WARN, "no tokenizer was written: it stays in the GGUF");
-    return MZ_OK;
+    if (mz_source_hub(m->source)) MZ_TRY(copy_companions(mz_source_path(m->source), out));
+    if (!m->words.vocab) mz_log(MZ_LOG_WARN, "%s brings no tokenizer", mz_source_path(m->source));
+    if (mz_source_hub(m->source)) return write_missing_generation(m, out);
+    return mz_words_to_folder(&m->words, out, mz_source_config(m->source)->max_position);
 }
 
 static const char *last_part(const char *path)
@@ -152,9 +165,22 @@ static mz_err write_gguf(const model *m, const char *out, mz_ggml type)
 {
     const mz_gguf_export o = {.type = type,
                               .name = last_part(mz_source_path(m->source)),
+                              .words = m->tokenizer || mz_source_gguf(m->source) ? NULL : &m->words,
                               .tokenizer = m->tokenizer ? m->tokenizer : mz_source_gguf(m->source)};
-    if (!o.tokenizer) mz_log(MZ_LOG_WARN, "no tokenizer was written: it stays in the folder");
+    if (!o.tokenizer && !m->words.vocab)
+        mz_log(MZ_LOG_WARN, "%s brings no tokenizer", mz_source_path(m->source));
     return mz_gguf_save_params(&m->params, m->q, mz_source_config(m->source), out, &o);
+}
+
+/* A kind of tokenizer that Mizan does not know holds no weights back; from one GGUF to another its
+ * keys are copied unread. */
+static mz_err read_words(model *m, bool to_hf)
+{
+    if (mz_source_gguf(m->source) && !to_hf) return MZ_OK;
+    const mz_err err = mz_words_read(&m->words, m->source);
+    if (err != MZ_ENOTSUP) return err;
+    mz_log(MZ_LOG_WARN, "the tokenizer stays behind: %s", mz_err_last()->message);
+    return mz_generation_read(&m->words.generation, m->source);
 }
 
 /* IN is mapped while OUT is written, and a folder's files are replaced one by one. */
@@ -178,6 +204,7 @@ static mz_err run(const mz_cli *cli)
     if (err == MZ_OK) err = wanted_type(cli, m.source, &type);
     if (err == MZ_OK && mz_cli_text(cli, "tokenizer", NULL))
         err = mz_gguf_open(&m.tokenizer, mz_cli_text(cli, "tokenizer", NULL));
+    if (err == MZ_OK) err = read_words(&m, strcmp(to, "hf") == 0);
     if (err == MZ_OK) err = mz_cli_open_chip(cli, &m.device);
     if (err == MZ_OK) err = mz_queue_open(&m.q, m.device);
     if (err == MZ_OK) err = mz_params_list(&m.params, mz_source_config(m.source), MZ_F32);
@@ -199,7 +226,8 @@ const mz_command mz_cmd_convert = {
     .summary = "write a model in another format or type",
     .description =
         "IN is a Hugging Face folder or a GGUF file. Norms, biases and routers of a GGUF "
-        "stay f32 whatever --type is.",
+        "stay f32 whatever --type is. The tokenizer, its chat template and the tokens that\n"
+        "end a text go along in either direction.",
     .options = OPTIONS,
     .common = MZ_COMMON_CHIP,
     .run = run,

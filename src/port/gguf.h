@@ -28,11 +28,12 @@ mz_err mz_gguf_to_config(mz_config *c, const mz_gguf *file);
 mz_err mz_gguf_load_params(mz_params *p, mz_queue *q, const mz_config *c, const mz_gguf *file);
 
 typedef struct mz_gguf_export {
-    mz_ggml type;             /* of the matrices: F32 | F16 | BF16 | Q8_0 | Q4_0; rows that are no
-                                 whole number of blocks become F16. Norms, biases and routers are
-                                 F32 */
-    const char *name;         /* general.name; NULL for none */
-    const mz_gguf *tokenizer; /* its tokenizer.* keys are copied; NULL: none are written */
+    mz_ggml type;     /* of the matrices: F32 | F16 | BF16 | Q8_0 | Q4_0; rows that are no
+                         whole number of blocks become F16. Norms, biases and routers are
+                         F32 */
+    const char *name; /* general.name; NULL for none */
+    const struct mz_words *words; /* a tokenizer, of a folder say (port/words.h); or NULL */
+    const mz_gguf *tokenizer;     /* without words: its tokenizer.* keys are copied; NULL: none */
 } mz_gguf_export;
 /* MTP layers are left out: llama.cpp's deepseek2 has no place for them. Waits. */
 mz_err mz_gguf_save_params(const mz_params *p, mz_queue *q, const mz_config *c, const char *path,

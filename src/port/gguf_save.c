@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "port/disk.h"
 #include "port/gguf_parts.h"
+#include "port/words.h"
 #include "tensor/convert.h"
 
 #include <math.h>
@@ -153,6 +154,7 @@ static mz_err put_keys(mz_gguf_writer *w, const mz_config *c, const mz_gguf_expo
     put_scaling(&k, c);
     if (c->moe.experts > 0) put_moe(&k, &c->moe);
     MZ_TRY(k.err);
+    if (o->words && o->words->vocab) return mz_words_to_gguf(o->words, w, c->vocab);
     return put_tokenizer(w, o->tokenizer);
 }
 

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NORMAL = 1, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5, EOS_MAX = 4, NAME_BYTES = 64 };
+enum { NORMAL = 1, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5, EOS_MAX = 16, NAME_BYTES = 64 };
 
-typedef struct reader {
+struct mz_gguf_vocab {
     const mz_gguf *file;
     mz_vocab vocab;
     mz_vocab_token *tokens;
@@ -19,7 +19,9 @@ typedef struct reader {
     int64_t ids; /* the file's tokens */
     int64_t eos[EOS_MAX];
     char pre[NAME_BYTES];
-} reader;
+};
+
+typedef struct mz_gguf_vocab reader;
 
 static mz_err missing(const mz_gguf *file, const char *key)
 {
@@ -132,22 +134,46 @@ static mz_err read_merges(reader *r, const mz_gguf_key *key)
     return MZ_OK;
 }
 
+static void add_end(reader *r, int64_t id)
+{
+    mz_vocab *v = &r->vocab;
+    if (id < 0 || v->n_eos == EOS_MAX) return;
+    for (int64_t i = 0; i < v->n_eos; i++)
+        if (r->eos[i] == id) return;
+    r->eos[v->n_eos++] = id;
+}
+
+/* Control tokens that end a turn by their name, whatever the keys say, as llama.cpp has it. */
+static void add_known_ends(reader *r)
+{
+    static const char *const names[] = {"<|eot_id|>",      "<|eom_id|>",           "<|im_end|>",
+                                        "<|end|>",         "<|endoftext|>",        "<end_of_turn>",
+                                        "<|end_of_text|>", "<｜end▁of▁sentence｜>"};
+    for (int64_t k = 0; k < r->vocab.n_added; k++)
+        for (int i = 0; i < MZ_COUNT(names); i++) {
+            const mz_vocab_added *a = &r->added[k];
+            const size_t n = strlen(names[i]);
+            if (a->special && a->bytes == n && memcmp(a->text, names[i], n) == 0) add_end(r, a->id);
+        }
+}
+
 static mz_err read_special(reader *r)
 {
-    static const char *const ends[EOS_MAX] = {
-        "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id",
-        "tokenizer.ggml.eog_token_id"};
+    static const char *const ends[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id",
+                                       "tokenizer.ggml.eog_token_id"};
     mz_vocab *v = &r->vocab;
     const mz_gguf_key *add = mz_gguf_key_find(r->file, "tokenizer.ggml.add_bos_token");
     MZ_TRY(id_of(r, "tokenizer.ggml.bos_token_id", &v->bos));
     if (add && !mz_gguf_bool(add, &v->add_bos))
         return mz_gguf_bad_key(r->file, add, MZ_ECORRUPT, "is no bool");
     if (!add) v->add_bos = strcmp(r->pre, "llama-bpe") == 0;
-    for (int i = 0; i < EOS_MAX; i++) {
+    for (int i = 0; i < MZ_COUNT(ends); i++) {
         int64_t id = -1;
         MZ_TRY(id_of(r, ends[i], &id));
-        if (id >= 0) r->eos[v->n_eos++] = id;
+        add_end(r, id);
     }
+    add_known_ends(r);
     v->eos = r->eos;
     return MZ_OK;
 }
@@ -203,16 +229,44 @@ static mz_err read_all(reader *r)
     return read_special(r);
 }
 
+mz_err mz_gguf_vocab_open(mz_gguf_vocab **v, const mz_gguf *file)
+{
+    MZ_NEED(v && file, "no file, or no place for a vocabulary");
+    reader *r = NULL;
+    MZ_TRY(mz_mem_new(&r, 1, sizeof *r));
+    *r = (reader){.file = file, .vocab = {.bos = -1, .unknown = -1, .file = mz_gguf_path(file)}};
+    const mz_err err = read_all(r);
+    if (err != MZ_OK) {
+        if (err == MZ_ECORRUPT) name_key(r);
+        mz_gguf_vocab_close(r);
+        return err;
+    }
+    *v = r;
+    return MZ_OK;
+}
+
+const mz_vocab *mz_gguf_vocab_of(const mz_gguf_vocab *v)
+{
+    return &v->vocab;
+}
+
+void mz_gguf_vocab_close(mz_gguf_vocab *v)
+{
+    if (!v) return;
+    mz_mem_free(v->tokens);
+    mz_mem_free(v->added);
+    mz_mem_free(v->merges);
+    mz_mem_free(v);
+}
+
 mz_err mz_gguf_to_tokenizer(mz_tokenizer **t, const mz_gguf *file)
 {
+    mz_gguf_vocab *v = NULL;
     MZ_NEED(t && file, "tokenizer or file is NULL");
-    reader r = {.file = file, .vocab = {.bos = -1, .unknown = -1, .file = mz_gguf_path(file)}};
-    mz_err err = read_all(&r);
-    if (err == MZ_OK) err = mz_tokenizer_from_vocab(t, &r.vocab);
-    if (err == MZ_ECORRUPT) name_key(&r);
-    mz_mem_free(r.tokens);
-    mz_mem_free(r.added);
-    mz_mem_free(r.merges);
+    MZ_TRY(mz_gguf_vocab_open(&v, file));
+    const mz_err err = mz_tokenizer_from_vocab(t, &v->vocab);
+    if (err == MZ_ECORRUPT) name_key(v);
+    mz_gguf_vocab_close(v);
     return err;
 }
 

@@ -14,6 +14,12 @@
 #include "text/chat.h"
 #include "text/tokenizer.h"
 
+/* The arrays that a tokenizer is made of, borrowed from the file. */
+typedef struct mz_gguf_vocab mz_gguf_vocab;
+mz_err mz_gguf_vocab_open(mz_gguf_vocab **v, const mz_gguf *file);
+const mz_vocab *mz_gguf_vocab_of(const mz_gguf_vocab *v);
+void mz_gguf_vocab_close(mz_gguf_vocab *v); /* NULL is legal */
+
 mz_err mz_gguf_to_tokenizer(mz_tokenizer **t, const mz_gguf *file);
 mz_err mz_gguf_to_chat(mz_chat_template *t, const mz_gguf *file);
 

@@ -255,24 +255,67 @@ static void clear(reader *r)
     mz_map_close(&r->map);
 }
 
+/* ---- */
+
+struct mz_vocab_file {
+    reader r;
+    char path[MZ_INSIDE_BYTES];
+};
+
+void mz_vocab_close(mz_vocab_file *f)
+{
+    if (!f) return;
+    clear(&f->r);
+    mz_mem_free(f);
+}
+
+static mz_err open_file(mz_vocab_file *f)
+{
+    reader *r = &f->r;
+    MZ_TRY(mz_map_open(&r->map, f->path));
+    if (r->map.bytes > FILE_MAX) return mz_load_bad(&r->load, "size", "more than 1 GiB");
+    r->scan = (mz_scan){.text = r->map.data, .end = r->map.bytes, .path = f->path, .field = ""};
+    return read_all(r);
+}
+
+mz_err mz_vocab_open(mz_vocab_file **out, const char *path)
+{
+    MZ_NEED(out && path, "no path, or no place for a vocabulary");
+    mz_vocab_file *f = NULL;
+    MZ_TRY(mz_mem_new(&f, 1, sizeof *f));
+    mz_err err = MZ_OK;
+    if (mz_file_is_dir(path)) {
+        err = mz_path_join(f->path, sizeof f->path, path, "tokenizer.json");
+        if (err == MZ_OK && mz_file_exists(f->path))
+            err = mz_inside(f->path, path, "tokenizer.json", path);
+    } else {
+        err = mz_path_join(f->path, sizeof f->path, "", path);
+    }
+    f->r.load.path = f->path;
+    f->r.load.vocab = (mz_vocab){.file = f->path, .bos = -1, .unknown = -1};
+    if (err == MZ_OK) err = open_file(f);
+    if (err == MZ_OK) err = mz_map_intact(&f->r.map, f->path);
+    if (err != MZ_OK) {
+        find_place(f->path);
+        mz_vocab_close(f);
+        return err;
+    }
+    *out = f;
+    return MZ_OK;
+}
+
+const mz_vocab *mz_vocab_of(const mz_vocab_file *f)
+{
+    return &f->r.load.vocab;
+}
+
 mz_err mz_tokenizer_open(mz_tokenizer **t, const char *path)
 {
-    char inside[MZ_INSIDE_BYTES];
+    mz_vocab_file *f = NULL;
     MZ_NEED(t && path, "tokenizer or path is NULL");
-    if (mz_file_is_dir(path)) {
-        MZ_TRY(mz_path_join(inside, sizeof inside, path, "tokenizer.json"));
-        if (mz_file_exists(inside)) MZ_TRY(mz_inside(inside, path, "tokenizer.json", path));
-        path = inside;
-    }
-    reader r = {.load.path = path, .load.vocab = {.file = path, .bos = -1, .unknown = -1}};
-    MZ_TRY(mz_map_open(&r.map, path));
-    mz_err err = MZ_OK;
-    if (r.map.bytes > FILE_MAX) err = mz_load_bad(&r.load, "size", "more than 1 GiB");
-    r.scan = (mz_scan){.text = r.map.data, .end = r.map.bytes, .path = path, .field = ""};
-    if (err == MZ_OK) err = read_all(&r);
-    if (err == MZ_OK) err = mz_map_intact(&r.map, path);
-    if (err == MZ_OK) err = mz_tokenizer_from_vocab(t, &r.load.vocab);
-    if (err != MZ_OK) find_place(path);
-    clear(&r);
+    MZ_TRY(mz_vocab_open(&f, path));
+    const mz_err err = mz_tokenizer_from_vocab(t, mz_vocab_of(f));
+    if (err != MZ_OK) find_place(f->path);
+    mz_vocab_close(f);
     return err;
 }

@@ -24,6 +24,11 @@ mz_err mz_load_rules(mz_load *load);
 mz_err mz_load_special(mz_load *load);
 /* MZ_ECORRUPT with the file and the field. */
 mz_err mz_load_bad(const mz_load *load, const char *field, const char *what);
+/* The steps of that pre-tokeniser: expressions, and the constants below; ends with NULL. */
+const char *const *mz_load_steps(mz_split_kind kind);
+#define MZ_STEP_BYTES "ByteLevel"
+#define MZ_STEP_BYTES_GPT2 "ByteLevel(use_regex)"
+#define MZ_STEP_DIGITS "Digits"
 /* The id of a token by its text: added ones, then the vocabulary; -1 if there is none. */
 int64_t mz_load_id(const mz_load *load, const char *text);
 

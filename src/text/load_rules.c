@@ -7,11 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Steps of a pre_tokenizer that are no expression. */
-#define MZ_STEP_BYTES "ByteLevel"
-#define MZ_STEP_BYTES_GPT2 "ByteLevel(use_regex)"
-#define MZ_STEP_DIGITS "Digits"
-
 #define MZ_TAIL "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define MZ_HEAD "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
 
@@ -34,7 +29,7 @@ static const char CASED[] =
 
 static const struct {
     mz_split_kind kind;
-    const char *steps[STEPS_MAX];
+    const char *steps[STEPS_MAX + 1];
 } KNOWN[] = {
     {MZ_SPLIT_GPT2, {MZ_STEP_BYTES_GPT2}},
     {MZ_SPLIT_SMOLLM, {MZ_STEP_DIGITS, MZ_STEP_BYTES_GPT2}},
@@ -53,6 +48,13 @@ static const struct {
     {MZ_SPLIT_DEEPSEEK_CODER,
      {"[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", MZ_HAN, MZ_STEP_DIGITS, MZ_STEP_BYTES}},
 };
+
+const char *const *mz_load_steps(mz_split_kind kind)
+{
+    int i = 0;
+    while (i + 1 < MZ_COUNT(KNOWN) && KNOWN[i].kind != kind) i++;
+    return KNOWN[i].steps;
+}
 
 static const char *type_of(const json_t *o)
 {

@@ -44,6 +44,21 @@ const char *mz_split_name(mz_split_kind kind)
     return SPLITS[kind].name;
 }
 
+const char *mz_tokenizer_gguf_pre(const char *split)
+{
+    static const char *const usual[MZ_SPLIT_COUNT] = {
+        [MZ_SPLIT_GPT2] = "gpt-2",
+        [MZ_SPLIT_SMOLLM] = "smollm",
+        [MZ_SPLIT_QWEN2] = "qwen2",
+        [MZ_SPLIT_LLAMA3] = "llama-bpe",
+        [MZ_SPLIT_DEEPSEEK3] = "deepseek-v3",
+        [MZ_SPLIT_DEEPSEEK_LLM] = "deepseek-llm",
+        [MZ_SPLIT_DEEPSEEK_CODER] = "deepseek-coder",
+    };
+    mz_split_kind kind;
+    return mz_split_parse(split, &kind) ? usual[kind] : NULL;
+}
+
 const char *mz_tokenizer_splits(void)
 {
     return NAMES + 2;

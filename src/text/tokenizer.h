@@ -72,6 +72,16 @@ typedef struct mz_vocab {
 mz_err mz_tokenizer_from_vocab(mz_tokenizer **t, const mz_vocab *vocab);
 void mz_tokenizer_free(mz_tokenizer *t); /* NULL is legal */
 
+/* What a tokenizer.json says as such arrays. path: as for mz_tokenizer_open. The vocabulary is
+ * borrowed until close. */
+typedef struct mz_vocab_file mz_vocab_file;
+mz_err mz_vocab_open(mz_vocab_file **f, const char *path);
+const mz_vocab *mz_vocab_of(const mz_vocab_file *f);
+void mz_vocab_close(mz_vocab_file *f); /* NULL is legal */
+/* The other way: a tokenizer.json that the tokenizers library reads to the same ids. MZ_ENOTSUP for
+ * a token whose text is not UTF-8. */
+mz_err mz_vocab_write(const mz_vocab *vocab, const char *path);
+
 /* ---- what is in it ---- */
 
 int64_t mz_tokenizer_count(const mz_tokenizer *t); /* ids are below; not each need be a token */
@@ -87,6 +97,9 @@ bool mz_tokenizer_is_eos(const mz_tokenizer *t, int64_t id);
 int64_t mz_tokenizer_eos_count(const mz_tokenizer *t);
 int64_t mz_tokenizer_eos(const mz_tokenizer *t, int64_t i);
 const char *mz_tokenizer_split(const mz_tokenizer *t); /* the pre-tokeniser's name */
+/* What a GGUF calls that pre-tokeniser (tokenizer.ggml.pre), given any of its names; NULL if it is
+ * not built in. */
+const char *mz_tokenizer_gguf_pre(const char *split);
 /* "gpt-2, smollm, ...": what is built in. */
 const char *mz_tokenizer_splits(void);
 

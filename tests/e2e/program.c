@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 static char folder[512], program[PATH_MAX], root[PATH_MAX], input[PATH_MAX];
+static int output = -1;
 
 int program_set_up(void **state)
 {
@@ -55,6 +56,11 @@ const char *program_root(void)
     return root;
 }
 
+void program_output(int file)
+{
+    output = file;
+}
+
 void program_input(const char *path)
 {
     (void)snprintf(input, sizeof input, "%s", path ? path : "");
@@ -71,7 +77,7 @@ static void become(const char *const *words, const char *out, const char *err, l
     while (words[n] && n < WORDS_MAX) n++;
     memcpy(argv.in + 1, words, (size_t)n * sizeof *words);
     argv.in[n + 1] = NULL;
-    const int o = open(out, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    const int o = output >= 0 ? output : open(out, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     const int e = open(err, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     const int i = input[0] ? open(input, O_RDONLY) : STDIN_FILENO;
     if (i < 0 || dup2(i, STDIN_FILENO) < 0) _exit(126);

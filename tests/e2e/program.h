@@ -17,6 +17,9 @@ const char *program_root(void); /* of the tree, where tests/golden lies */
 /* A file that programs read from now on; NULL: the test's own stdin. */
 void program_input(const char *path);
 
+/* A descriptor that they write to instead of "out"; -1: "out" again. */
+void program_output(int file);
+
 /* words: what follows `mizan`, NULL-terminated. stdout and stderr go to files "out" and "err" in
  * the folder. file_bytes > 0: no file of the program may grow beyond (it gets EFBIG). */
 pid_t program_start(const char *const *words, long file_bytes);

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Probabilities and greedy tokens out of llama.cpp for gguf_files.py: a request on stdin, an answer on stdout.
-import fs from "fs";
+// Probabilities and greedy tokens, or ids of texts, out of llama.cpp: a request on stdin, an answer on stdout.
 import {getLlama, LlamaLogLevel} from "node-llama-cpp";
 
-const request = JSON.parse(fs.readFileSync(0, "utf8"));
+const parts = [];
+for await (const part of process.stdin) parts.push(part);
+const request = JSON.parse(Buffer.concat(parts).toString("utf8"));
 const llama = await getLlama({gpu: false, build: "never", maxThreads: 1, logLevel: LlamaLogLevel.error});
 const model = await llama.loadModel({modelPath: request.model});
+if (request.texts) {
+    const ids = request.texts.map((text) => model.tokenize(text, request.special));
+    process.stdout.write(JSON.stringify({ids}) + "\n", () => process.exit(0));
+    await new Promise(() => {});
+}
 const context = await model.createContext({
     contextSize: 128, sequences: 1, flashAttention: false, threads: 1,
     experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32",

@@ -301,78 +301,95 @@ mz_err mz_state_save_progress(int64_t updates, const mz_progress *p, const char 
     return err;
 }
 
-/* The last entries of a ring; what an older, longer window held beyond this one is dropped. */
-static bool read_ring(const mz_spikes *g, double *ring, const json_t *list)
+/* What is wrong with a field of state.json; outer: of the object that it is in, or NULL. */
+static mz_err bad_state(const char *path, const char *outer, const char *key)
 {
-    const int64_t n = (int64_t)json_array_size(list);
-    if (!json_is_array(list) || n > g->taken) return false;
-    for (int64_t i = n < g->window ? 0 : n - g->window; i < n; i++) {
-        const json_t *x = json_array_get(list, (size_t)i);
-        if (!json_is_number(x)) return false;
-        ring[(g->taken - n + i) % g->window] = json_number_value(x);
-    }
-    return true;
+    char field[96];
+    const char *const steps[] = {outer ? outer : key, key};
+    (void)snprintf(field, sizeof field, "%s%s%s", outer ? outer : "", outer ? "." : "", key);
+    const mz_err err = MZ_FAIL(MZ_ECORRUPT, "%s is not the state of a run: %s", path, field);
+    mz_note_where(path, field, mz_json_offset(path, steps, outer ? 2 : 1));
+    return err;
 }
 
-static bool read_spikes(mz_spikes *g, const json_t *o)
+/* A whole number that is not negative. */
+static mz_err read_whole(const char *path, const json_t *root, const char *outer, const char *key,
+                         int64_t *out)
 {
-    json_int_t taken = -1, skipped = -1, in_a_row = -1;
-    const json_t *loss = NULL, *norm = NULL;
-    union { /* jansson unpacks from a json_t that it does not write to */
-        const json_t *in;
-        json_t *out;
-    } p = {.in = o};
-    if (!o || json_unpack(p.out, "{s:I, s:I, s:I, s:o, s:o}", "taken", &taken, "skipped", &skipped,
-                          "in_a_row", &in_a_row, "loss", &loss, "norm", &norm) != 0)
-        return false;
-    if (taken < 0 || skipped < 0 || in_a_row < 0) return false;
-    g->taken = taken;
-    g->skipped = skipped;
-    g->in_a_row = in_a_row;
-    return read_ring(g, g->loss, loss) && read_ring(g, g->norm, norm);
+    const json_t *o = outer ? json_object_get(root, outer) : root, *x = json_object_get(o, key);
+    if (!json_is_integer(x) || json_integer_value(x) < 0) return bad_state(path, outer, key);
+    *out = json_integer_value(x);
+    return MZ_OK;
+}
+
+/* The last entries of a ring; what an older, longer window held beyond this one is dropped. */
+static mz_err read_ring(const char *path, const json_t *root, const char *key, const mz_spikes *g,
+                        double *ring)
+{
+    const json_t *list = json_object_get(json_object_get(root, "guard"), key);
+    const int64_t n = (int64_t)json_array_size(list);
+    if (!json_is_array(list) || n > g->taken) return bad_state(path, "guard", key);
+    for (int64_t i = n < g->window ? 0 : n - g->window; i < n; i++) {
+        const json_t *x = json_array_get(list, (size_t)i);
+        if (!json_is_number(x)) return bad_state(path, "guard", key);
+        ring[(g->taken - n + i) % g->window] = json_number_value(x);
+    }
+    return MZ_OK;
+}
+
+static mz_err read_spikes(const char *path, const json_t *root, mz_spikes *g)
+{
+    MZ_TRY(read_whole(path, root, "guard", "taken", &g->taken));
+    MZ_TRY(read_whole(path, root, "guard", "skipped", &g->skipped));
+    MZ_TRY(read_whole(path, root, "guard", "in_a_row", &g->in_a_row));
+    MZ_TRY(read_ring(path, root, "loss", g, g->loss));
+    return read_ring(path, root, "norm", g, g->norm);
 }
 
 /* Older states have none. */
-static bool read_best(mz_progress *p, const json_t *best)
+static mz_err read_best(const char *path, const json_t *root, mz_progress *p)
 {
+    const json_t *best = json_object_get(root, "best");
     const json_t *step = json_object_get(best, "step"), *loss = json_object_get(best, "eval_loss");
     p->best_step = 0;
-    if (!best || json_is_null(best)) return true;
+    if (!best || json_is_null(best)) return MZ_OK;
     if (!json_is_integer(step) || json_integer_value(step) <= 0 || !json_is_number(loss))
-        return false;
+        return bad_state(path, NULL, "best");
     p->best_step = json_integer_value(step);
     p->best_loss = json_number_value(loss);
-    return true;
+    return MZ_OK;
+}
+
+/* Not by json_unpack, which cannot tell a wrong field from missing memory. */
+static mz_err read_progress(const char *path, const json_t *root, mz_progress *p, int64_t *updates)
+{
+    const json_t *seed = json_object_get(json_object_get(root, "rng"), "seed");
+    const char *sum =
+        json_string_value(json_object_get(json_object_get(root, "cursor"), "data_sha256"));
+    MZ_TRY(read_whole(path, root, NULL, "step", &p->step));
+    MZ_TRY(read_whole(path, root, NULL, "tokens", &p->tokens));
+    MZ_TRY(read_whole(path, root, NULL, "optimizer_step", updates));
+    MZ_TRY(read_whole(path, root, "cursor", "samples", &p->samples));
+    if (!json_is_integer(seed)) return bad_state(path, "rng", "seed");
+    p->seed = (uint64_t)json_integer_value(seed); /* any 64 bits */
+    if (!sum || strlen(sum) != 64) return bad_state(path, "cursor", "data_sha256");
+    memcpy(p->data_sha256, sum, 65);
+    MZ_TRY(read_spikes(path, root, &p->spikes));
+    return read_best(path, root, p);
 }
 
 mz_err mz_state_load_progress(const mz_checkpointed *c, mz_progress *p, const char *path)
 {
     json_t *root = NULL;
-    json_int_t step = -1, tokens = -1, updates = -1, seed = -1, samples = -1;
-    const char *sum = NULL;
+    int64_t updates = 0;
     mz_progress *read = NULL;
     MZ_TRY(mz_json_read(&root, path, JSON_MAX));
     mz_err err = mz_mem_new(&read, 1, sizeof *read);
     if (err == MZ_OK) {
         *read = *p; /* the guard's settings are the configuration's */
-        const bool good =
-            json_unpack(root, "{s:I, s:I, s:I, s:{s:I}, s:{s:I, s:s}}", "step", &step, "tokens",
-                        &tokens, "optimizer_step", &updates, "rng", "seed", &seed, "cursor",
-                        "samples", &samples, "data_sha256", &sum) == 0 &&
-            step >= 0 && tokens >= 0 && updates >= 0 && samples >= 0 && strlen(sum) == 64 &&
-            read_spikes(&read->spikes, json_object_get(root, "guard")) &&
-            read_best(read, json_object_get(root, "best"));
-        if (!good) {
-            err = MZ_FAIL(MZ_ECORRUPT, "%s is not the state of a run", path);
-            mz_note_where(path, NULL, -1);
-        }
+        err = read_progress(path, root, read, &updates);
     }
     if (err == MZ_OK) {
-        read->step = step;
-        read->tokens = tokens;
-        read->samples = samples;
-        read->seed = (uint64_t)seed;
-        memcpy(read->data_sha256, sum, 65);
         mz_trainer_set_step(c->trainer, updates);
         *p = *read;
     }

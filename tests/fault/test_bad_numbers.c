@@ -288,6 +288,33 @@ static void vocabularies_that_contradict_themselves(void **state)
     }
 }
 
+static void vocabularies_without_memory(void **state)
+{
+    (void)state;
+    mz_gguf *file = NULL;
+    assert_int_equal(open_changed(&BAD[0], &file), MZ_OK);
+    mz_gguf_close(file);
+    char path[256];
+    assert_int_equal(mz_path_join(path, sizeof path, bad_folder(), "v.gguf"), MZ_OK);
+    for (int64_t n = 1;; n++) {
+        mz_tokenizer *t = NULL;
+        const size_t before = mz_mem_bytes_used();
+        mz_mem_fail_at(n, false);
+        mz_err err = mz_gguf_open(&file, path);
+        if (err == MZ_OK) {
+            err = mz_gguf_to_tokenizer(&t, file);
+            mz_gguf_close(file);
+        }
+        mz_tokenizer_free(t);
+        const bool failed = mz_mem_has_failed();
+        mz_mem_fail_at(0, false);
+        assert_int_equal(mz_mem_bytes_used(), before);
+        assert_int_equal(err, failed ? MZ_ENOMEM : MZ_OK);
+        if (!failed) break;
+        assert_true(n < 1000);
+    }
+}
+
 static int set_up(void **state)
 {
     return mz_chip_register(&mz_chip_ref) == MZ_OK ? bad_make_folder(state) : -1;
@@ -301,6 +328,7 @@ int main(void)
         cmocka_unit_test(weights_that_are_no_numbers_are_refused),
         cmocka_unit_test(weights_that_become_shorter_are_an_error),
         cmocka_unit_test(vocabularies_that_contradict_themselves),
+        cmocka_unit_test(vocabularies_without_memory),
     };
     return cmocka_run_group_tests(tests, set_up, bad_drop_folder);
 }

@@ -210,13 +210,48 @@ static void links_out_are_refused(void **state)
     }
 }
 
+/* ---- memory ---- */
+
+static void no_memory_at(mz_err (*open)(const char *), mz_err usual)
+{
+    int64_t n = 1;
+    for (;; n++) {
+        const size_t before = mz_mem_bytes_used();
+        mz_mem_fail_at(n, false);
+        const mz_err err = open(bad_folder());
+        const bool failed = mz_mem_has_failed();
+        mz_mem_fail_at(0, false);
+        assert_int_equal(mz_mem_bytes_used(), before);
+        if (!failed) assert_int_equal(err, usual);
+        if (!failed) break;
+        if (err != MZ_ENOMEM) fail_msg("allocation %lld: %s", (long long)n, mz_err_name(err));
+        assert_true(n < 2000);
+    }
+    assert_true(n > 10);
+}
+
+/* Each allocation fails in turn, of a good folder and of one whose error takes looking up. */
+static void without_memory(void **state)
+{
+    (void)state;
+    bad_put("tokenizer.json", TOKENIZER);
+    bad_put("tokenizer_config.json", "{'bos_token':'<s>','add_bos_token':true,'chat_template':"
+                                     "'<|im_start|>x'}");
+    bad_put("generation_config.json", "{'eos_token_id':[4,5]}");
+    no_memory_at(open_tokenizer, MZ_OK);
+    no_memory_at(open_chat, MZ_ENOTSUP);
+    bad_put("generation_config.json", "{'eos_token_id':'5'}");
+    no_memory_at(open_tokenizer, MZ_ECORRUPT);
+    bad_remove("generation_config.json");
+    bad_remove("tokenizer_config.json");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tokenizers),
-        cmocka_unit_test(beside),
-        cmocka_unit_test(chats),
-        cmocka_unit_test(links_out_are_refused),
+        cmocka_unit_test(tokenizers),     cmocka_unit_test(beside),
+        cmocka_unit_test(chats),          cmocka_unit_test(links_out_are_refused),
+        cmocka_unit_test(without_memory),
     };
     return cmocka_run_group_tests(tests, bad_make_folder, bad_drop_folder);
 }

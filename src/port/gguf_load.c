@@ -159,41 +159,56 @@ static mz_err load_groups(const mz_gguf *file, const mz_gguf_part *part,
 
 /* ---- as it lies in the file ---- */
 
-/* The scales of a block type, or the numbers of a plain one: halves unless is_float. */
-typedef struct probe {
-    int64_t each;  /* bytes from one to the next */
-    int at[2];     /* -1 = no second one */
-    uint32_t mask; /* the exponent, all ones for what is not finite */
-} probe;
+/* Whether no word has all bits of the mask, the exponent. In runs of one length, which compilers
+ * turn into vectors: a file of gigabytes is looked at before its first token. */
+enum { RUN = 256 };
 
-static probe probe_of(mz_dtype d)
+static bool finite_16(const unsigned char *p, int64_t n, uint16_t mask)
 {
-    const bool has_least = d == MZ_Q4_1 || d == MZ_Q5_1 || d == MZ_Q4_K || d == MZ_Q5_K;
-    return (probe){.each = (int64_t)mz_dtype_block_bytes(d),
-                   .at = {d == MZ_Q6_K ? 208 : 0, has_least ? 2 : -1},
-                   .mask = d == MZ_F32    ? 0x7f800000u
-                           : d == MZ_BF16 ? 0x7f80u
-                                          : 0x7c00u};
+    uint16_t bad = 0;
+    for (int64_t done = 0; done < n; done += RUN) {
+        uint16_t x[RUN] = {0};
+        const int64_t some = n - done < RUN ? n - done : RUN;
+        memcpy(x, p + 2 * done, (size_t)some * sizeof *x);
+        for (int i = 0; i < RUN; i++) bad |= (uint16_t)((x[i] & mask) == mask);
+    }
+    return bad == 0;
 }
 
-static bool is_finite_at(const unsigned char *p, uint32_t mask)
+static bool finite_32(const unsigned char *p, int64_t n)
 {
-    uint32_t word = (uint32_t)(p[0] | p[1] << 8);
-    if (mask > 0xffff) word |= (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-    return (word & mask) != mask;
+    uint32_t bad = 0;
+    for (int64_t done = 0; done < n; done += RUN) {
+        uint32_t x[RUN] = {0};
+        const int64_t some = n - done < RUN ? n - done : RUN;
+        memcpy(x, p + 4 * done, (size_t)some * sizeof *x);
+        for (int i = 0; i < RUN; i++) bad |= (x[i] & 0x7f800000u) == 0x7f800000u;
+    }
+    return bad == 0;
+}
+
+/* The scales, and the minima of those types that have them. */
+static bool finite_blocks(const unsigned char *p, int64_t n, mz_dtype d)
+{
+    const bool has_least = d == MZ_Q4_1 || d == MZ_Q5_1 || d == MZ_Q4_K || d == MZ_Q5_K;
+    const size_t each = mz_dtype_block_bytes(d);
+    bool finite = true;
+    p += d == MZ_Q6_K ? 208 : 0;
+    for (int64_t i = 0; i < n; i++, p += each) {
+        finite &= (p[1] & 0x7c) != 0x7c;
+        if (has_least) finite &= (p[3] & 0x7c) != 0x7c;
+    }
+    return finite;
 }
 
 /* The same promise that unpacking gives: no number of the file is infinite or none at all. */
 static mz_err check_raw(const mz_gguf *file, const mz_gguf_tensor *t, mz_dtype dtype)
 {
-    const probe look = probe_of(dtype);
-    const unsigned char *p = t->data;
-    const int64_t n = (int64_t)t->bytes / look.each;
-    bool finite = true;
-    for (int64_t i = 0; i < n; i++, p += look.each) {
-        finite &= is_finite_at(p + look.at[0], look.mask);
-        if (look.at[1] >= 0) finite &= is_finite_at(p + look.at[1], look.mask);
-    }
+    const int64_t n = (int64_t)t->bytes / (int64_t)mz_dtype_block_bytes(dtype);
+    const bool finite = mz_dtype_is_blocks(dtype) ? finite_blocks(t->data, n, dtype)
+                        : dtype == MZ_F32
+                            ? finite_32(t->data, n)
+                            : finite_16(t->data, n, dtype == MZ_BF16 ? 0x7f80 : 0x7c00);
     if (finite) return MZ_OK;
     return mz_gguf_bad_tensor(file, t, MZ_ECORRUPT, "a number that is not finite");
 }
@@ -240,12 +255,13 @@ static mz_err map_file(mz_params *p, mz_queue *q, const mz_gguf *file)
     return mz_buffer_wrap(&p->mapped, q->device, data, bytes);
 }
 
-/* Whether the parameter is to lie as the tensor does. */
-static bool lies_so(const mz_param *p, const mz_gguf_tensor *t)
+/* Whether the parameter is the tensor's rows in its dtype. */
+static bool lies_so(const mz_gguf_part *part, const mz_gguf_tensor *t)
 {
     mz_dtype dtype;
-    return mz_gguf_stored_dtype(t->type, &dtype) && dtype == p->dtype &&
-           (p->outside || mz_dtype_is_blocks(dtype));
+    bool in_order;
+    return mz_gguf_part_is_rows(part, &in_order) && mz_gguf_stored_dtype(t->type, &dtype) &&
+           dtype == part->param->dtype;
 }
 
 static mz_err load_param(mz_queue *q, const mz_gguf *file, const mz_gguf_part *part,
@@ -290,7 +306,7 @@ static mz_err load_all(mz_params *p, mz_queue *q, const mz_gguf *file, const pla
         const mz_gguf_tensor *t = l->tensors[i];
         int pieces = 1;
         if (i + 1 < l->n && l->parts[i + 1].param == param) pieces = 2;
-        if (pieces == 1 && lies_so(param, t)) {
+        if (pieces == 1 && lies_so(&l->parts[i], t)) {
             MZ_TRY(check_raw(file, t, param->dtype));
             if (param->outside)
                 map_param(p, &l->parts[i], t);

@@ -73,8 +73,7 @@ static void say(mz_gguf_lie *l, mz_dtype stored)
            mz_err_last()->message);
 }
 
-/* Whether the rows of the parameter are rows of one tensor, and in the same order. */
-static bool is_rows(const mz_gguf_part *part, bool *in_order)
+bool mz_gguf_part_is_rows(const mz_gguf_part *part, bool *in_order)
 {
     *in_order = part->kind == MZ_PART_PLAIN || part->kind == MZ_PART_SCALED;
     return *in_order || part->kind == MZ_PART_TURNED;
@@ -88,7 +87,7 @@ mz_err mz_gguf_stored(void *user, const mz_param *p, mz_stored *out)
     mz_dtype stored;
     bool in_order;
     MZ_TRY(mz_gguf_part_of(part, &n, p, l->config, false));
-    if (n != 1 || !is_rows(part, &in_order)) return MZ_OK;
+    if (n != 1 || !mz_gguf_part_is_rows(part, &in_order)) return MZ_OK;
     if (l->config->mla && strstr(p->name, ".kv_b_proj.")) return MZ_OK;
     const mz_gguf_tensor *t = mz_gguf_find(l->file, part->name);
     if (!t || !mz_gguf_stored_dtype(t->type, &stored))

@@ -24,6 +24,8 @@ typedef struct mz_gguf_lie {
 
 /* An mz_stored_fn; user is an mz_gguf_lie. */
 mz_err mz_gguf_stored(void *user, const mz_param *p, mz_stored *out);
+/* Whether the rows of the parameter are rows of one tensor, and in the same order. */
+bool mz_gguf_part_is_rows(const mz_gguf_part *part, bool *in_order);
 /* The dtype of a tensor that can be a stored weight. */
 bool mz_gguf_stored_dtype(mz_ggml type, mz_dtype *out);
 

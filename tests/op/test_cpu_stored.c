@@ -11,7 +11,12 @@
 
 static const mz_dtype STORED[] = {MZ_Q4_0, MZ_Q4_1, MZ_Q5_0, MZ_Q5_1, MZ_Q8_0,
                                   MZ_Q4_K, MZ_Q5_K, MZ_Q6_K, MZ_F16,  MZ_BF16};
-enum { M = 101, N = 70, K = 1536, N_STORED = (int)(sizeof STORED / sizeof STORED[0]) };
+enum {
+    M = 101,
+    N = 70,
+    K = 1792,
+    /* two pieces and a third of one */ N_STORED = (int)(sizeof STORED / sizeof STORED[0])
+};
 
 /* Bytes of a weight [rows,K]: random, with scales (or numbers) that are finite and not large. */
 static mz_tensor weight(rig *r, mz_dtype dtype, int64_t rows, uint64_t seed)

@@ -127,10 +127,9 @@ static void add_step(const job *w, const tile *t, const scratch *s, const rows *
     const mz_cpu_stored *p = w->p;
     const int64_t n = min64(KC, p->K - k0), cols = min64(STEP, t->n - j);
     const unsigned char *row = t->w + (size_t)j * p->w_row_bytes;
-    float four[STEP], *sum = s->sum + j;
+    float *sum = s->sum + j;
     if (t->m == 1 && cols == STEP) {
-        w->kernel->dot(four, row, p->w_row_bytes, a->at, k0, n);
-        for (int64_t i = 0; i < STEP; i++) sum[i] = (k0 > 0 ? sum[i] : 0.0f) + four[i];
+        w->kernel->dot(sum, row, p->w_row_bytes, a->at, k0, n);
         return;
     }
     for (int64_t i = 0; i < STEP; i++)

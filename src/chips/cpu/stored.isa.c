@@ -73,21 +73,34 @@ MZ_INLINE vf from_f16(const unsigned char *p)
 #endif
 }
 
-/* The lanes' sum: halves, quarters ... as vf_sum has it. */
-MZ_INLINE float sum_of(vf v)
-{
 #if defined(__AVX2__)
+/* The sums of two halves. */
+MZ_INLINE __m128 half_sum(vf v)
+{
 #if defined(__AVX512F__)
     const __m256 eight =
         _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
 #else
     const __m256 eight = (__m256)v;
 #endif
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+    return _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+}
+#endif
+
+/* out [4] = (or += if `add`) the sum of each vector's lanes: halves, quarters ... as vf_sum has it.
+ */
+MZ_INLINE void put_sums(float *out, const vf v[COLS], bool add)
+{
+#if defined(__AVX2__)
+    const __m128 a = half_sum(v[0]), b = half_sum(v[1]), c = half_sum(v[2]), d = half_sum(v[3]);
+    const __m128 ab = _mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a));
+    const __m128 cd = _mm_add_ps(_mm_movelh_ps(c, d), _mm_movehl_ps(d, c));
+    const __m128 even = _mm_shuffle_ps(ab, cd, _MM_SHUFFLE(2, 0, 2, 0));
+    const __m128 odd = _mm_shuffle_ps(ab, cd, _MM_SHUFFLE(3, 1, 3, 1));
+    const __m128 before = add ? _mm_loadu_ps(out) : _mm_setzero_ps();
+    _mm_storeu_ps(out, _mm_add_ps(before, _mm_add_ps(even, odd)));
 #else
-    return vf_sum(v);
+    for (int j = 0; j < COLS; j++) out[j] = (add ? out[j] : 0.0f) + vf_sum(v[j]);
 #endif
 }
 
@@ -296,7 +309,7 @@ MZ_INLINE void group_f32(vf out[VECS], const unsigned char *row, int64_t k)
                     vf_fma(vf_load(a + k + i * VF_LANES), w[i], acc[j]);                           \
             }                                                                                      \
         }                                                                                          \
-        for (int j = 0; j < COLS; j++) sum[j] = sum_of(acc[j]);                                    \
+        put_sums(sum, acc, k0 > 0);                                                                \
     }
 
 KERNELS(q4_0, 0)
@@ -330,11 +343,7 @@ MZ_INLINE void tile_rows(const int rows, const mz_cpu_stored_tile *t, int64_t fi
             MZ_UNROLL for (int j = 0; j < COLS; j++) acc[i][j] = vf_fma(av, w[j], acc[i][j]);
         }
     }
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < COLS; j++) {
-            float *at = sum + i * t->ld + j;
-            *at = (t->add ? *at : 0.0f) + sum_of(acc[i][j]);
-        }
+    MZ_UNROLL for (int i = 0; i < rows; i++) put_sums(sum + i * t->ld, acc[i], t->add);
 }
 
 static void tile(const mz_cpu_stored_tile *t)

@@ -17,7 +17,8 @@
 #include "tensor/quant.h"
 
 enum {
-    MZ_CPU_STORED_K = 512,   /* elements of K that one call takes, at most */
+    MZ_CPU_STORED_K =
+        768, /* elements of K that one call takes, at most; whole blocks of each type */
     MZ_CPU_STORED_COLS = 4,  /* rows of the weight that are taken together */
     MZ_CPU_STORED_GROUP = 32 /* elements: a's and panels' rows are filled up to it with zeros */
 };
@@ -35,7 +36,8 @@ typedef enum mz_cpu_kind {
 typedef struct mz_cpu_stored_kernel {
     /* out [n up to the next multiple of the group] */
     void (*expand)(float *out, const unsigned char *row, int64_t k0, int64_t n);
-    /* sum [4] of one row of a with four rows that begin `pitch` bytes apart; a[0] goes with k0 */
+    /* sum [4] = (or += where k0 > 0) one row of a with four rows that begin `pitch` bytes apart;
+     * a[0] goes with k0 */
     void (*dot)(float *sum, const unsigned char *row, size_t pitch, const float *a, int64_t k0,
                 int64_t n);
 } mz_cpu_stored_kernel;

@@ -399,7 +399,7 @@ def fill(module, generator):
             elif name.endswith("gate.weight"):
                 p.copy_(0.3 * draw(p))
             else:
-                p.copy_(0.12 * draw(p))
+                p.copy_(min(0.12, 0.96 * p.shape[-1] ** -0.5) * draw(p))  # wider ones: the same size of products
         for name, b in module.named_buffers():
             if name.endswith("e_score_correction_bias"):
                 b.copy_(0.05 * draw(b))

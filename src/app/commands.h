@@ -6,6 +6,7 @@
 #include "app/cli.h"
 #include "train/config.h"
 
+extern const mz_command mz_cmd_bench;
 extern const mz_command mz_cmd_chat;
 extern const mz_command mz_cmd_chips;
 extern const mz_command mz_cmd_chips_check;

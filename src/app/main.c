@@ -37,6 +37,7 @@ static const mz_command *const COMMANDS[] = {&mz_cmd_demo,
                                              &mz_cmd_tokenizer_decode,
                                              &mz_cmd_tokenizer_train,
                                              &mz_cmd_template,
+                                             &mz_cmd_bench,
                                              NULL};
 
 static void log_line(void *user, mz_log_level level, const char *line)

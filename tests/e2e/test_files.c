@@ -285,6 +285,31 @@ static void texts_end_where_they_are_told(void **state)
     json_decref(all);
 }
 
+static void repetitions_are_printed_one_by_one(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"load_ns", "encode_lines_ns", "encode_ns", "decode_ns"};
+    small_model("timed", "llama");
+    const char *text = small_file("text", "the inner other\nin the end\n");
+    const char *words[] = {"bench",  "tokenizer", program_path("timed"),
+                           "--text", text,        "--repetitions",
+                           "3",      "--json",    NULL};
+    run(words, 0);
+    json_t *o = program_json();
+    assert_int_equal(json_integer_value(json_object_get(o, "bytes")), 27);
+    assert_int_equal(json_integer_value(json_object_get(o, "tokens")), 17);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const json_t *list = json_object_get(o, keys[i]);
+        assert_int_equal(json_array_size(list), 3);
+        for (size_t k = 0; k < 3; k++) assert_true(json_integer_value(json_array_get(list, k)) > 0);
+    }
+    json_decref(o);
+    const char *other[] = {"bench", "tokeniser", program_path("timed"), "--json", NULL};
+    expect_error(other, 2, "did you mean tokenizer");
+    const char *none[] = {"bench", "tokenizer", "--json", NULL};
+    expect_error(none, 2, "arguments");
+}
+
 /* A reader that goes away: the program ends by itself, and says nothing. */
 static void a_reader_that_left_is_no_noise(void **state)
 {
@@ -333,6 +358,7 @@ int main(void)
         cmocka_unit_test(damage_is_found),
         cmocka_unit_test(inspect_says_what_is_there),
         cmocka_unit_test(texts_end_where_they_are_told),
+        cmocka_unit_test(repetitions_are_printed_one_by_one),
         cmocka_unit_test(a_reader_that_left_is_no_noise),
         cmocka_unit_test(eval_is_the_same_in_either_form),
     };

@@ -253,7 +253,7 @@ static mz_err write_files(const mz_checkpointed *c, const mz_held *h, const mz_p
 {
     char path[MZ_CHECKPOINT_PATH];
     bool has_extra[MZ_COUNT(EXTRAS)];
-    MZ_TRY(mz_state_save_weights(h, c->base, folder));
+    MZ_TRY(mz_state_save_weights(h, c->base_name, folder));
     MZ_TRY(join(path, folder, "optimizer.safetensors"));
     MZ_TRY(mz_state_save_optimizer(h, path));
     MZ_TRY(join(path, folder, "state.json"));

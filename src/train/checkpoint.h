@@ -51,7 +51,8 @@ typedef struct mz_checkpointed {
     const char *yaml;      /* resolved configuration, NUL-terminated */
     const char *tokenizer; /* folder whose tokenizer files go along, NULL or "": none */
     /* of a run that trains adapters alone: the model that they stand beside, and how they begin */
-    const struct mz_source *base;
+    const struct mz_source *base; /* for load; NULL where it was loaded */
+    const char *base_name;
     const char *adapter; /* folder; NULL or "": drawn from the seed */
     uint64_t seed;
 } mz_checkpointed;

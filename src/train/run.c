@@ -149,6 +149,7 @@ static mz_checkpointed state_of(const run *r)
                              .trainer = r->trainer,
                              .yaml = r->yaml.text,
                              .base = r->source,
+                             .base_name = c->model_path,
                              .adapter = c->lora_adapter,
                              .seed = (uint64_t)c->run_seed,
                              .tokenizer = c->data_tokenizer[0] ? c->data_tokenizer : model};
@@ -396,6 +397,8 @@ static mz_err train(run *r)
     MZ_TRY(build(r));
     enter(r, MZ_PHASE_LOAD);
     MZ_TRY(resume(r));
+    mz_source_close(r->source); /* what was read of its files goes back */
+    r->source = NULL;
     return learn(r);
 }
 

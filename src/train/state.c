@@ -49,13 +49,12 @@ static mz_err masters_of(const mz_held *h, mz_params *masters)
     return MZ_OK;
 }
 
-mz_err mz_state_save_weights(const mz_held *h, const mz_source *base, const char *folder)
+mz_err mz_state_save_weights(const mz_held *h, const char *base, const char *folder)
 {
     mz_params masters;
     MZ_TRY(masters_of(h, &masters));
     const mz_err err = h->config->lora.rank > 0
-                           ? mz_adapter_save(&masters, h->queue, h->config,
-                                             base ? mz_source_path(base) : NULL, folder)
+                           ? mz_adapter_save(&masters, h->queue, h->config, base, folder)
                            : mz_hf_save(&masters, h->queue, h->config, folder, MZ_F32);
     mz_mem_free(masters.list);
     return err;

@@ -16,9 +16,9 @@ typedef struct mz_held {
 } mz_held;
 void mz_held_of(mz_held *h, const mz_checkpointed *c);
 
-/* config.json and model.safetensors of a folder, or an adapter's two files; base: the model beside
- * which the adapters stand. */
-mz_err mz_state_save_weights(const mz_held *h, const mz_source *base, const char *folder);
+/* config.json and model.safetensors of a folder, or an adapter's two files; base: the name of the
+ * model beside which the adapters stand. */
+mz_err mz_state_save_weights(const mz_held *h, const char *base, const char *folder);
 mz_err mz_state_load_weights(const mz_checkpointed *c, const char *folder);
 /* Weights and masters from any model, or random ones: how a run begins. */
 mz_err mz_state_take_weights(const mz_checkpointed *c, const mz_source *source);

@@ -132,6 +132,38 @@ static void one_letter_many_times(void **state)
     free(text);
 }
 
+/* Every word of up to five of eight letters, and every way to make it, as Llama-3's file has it. */
+static void every_way_to_make_a_token_may_stand(void **state)
+{
+    (void)state;
+    enum { LETTERS = 8, LONGEST = 5, WORDS = 37440, WAYS = 144448 };
+    mz_vocab_token *tokens = calloc(256 + WORDS, sizeof *tokens);
+    mz_vocab_merge *merges = calloc(WAYS, sizeof *merges);
+    char(*text)[LONGEST + 1] = calloc(WORDS, sizeof *text);
+    assert_true(tokens && merges && text);
+    mzt_tiny_init(&tiny);
+    mz_vocab v = tiny.vocab;
+    memcpy(tokens, tiny.tokens, 256 * sizeof *tokens);
+    int64_t words = 0, ways = 0;
+    for (size_t n = 2, count = LETTERS * LETTERS; n <= LONGEST; n++, count *= LETTERS)
+        for (size_t i = 0; i < count; i++, words++) {
+            for (size_t k = 0, x = i; k < n; k++, x /= LETTERS)
+                text[words][k] = (char)('a' + x % LETTERS);
+            tokens[256 + words] = (mz_vocab_token){text[words], n, 256 + words};
+            for (size_t k = 1; k < n; k++, ways++)
+                merges[ways] = (mz_vocab_merge){text[words], text[words] + k, k, n - k};
+        }
+    assert_true(words == WORDS && ways == WAYS);
+    v.tokens = tokens, v.n_tokens = 256 + words;
+    v.merges = merges, v.n_merges = ways;
+    mz_tokenizer *t = made(&v);
+    expect(t, "bade", 4, 0, (int[]){(int)mz_tokenizer_find(t, "bade", 4), -1});
+    mz_tokenizer_free(t);
+    free(text);
+    free(merges);
+    free(tokens);
+}
+
 static void whole_pieces_are_taken_where_merges_are_ignored(void **state)
 {
     (void)state;
@@ -547,6 +579,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_are_joined_by_the_rule),
         cmocka_unit_test(one_letter_many_times),
+        cmocka_unit_test(every_way_to_make_a_token_may_stand),
         cmocka_unit_test(whole_pieces_are_taken_where_merges_are_ignored),
         cmocka_unit_test(bytes_without_a_token_are_dropped_or_unknown),
         cmocka_unit_test(any_bytes_come_back),

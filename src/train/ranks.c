@@ -114,12 +114,14 @@ static const char *kind_of(mz_local_end end)
 static mz_err note_fault(ranks *r, const mz_local_report *report)
 {
     const mz_err_info why = *mz_err_last();
+    const double since = (double)(mz_clock_ns() - report->noticed_ns) * 1e-9;
     mz_log(MZ_LOG_LOUD, "%s", why.message);
     const mz_err err = put_event(
         r, json_pack("{s:s, s:f, s:s, s:i, s:s, s:s, s:I, s:s, s:s}", "event", "fault", "time",
-                     mz_clock_wall_s(), "kind", kind_of(report->end), "rank", report->rank, "chip",
-                     r->now.ranks[report->rank].chip, "phase", mz_phase_name(report->phase), "step",
-                     (json_int_t)report->step, "operator", report->op, "message", why.message));
+                     mz_clock_wall_s() - since, "kind", kind_of(report->end), "rank", report->rank,
+                     "chip", r->now.ranks[report->rank].chip, "phase", mz_phase_name(report->phase),
+                     "step", (json_int_t)report->step, "operator", report->op, "message",
+                     why.message));
     if (err == MZ_OK) mz_err_restore(&why);
     return err;
 }

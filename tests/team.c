@@ -161,6 +161,8 @@ void team_hash(const char *name, char out[160])
     json_decref(state);
     for (int i = 0; i < 2; i++) {
         ok(mz_path_join(path, sizeof path, step, files[i]));
+        if (!mz_file_exists(path))
+            ok(mz_path_join(path, sizeof path, step, "adapter_model.safetensors"));
         ok(mz_sha256_file(hex[i], path, NULL));
     }
     (void)snprintf(out, 160, "%s %s", hex[0], hex[1]);

@@ -250,7 +250,7 @@ static mz_err dry_run(const mz_cli *cli, const mz_train_config *c)
     mz_device *device = NULL;
     mz_train_bytes bytes;
     MZ_TRY(mz_cli_open_chip(cli, &device));
-    mz_err err = mz_train_plan(&bytes, c, device);
+    mz_err err = mz_train_plan(&bytes, c, device, 0);
     p.chip = device->info.name;
     if (err == MZ_OK) err = print_plans(&p, &bytes);
     mz_device_close(device);

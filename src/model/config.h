@@ -76,7 +76,9 @@ typedef struct mz_config {
     mz_family family;
     char architecture[64];
     int64_t vocab, width, mlp_width, layers; /* V, D, F, L */
-    int64_t heads, kv_heads, head_dim;       /* H, G, K; without MLA also the value width */
+    int64_t part_first, part_end; /* the layers of one rank of a pipeline, see model/part.h; end 0:
+                                     all of them. Never in a file. */
+    int64_t heads, kv_heads, head_dim; /* H, G, K; without MLA also the value width */
     int64_t max_position;
     double rms_eps;
     double inner_eps; /* of q_a_layernorm and kv_a_layernorm: 1e-6 whatever rms_eps is, as
@@ -98,6 +100,15 @@ typedef struct mz_config {
 
 /* Whether layer i (0 .. layers + mtp_layers - 1) has experts. */
 bool mz_config_layer_is_moe(const mz_config *c, int64_t i);
+
+/* The layers from first to the one before end that a model of this config has: all, or its part's.
+ */
+int64_t mz_config_first(const mz_config *c);
+int64_t mz_config_end(const mz_config *c);
+bool mz_config_has_embed(const mz_config *c); /* the first part does */
+bool mz_config_has_head(const mz_config *c);  /* the last part does, with the final norm */
+/* Whether the parameter of that name belongs to this part. */
+bool mz_config_has_param(const mz_config *c, const char *name);
 
 /* name: of the file, for messages. */
 mz_err mz_config_from_json(mz_config *out, const json_t *json, const char *name);

@@ -36,6 +36,15 @@ static mz_err check_options(const mz_config *c, const mz_model_options *o)
                 o->position_max > 0 && o->head_rows >= 0,
             "tokens_max, sequences_max, position_max or head_rows is out of range");
     MZ_NEED(!o->stored || !o->train, "stored weights are not trained");
+    MZ_NEED(o->part_layers >= 0 && o->part_first >= 0 &&
+                o->part_first + o->part_layers <= c->layers,
+            "layers %lld and %lld more, of %lld", (long long)o->part_first,
+            (long long)o->part_layers, (long long)c->layers);
+    MZ_NEED(o->slots >= 0 && o->slots <= 64, "%lld slots", (long long)o->slots);
+    const bool is_part = o->part_layers > 0 && o->part_layers < c->layers;
+    if (is_part && (c->tied || (o->mtp && c->mtp_layers > 0)))
+        return MZ_FAIL(MZ_ENOTSUP, "a network with %s is not cut into parts yet",
+                       c->tied ? "one table for embedding and head" : "MTP layers");
     MZ_NEED(!o->mtp || c->mtp_layers > 0, "mtp is asked of a network without MTP layers");
     if (o->cache_pages == 0) return MZ_OK;
     MZ_NEED(o->cache_pages > 0 && o->page_tokens > 0 && o->pages_per_sequence_max > 0,
@@ -99,14 +108,15 @@ static mz_err describe_network(mz_model *m)
 {
     mz_net *n = &m->net;
     const mz_cell *stream = &m->first;
-    MZ_TRY(mz_embed_describe(n, &m->embed));
+    if (mz_config_has_embed(&n->config)) MZ_TRY(mz_embed_describe(n, &m->embed));
     n->shares_kept = n->options.train && n->options.recompute;
-    for (int64_t i = 0; i < n->config.layers; i++) {
+    for (int64_t i = mz_config_first(&n->config); i < mz_config_end(&n->config); i++) {
         n->kept = 0; /* each block's lie where those of the one before it did */
         MZ_TRY(mz_block_describe(n, &m->blocks[i], i, stream));
         stream = &m->blocks[i].out;
     }
     n->shares_kept = false;
+    if (!mz_config_has_head(&n->config)) return MZ_OK;
     MZ_TRY(mz_norm_describe(n, &m->norm, n->T, n->config.rms_eps, "model.norm"));
     MZ_TRY(mz_head_describe(n, &m->head));
     for (int64_t k = 1; k <= n->config.mtp_layers; k++)
@@ -124,6 +134,10 @@ static mz_err describe(mz_model *m, mz_queue *q, const mz_config *c, const mz_mo
     n->queue = q;
     n->config = *c;
     n->options = *o;
+    if (o->part_layers > 0 && o->part_layers < c->layers) {
+        n->config.part_first = o->part_first;
+        n->config.part_end = o->part_first + o->part_layers;
+    }
     n->dtype = o->dtype;
     n->acc = mz_dtype_acc(o->dtype);
     n->T = o->tokens_max;
@@ -141,7 +155,7 @@ static void add_up(mz_model *m)
     const mz_net *n = &m->net;
     mz_memory_plan p = {.weights = n->params.weights_bytes,
                         .gradients = n->options.train ? n->params.grads_bytes : 0,
-                        .activations = mz_net_booked(n),
+                        .activations = mz_net_booked(n) * (size_t)mz_part_slots(n),
                         .cache = n->cache};
     for (int i = 0; i < n->n_ops; i++) {
         const mz_support *s = &n->ops[i].support;
@@ -187,11 +201,15 @@ static mz_err book(mz_model *m)
     mz_net *n = &m->net;
     mz_device *device = n->queue->device;
     MZ_TRY(mz_params_alloc(&n->params, device, n->options.train));
-    MZ_TRY(mz_buffer_new(&n->arena, device, mz_net_booked(n)));
+    MZ_TRY(mz_part_book(m));
     if (n->cache > 0) MZ_TRY(mz_buffer_new(&n->pages, device, n->cache));
     MZ_TRY(bind_ops(n));
     MZ_TRY(mz_stage_book(m));
-    return upload_tables(n);
+    for (int64_t i = mz_part_slots(n) - 1; i >= 0; i--) { /* ends with the first in place */
+        mz_part_use(m, i);
+        MZ_TRY(upload_tables(n));
+    }
+    return MZ_OK;
 }
 
 static void clear(mz_model *m)
@@ -200,7 +218,7 @@ static void clear(mz_model *m)
     for (int i = 0; i < n->n_ops; i++) mz_op_free(n->ops[i].op);
     mz_mem_free(n->ops);
     mz_buffer_free(n->pages);
-    mz_buffer_free(n->arena);
+    mz_part_clear(m);
     mz_params_clear(&n->params);
     mz_stage_clear(m);
     mz_mem_free(m->blocks);
@@ -267,6 +285,11 @@ mz_params *mz_model_params(mz_model *m)
 const mz_config *mz_model_config(const mz_model *m)
 {
     return &m->net.config;
+}
+
+int64_t mz_model_tokens_max(const mz_model *m)
+{
+    return m->net.T;
 }
 
 const mz_memory_plan *mz_model_memory(const mz_model *m)

@@ -28,9 +28,11 @@ typedef struct mz_model_options {
     bool train;            /* backward is bound and gradients are booked */
     bool recompute;        /* with train: blocks keep their inputs alone and run forward twice; the
                               same bits on a chip that repeats */
-    bool mtp;              /* the MTP layers are bound too (needs config.mtp_layers > 0); without it
-                              they are no parameters of this model, and mz_model_config says 0 */
-    bool keep_hidden;      /* every block's output is kept for mz_model_hidden */
+    int64_t part_first, part_layers; /* a rank of a pipeline has these layers; 0 layers: all */
+    int64_t slots;    /* forward calls of a part that may wait for their backward; 0: one */
+    bool mtp;         /* the MTP layers are bound too (needs config.mtp_layers > 0); without it
+                         they are no parameters of this model, and mz_model_config says 0 */
+    bool keep_hidden; /* every block's output is kept for mz_model_hidden */
     mz_stored_fn
         *stored;       /* how weights lie, where not in `dtype`; NULL = all do. Not when training */
     void *stored_user; /* both are only used while the model is made */
@@ -50,6 +52,7 @@ mz_err mz_model_new(mz_model **m, mz_queue *q, const mz_config *c, const mz_mode
 void mz_model_free(mz_model *m); /* NULL is legal; syncs the queue first */
 mz_params *mz_model_params(mz_model *m);
 const mz_config *mz_model_config(const mz_model *m);
+int64_t mz_model_tokens_max(const mz_model *m);
 const mz_memory_plan *mz_model_memory(const mz_model *m); /* what was really booked */
 
 /* One packed batch. Host arrays; they are copied before a call returns. */

@@ -37,6 +37,7 @@ static mz_err place(mz_tensor *view, size_t *bytes, const mz_param *p, mz_dtype 
 mz_err mz_list_add(mz_lister *l, mz_param_kind kind, const char *name, int rank, const int64_t *dim)
 {
     mz_params *ps = l->params;
+    if (!mz_config_has_param(l->config, name)) return MZ_OK;
     mz_param p = {.kind = kind, .rank = rank, .by_expert = strstr(name, "{e}") != NULL};
     const mz_dtype acc = mz_dtype_acc(l->dtype);
     int64_t count = 0;
@@ -128,7 +129,7 @@ mz_err mz_params_list_stored(mz_params *p, const mz_config *c, mz_dtype dtype, m
 {
     MZ_NEED(p && c, "params or config is NULL");
     MZ_NEED(mz_dtype_is_float(dtype), "%s is not a compute dtype", mz_dtype_name(dtype));
-    mz_params list = {0};
+    mz_params list = {.is_part = c->part_end > 0};
     mz_lister l = {
         .params = &list, .config = c, .dtype = dtype, .stored = stored, .stored_user = user};
     mz_err err = list_all(&l);

@@ -45,6 +45,7 @@ typedef struct mz_stored {
 typedef mz_err mz_stored_fn(void *user, const mz_param *p, mz_stored *out);
 
 typedef struct mz_params {
+    bool is_part; /* of a network (model/part.h): files hold more than this */
     mz_param *list;
     int64_t n;
     int64_t n_base;   /* of the network itself; behind them stand the adapters, A before its B */

@@ -15,13 +15,15 @@
 static mz_err run_network(mz_model *m)
 {
     const mz_net *n = &m->net;
-    const int64_t T = n->tokens, last = n->config.layers - 1;
+    const int64_t T = n->tokens, end = mz_config_end(&n->config);
     const mz_tensor first = mz_cell_rows(n, &m->first, T);
-    const mz_tensor out = mz_cell_rows(n, &m->blocks[last].out, T);
+    const mz_tensor out = mz_cell_rows(n, &m->blocks[end - 1].out, T);
     const mz_tensor normed = mz_cell_rows(n, &m->normed, T);
-    MZ_TRY(mz_embed_forward(n, &m->embed, &first, &n->ids));
-    for (int64_t i = 0; i <= last; i++) MZ_TRY(mz_block_forward(n, &m->blocks[i]));
-    return mz_norm_forward(n, &m->norm, &normed, &out);
+    MZ_TRY(mz_config_has_embed(&n->config) ? mz_embed_forward(n, &m->embed, &first, &n->ids)
+                                           : mz_upload(n->queue, &first, m->fed));
+    for (int64_t i = mz_config_first(&n->config); i < end; i++)
+        MZ_TRY(mz_block_forward(n, &m->blocks[i]));
+    return mz_config_has_head(&n->config) ? mz_norm_forward(n, &m->norm, &normed, &out) : MZ_OK;
 }
 
 static mz_err check_forced(const mz_model *m, int64_t tokens)
@@ -68,6 +70,7 @@ static mz_err run_guarded(mz_model *m, const mz_batch *b, const mz_cached *cache
 mz_err mz_model_forward(mz_model *m, const mz_batch *batch)
 {
     MZ_NEED(m && batch, "model or batch is NULL");
+    MZ_NEED(m->fed || mz_config_has_embed(&m->net.config), "this part is fed by the one before");
     MZ_TRY(mz_check_batch(m, batch));
     MZ_TRY(check_forced(m, batch->tokens));
     return run_guarded(m, batch, NULL);
@@ -86,7 +89,8 @@ mz_err mz_model_cached(mz_model *m, const mz_batch *batch, const mz_cached *cach
 
 mz_err mz_model_logits(mz_model *m, int64_t first, int64_t count, mz_tensor *logits)
 {
-    MZ_NEED(m && logits && m->can_logits, "model or logits is NULL, or nothing was run");
+    MZ_NEED(m && logits && m->can_logits && mz_config_has_head(&m->net.config),
+            "model or logits is NULL, or nothing was run");
     MZ_NEED(count >= 0 && count <= m->head.rows && first >= 0 && first <= m->seen_tokens - count,
             "logits of %lld tokens from %lld on, of %lld, %lld at a time", (long long)count,
             (long long)first, (long long)m->seen_tokens, (long long)m->head.rows);
@@ -186,19 +190,27 @@ static mz_err run_again(mz_model *m, int64_t i)
     return err;
 }
 
-static mz_err run_backward(mz_model *m, const mz_tensor *dnormed, const mz_tensor *learnt)
+mz_err mz_blocks_backward(mz_model *m, const mz_tensor *learnt)
 {
     const mz_net *n = &m->net;
-    const int64_t last = n->config.layers - 1;
-    const mz_tensor out = mz_cell_rows(n, &m->blocks[last].out, n->tokens);
+    const int64_t first = mz_config_first(&n->config), last = mz_config_end(&n->config) - 1;
     const mz_tensor d = mz_cell_rows(n, &m->d, n->tokens);
-    MZ_TRY(mz_norm_backward(n, &m->norm, &d, dnormed, &out));
-    for (int64_t i = last; i >= 0; i--) {
+    for (int64_t i = last; i >= first; i--) {
         /* what the last block keeps still stands: no block ran after it */
         if (i < last) MZ_TRY(run_again(m, i));
         MZ_TRY(mz_block_backward(n, &m->blocks[i], &d));
     }
-    return mz_embed_backward(n, &m->embed, &d, learnt);
+    return mz_config_has_embed(&n->config) ? mz_embed_backward(n, &m->embed, &d, learnt) : MZ_OK;
+}
+
+static mz_err run_backward(mz_model *m, const mz_tensor *dnormed, const mz_tensor *learnt)
+{
+    const mz_net *n = &m->net;
+    const mz_cell *last = &m->blocks[mz_config_end(&n->config) - 1].out;
+    const mz_tensor out = mz_cell_rows(n, last, n->tokens);
+    const mz_tensor d = mz_cell_rows(n, &m->d, n->tokens);
+    MZ_TRY(mz_norm_backward(n, &m->norm, &d, dnormed, &out));
+    return mz_blocks_backward(m, learnt);
 }
 
 static mz_err run_loss(mz_model *m, const mz_batch *b, const mz_loss_options *o)
@@ -255,6 +267,7 @@ static mz_err check_loss(const mz_model *m, const mz_batch *b, const mz_loss_opt
 mz_err mz_model_loss(mz_model *m, const mz_batch *batch, const mz_loss_options *o, mz_tensor *loss)
 {
     MZ_NEED(m && batch && o && loss, "model, batch, options or loss is NULL");
+    MZ_NEED(mz_config_has_head(&m->net.config), "this part of a network has no head");
     MZ_TRY(check_loss(m, batch, o));
     if (o->backward) m->can_backward = false; /* it spends what forward kept, also if it fails */
     mz_guard_enter();

@@ -167,7 +167,7 @@ static mz_err send(const mz_net *n, const mz_tensor *view, void *staged, const v
     return mz_upload(n->queue, view, staged);
 }
 
-mz_err mz_stage_batch(mz_model *m, mz_stage *s, const mz_batch *b)
+void mz_stage_views(mz_model *m, const mz_batch *b)
 {
     mz_net *n = &m->net;
     n->tokens = b->tokens;
@@ -176,6 +176,12 @@ mz_err mz_stage_batch(mz_model *m, mz_stage *s, const mz_batch *b)
     n->ids = mz_cell_flat(n, &m->ids, b->tokens);
     n->pos = mz_cell_flat(n, &m->pos, b->tokens);
     n->cu = mz_cell_flat(n, &m->cu, b->sequences + 1);
+}
+
+mz_err mz_stage_batch(mz_model *m, mz_stage *s, const mz_batch *b)
+{
+    mz_net *n = &m->net;
+    mz_stage_views(m, b);
     n->cu_host = s->cu;
     MZ_TRY(send(n, &n->ids, s->ids, b->ids));
     MZ_TRY(send(n, &n->pos, s->pos, b->pos));

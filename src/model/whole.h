@@ -36,6 +36,10 @@ struct mz_model {
     mz_cell ids, pos, cu, targets, weight; /* inputs */
     mz_cell rows, table, lens, loss, learnt;
 
+    /* of a part (model/part.h) */
+    mz_buffer **slots; /* [options.slots] arenas, one of them the net's; NULL: one */
+    const void *fed;   /* host: what the part before gave for this call */
+
     mz_stage stage[MZ_STAGES];
     int next_stage, stages_in_flight;
 
@@ -45,6 +49,15 @@ struct mz_model {
     bool can_logits, can_loss, can_backward, has_mtp_loss;
     int64_t *forced_tokens; /* [layers + mtp_layers] ids that force_router was given */
 };
+
+/* ---- part.c: arenas of a part ---- */
+int64_t mz_part_slots(const mz_net *n); /* at least 1 */
+mz_err mz_part_book(mz_model *m);
+void mz_part_use(mz_model *m, int64_t slot);
+void mz_part_clear(mz_model *m);
+/* run.c: from the gradient of the last block's output in the cell d to that of what the first was
+ * fed, or into the embedding's. */
+mz_err mz_blocks_backward(mz_model *m, const mz_tensor *learnt);
 
 mz_err mz_stage_book(mz_model *m);
 void mz_stage_clear(mz_model *m);
@@ -58,6 +71,8 @@ mz_err mz_check_cached(const mz_model *m, const mz_batch *b, const mz_cached *c)
 
 /* Upload, and set the net's views of this call. */
 mz_err mz_stage_batch(mz_model *m, mz_stage *s, const mz_batch *b);
+/* Only the views, of what a call before has uploaded. */
+void mz_stage_views(mz_model *m, const mz_batch *b);
 mz_err mz_stage_cached(mz_model *m, mz_stage *s, const mz_batch *b, const mz_cached *c);
 mz_err mz_stage_targets(mz_model *m, mz_stage *s, const mz_batch *b);
 /* ids: of this call, for the backward of the embedding. */

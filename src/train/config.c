@@ -110,7 +110,8 @@ const mz_key mz_keys[] = {
     {"guard.most", MZ_KEY_INT, AT(guard_most), 1, BIG_COUNT, "10", NULL, false,
      "skipped steps in a row after which the run ends with exit code 77"},
     {"ranks", MZ_KEY_RANKS, AT(ranks), 0, 0, "[]", NULL, false,
-     "one process a chip: [{chip: cpu, share: 1}]"},
+     "one process a chip: [{chip: cpu, share: 1}], share: of every step's samples; or a pipeline: "
+     "[{chip: cpu, layers: 1}], layers: how many of the network's"},
 };
 
 int mz_key_count(void)
@@ -253,7 +254,10 @@ static mz_err write_ranks(mz_str *out, const mz_train_config *c)
     for (int64_t i = 0; i < c->n_ranks; i++) {
         MZ_TRY(mz_str_addf(out, "%s{chip: ", i ? ", " : ""));
         MZ_TRY(mz_str_add_quoted(out, c->ranks[i].chip));
-        MZ_TRY(mz_str_addf(out, ", share: %lld}", (long long)c->ranks[i].share));
+        if (c->ranks[i].layers > 0)
+            MZ_TRY(mz_str_addf(out, ", layers: %lld}", (long long)c->ranks[i].layers));
+        else
+            MZ_TRY(mz_str_addf(out, ", share: %lld}", (long long)c->ranks[i].share));
     }
     return mz_str_add(out, "]", 1);
 }
@@ -386,6 +390,9 @@ mz_err mz_config_check(const mz_train_config *c, const char *file)
         return mz_config_bad(&at, "optim.beta1", "optim.beta1 has to be below 1");
     if (!(c->beta2 < 1.0))
         return mz_config_bad(&at, "optim.beta2", "optim.beta2 has to be below 1");
+    for (int64_t i = 1; i < c->n_ranks; i++)
+        if (!c->ranks[i].layers != !c->ranks[0].layers)
+            return mz_config_bad(&at, "ranks", "some ranks have layers and some have none");
     if (!(c->eps > 0.0)) return mz_config_bad(&at, "optim.eps", "optim.eps has to be above 0");
     return check_adapters(c, &at);
 }

@@ -52,7 +52,7 @@ static bool scalar(struct fy_node *node, char *out, size_t out_bytes)
 static mz_err read_rank(mz_rank_config *rank, struct fy_node *node, const mz_place *list)
 {
     void *prev = NULL;
-    bool has_chip = false;
+    bool has_chip = false, has_share = false;
     *rank = (mz_rank_config){.share = 1};
     if (!fy_node_is_mapping(node))
         return mz_config_bad(list, "ranks", "a rank is not {chip: NAME, share: N}");
@@ -69,10 +69,17 @@ static mz_err read_rank(mz_rank_config *rank, struct fy_node *node, const mz_pla
         } else if (strcmp(name, "share") == 0) {
             if (!mz_str_to_i64(text, &rank->share) || rank->share < 1 || rank->share > 1000000)
                 return mz_config_bad(&at, "ranks", "share is \"%s\", want 1 to 1000000", text);
+            has_share = true;
+        } else if (strcmp(name, "layers") == 0) {
+            if (!mz_str_to_i64(text, &rank->layers) || rank->layers < 1 || rank->layers > 10000)
+                return mz_config_bad(&at, "ranks", "layers is \"%s\", want 1 to 10000", text);
         } else {
-            return mz_config_bad(&at, "ranks", "a rank has chip and share, not %s", name);
+            return mz_config_bad(&at, "ranks", "a rank has chip and share or layers, not %s", name);
         }
     }
+    if (has_share && rank->layers > 0)
+        return mz_config_bad(list, "ranks",
+                             "a rank has a share of the samples or layers, not both");
     return has_chip ? MZ_OK : mz_config_bad(list, "ranks", "a rank names no chip");
 }
 

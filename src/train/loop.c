@@ -18,7 +18,9 @@ struct mz_loop {
     mz_model *model;
     mz_trainer *trainer;
     mz_data *data;
-    mz_team *team;                  /* NULL: alone */
+    mz_comm *comm;                  /* NULL: alone */
+    mz_team *team;                  /* NULL: alone, or a pipeline */
+    mz_pipe *pipe;                  /* NULL: the whole network is here */
     mz_filler batch;                /* one micro-batch */
     int32_t *counts;                /* [E] of one layer */
     double *load;                   /* the same, of all ranks */
@@ -76,7 +78,8 @@ static void count_flops(mz_loop *l)
         if (x->kind == MZ_PARAM_ROUTER_BIAS) continue;
         l->flop_token += (x->trained ? 6.0 : 4.0) * weights; /* frozen ones have no gradient */
     }
-    l->flop_square = 6.0 * (double)(n->layers * n->heads * (n->head_dim + value_dim));
+    const int64_t layers = mz_config_end(n) - mz_config_first(n);
+    l->flop_square = 6.0 * (double)(layers * n->heads * (n->head_dim + value_dim));
 }
 
 static mz_err build(mz_loop *l)
@@ -142,6 +145,13 @@ void mz_loop_free(mz_loop *l)
 void mz_loop_join(mz_loop *l, mz_team *team)
 {
     l->team = team;
+    l->comm = mz_team_comm(team);
+}
+
+void mz_loop_join_pipe(mz_loop *l, mz_comm *comm, mz_pipe *pipe)
+{
+    l->pipe = pipe;
+    l->comm = comm;
 }
 
 /* ---- gradients ---- */
@@ -150,9 +160,55 @@ typedef struct sums { /* over one step */
     double loss, flop, tokens;
 } sums;
 
+/* Micro-batch `done` to done+n-1 of the step that begins with sample `first`. */
+static mz_err take_batch(mz_loop *l, int64_t first, int64_t done, int64_t n, mz_batch *batch,
+                         mz_loss_options *o)
+{
+    const mz_train_config *c = l->config;
+    const double share = (double)n / (double)c->batch_global;
+    *o = (mz_loss_options){
+        .backward = true, .balance_alpha = c->moe_balance * share, .mtp_weight = c->mtp_weight};
+    return mz_fill(&l->batch, l->data, first + done, n, c->batch_global, batch);
+}
+
+typedef struct piping {
+    mz_loop *loop;
+    int64_t first;
+} piping;
+
+static mz_err fill_pipe(void *user, int64_t i, mz_batch *batch, mz_loss_options *o)
+{
+    const piping *p = user;
+    const mz_train_config *c = p->loop->config;
+    const int64_t done = i * c->batch_micro, left = c->batch_global - done;
+    return take_batch(p->loop, p->first, done, left < c->batch_micro ? left : c->batch_micro, batch,
+                      o);
+}
+
+/* Ids are counted where the loss is taken. */
+static mz_err accumulate_pipe(mz_loop *l, int64_t first, sums *s)
+{
+    const mz_train_config *c = l->config;
+    piping p = {.loop = l, .first = first};
+    const int64_t n = (c->batch_global + c->batch_micro - 1) / c->batch_micro;
+    const bool is_last = mz_config_has_head(mz_model_config(l->model));
+    MZ_TRY(mz_trainer_begin(l->trainer));
+    if (c->moe_bias_rate > 0.0) MZ_TRY(mz_pipe_zero_counts(l->pipe));
+    MZ_TRY(mz_pipe_run(l->pipe, n, fill_pipe, &p, &s->loss));
+    for (int64_t i = 0; i < n; i++) {
+        mz_batch batch;
+        mz_loss_options o;
+        MZ_TRY(fill_pipe(&p, i, &batch, &o));
+        s->flop += (double)batch.tokens * l->flop_token + 0.5 * l->batch.square * l->flop_square;
+        if (is_last) s->tokens += (double)batch.tokens;
+    }
+    return MZ_OK;
+}
+
 static mz_err accumulate(mz_loop *l, int64_t first, sums *s)
 {
     const mz_train_config *c = l->config;
+    if (l->pipe) return accumulate_pipe(l, first, s);
     int64_t done = 0, all = c->batch_global;
     if (l->team) {
         mz_team_part(l->team, c->batch_global, &done, &all);
@@ -162,12 +218,10 @@ static mz_err accumulate(mz_loop *l, int64_t first, sums *s)
     if (c->moe_bias_rate > 0.0) MZ_TRY(mz_model_zero_counts(l->model));
     while (done < all) {
         const int64_t left = all - done, n = left < c->batch_micro ? left : c->batch_micro;
-        const double share = (double)n / (double)c->batch_global;
-        const mz_loss_options o = {
-            .backward = true, .balance_alpha = c->moe_balance * share, .mtp_weight = c->mtp_weight};
         double sum = 0.0;
         mz_batch batch;
-        MZ_TRY(mz_fill(&l->batch, l->data, first + done, n, c->batch_global, &batch));
+        mz_loss_options o;
+        MZ_TRY(take_batch(l, first, done, n, &batch, &o));
         s->flop += (double)batch.tokens * l->flop_token;
         s->flop += 0.5 * l->batch.square * l->flop_square;
         MZ_TRY(mz_trainer_micro(l->trainer, &batch, &o, &sum));
@@ -181,32 +235,40 @@ static mz_err accumulate(mz_loop *l, int64_t first, sums *s)
 /* Where the step is, for who watches this rank. */
 static void enter(const mz_loop *l, mz_phase phase, const mz_progress *p)
 {
-    if (l->team) mz_comm_phase(mz_team_comm(l->team), phase, p->step + 1);
+    if (l->comm) mz_comm_phase(l->comm, phase, p->step + 1);
 }
 
 /* The loss and what goes with it, of all ranks. */
 static mz_err add_up(mz_loop *l, sums *s)
 {
     double all[3] = {s->loss, s->flop, s->tokens};
-    if (!l->team) return MZ_OK;
-    MZ_TRY(mz_comm_sum(mz_team_comm(l->team), all, MZ_COUNT(all)));
+    if (!l->comm) return MZ_OK;
+    MZ_TRY(mz_comm_sum(l->comm, all, MZ_COUNT(all)));
     *s = (sums){.loss = all[0], .flop = all[1], .tokens = all[2]};
     return MZ_OK;
 }
 
 /* ---- the selection bias ---- */
 
+/* Tokens that each expert of a layer got in this step, on all ranks. */
+static mz_err count_load(mz_loop *l, int64_t layer, int64_t E)
+{
+    mz_tensor counts;
+    if (l->pipe) return mz_pipe_counts(l->pipe, layer, l->counts, l->load, E);
+    MZ_TRY(mz_model_router_counts(l->model, layer, &counts));
+    MZ_TRY(mz_download(l->queue, l->counts, &counts));
+    MZ_TRY(mz_queue_sync(l->queue));
+    for (int64_t e = 0; e < E; e++) l->load[e] = (double)l->counts[e];
+    return l->team ? mz_comm_sum(l->comm, l->load, E) : MZ_OK;
+}
+
 static mz_err move_bias(mz_loop *l, int64_t layer, const mz_param *b)
 {
     const int64_t E = mz_model_config(l->model)->moe.experts;
-    mz_tensor counts;
     double mean = 0.0;
-    MZ_TRY(mz_model_router_counts(l->model, layer, &counts));
-    MZ_TRY(mz_download(l->queue, l->counts, &counts));
+    MZ_TRY(count_load(l, layer, E));
     MZ_TRY(mz_download(l->queue, l->bias, &b->w));
     MZ_TRY(mz_queue_sync(l->queue));
-    for (int64_t e = 0; e < E; e++) l->load[e] = (double)l->counts[e];
-    if (l->team) MZ_TRY(mz_comm_sum(mz_team_comm(l->team), l->load, E));
     for (int64_t e = 0; e < E; e++) mean += l->load[e];
     mean /= (double)E;
     float *bias = l->bias;
@@ -226,6 +288,7 @@ static mz_err move_biases(mz_loop *l)
     for (int64_t i = 0; i < n->layers + n->mtp_layers; i++) {
         char name[96];
         if (!mz_config_layer_is_moe(n, i)) continue;
+        if (i < mz_config_first(n) || (i >= mz_config_end(n) && i < n->layers)) continue;
         (void)snprintf(name, sizeof name, "model.layers.%lld.mlp.gate.e_score_correction_bias",
                        (long long)i);
         const mz_param *b = mz_params_find(mz_model_params(l->model), name);
@@ -247,8 +310,9 @@ static mz_err update(mz_loop *l, mz_progress *p, mz_step_record *r)
                             .weight_decay = c->weight_decay,
                             .clip = c->clip};
     enter(l, MZ_PHASE_REDUCE, p);
-    MZ_TRY(l->team ? mz_team_reduce(l->team, &r->grad_norm)
-                   : mz_trainer_norm(l->trainer, &r->grad_norm));
+    MZ_TRY(l->team   ? mz_team_reduce(l->team, &r->grad_norm)
+           : l->pipe ? mz_pipe_norm(l->pipe, &r->grad_norm)
+                     : mz_trainer_norm(l->trainer, &r->grad_norm));
     enter(l, MZ_PHASE_JUDGE, p);
     r->why_skipped = mz_spikes_judge(&p->spikes, r->loss, r->grad_norm);
     if (r->why_skipped) {

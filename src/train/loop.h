@@ -22,6 +22,7 @@
 #include "train/config.h"
 #include "train/data.h"
 #include "train/parallel.h"
+#include "train/pipeline.h"
 #include "train/runlog.h"
 
 typedef struct mz_loop mz_loop;
@@ -29,8 +30,10 @@ typedef struct mz_loop mz_loop;
 mz_err mz_loop_new(mz_loop **loop, const mz_train_config *c, mz_queue *q, mz_model *m,
                    mz_trainer *t, mz_data *data);
 void mz_loop_free(mz_loop *loop); /* NULL is legal */
-/* From now on a step is made together with the other ranks. */
+/* From now on a step is made together with the other ranks: all of the network on each, or a part.
+ */
 void mz_loop_join(mz_loop *loop, mz_team *team);
+void mz_loop_join_pipe(mz_loop *loop, mz_comm *comm, mz_pipe *pipe);
 /* Makes step p->step + 1 and moves p on. r gets everything but done and peak_bytes. */
 mz_err mz_loop_step(mz_loop *loop, mz_progress *p, mz_step_record *r);
 /* What one step of the configuration binds its model for. MTP layers that come with the weights are

@@ -82,12 +82,18 @@ static mz_err put_event(ranks *r, json_t *o)
     return mz_appender_put(&r->events, line, n + 1);
 }
 
+static json_t *rank_json(const mz_rank_config *rank)
+{
+    const bool has_layers = rank->layers > 0;
+    return json_pack("{s:s, s:I}", "chip", rank->chip, has_layers ? "layers" : "share",
+                     (json_int_t)(has_layers ? rank->layers : rank->share));
+}
+
 static mz_err note_start(ranks *r)
 {
     json_t *list = json_array();
     for (int64_t i = 0; list && i < r->now.n_ranks; i++)
-        (void)json_array_append_new(list, json_pack("{s:s, s:I}", "chip", r->now.ranks[i].chip,
-                                                    "share", (json_int_t)r->now.ranks[i].share));
+        (void)json_array_append_new(list, rank_json(&r->now.ranks[i]));
     return put_event(r,
                      json_pack("{s:s, s:f, s:I, s:o}", "event", "start", "time", mz_clock_wall_s(),
                                "after_step", (json_int_t)(r->saved_step < 0 ? 0 : r->saved_step),
@@ -133,8 +139,10 @@ static bool is_fault(const mz_local_report *report, mz_err err)
     return report->rank >= 0 && (report->end != MZ_LOCAL_FAILED || err == MZ_ECHIP);
 }
 
+/* Its layers go to the one before it, or after it. */
 static void leave_out(mz_train_config *c, int rank)
 {
+    if (c->n_ranks > 1) c->ranks[rank > 0 ? rank - 1 : 1].layers += c->ranks[rank].layers;
     c->n_ranks--;
     for (int64_t i = rank; i < c->n_ranks; i++) c->ranks[i] = c->ranks[i + 1];
 }
@@ -282,7 +290,7 @@ static mz_err plan(void *user, mz_comm *comm)
     mz_device *device = NULL;
     mz_train_bytes mine = {0}, all[MZ_RANKS_MAX];
     MZ_TRY(open_chip(&device, p->config, p->chip, comm->rank));
-    mz_err err = mz_train_plan(&mine, p->config, device);
+    mz_err err = mz_train_plan(&mine, p->config, device, comm->rank);
     if (err == MZ_OK) err = mz_comm_gather(comm, 0, &mine, sizeof mine, all);
     if (err == MZ_OK && comm->rank == 0) err = p->fn(p->user, all);
     if (err == MZ_OK) err = mz_comm_barrier(comm);

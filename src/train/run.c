@@ -11,6 +11,7 @@
 #include "train/snapshot.h"
 #include "train/state.h"
 #include "train/validate.h"
+#include "train/whole.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -22,8 +23,10 @@ typedef struct run {
     mz_device *device;
     mz_claim claim;    /* alone; of several ranks their supervisor has it */
     mz_str yaml;       /* of the ranks as they are */
-    mz_comm *comm;     /* NULL: alone */
-    mz_team *team;     /* likewise */
+    mz_comm *comm;     /* NULL: nobody watches */
+    mz_team *team;     /* NULL: alone, or a pipeline */
+    mz_pipe *pipe;     /* NULL: the whole network is here */
+    mz_whole *whole;   /* likewise */
     mz_source *source; /* NULL where the weights are random */
     mz_config network;
     mz_queue *queue;
@@ -65,15 +68,32 @@ static mz_err read_network(mz_config *network, mz_source **source, const mz_trai
     return mz_config_read(network, mz_file_is_dir(c->model_config) ? path : c->model_config);
 }
 
+/* A pipeline's ranks have every layer between them. */
+static mz_err check_layers(const mz_train_config *c, const mz_config *n)
+{
+    int64_t layers = 0;
+    if (c->n_ranks == 0 || c->ranks[0].layers == 0) return MZ_OK;
+    for (int64_t i = 0; i < c->n_ranks; i++) layers += c->ranks[i].layers;
+    if (layers != n->layers)
+        return MZ_FAIL(MZ_ECONFIG, "the ranks have %lld layers between them, this network has %lld",
+                       (long long)layers, (long long)n->layers);
+    if (c->n_ranks > 1 && c->lora_rank > 0)
+        return MZ_FAIL(MZ_ENOTSUP, "a pipeline trains no adapters yet: lora.rank has to be 0");
+    if (c->n_ranks > 1 && (c->run_eval_every > 0 || c->run_sample_every > 0))
+        return MZ_FAIL(MZ_ENOTSUP, "a pipeline does not look at validation samples or texts yet: "
+                                   "run.eval_every and run.sample_every have to be 0");
+    return MZ_OK;
+}
+
 static mz_err check_network(const mz_train_config *c, const mz_config *n)
 {
     if (c->data_seq > n->max_position)
         return MZ_FAIL(MZ_ECONFIG, "data.seq is %lld, this network has positions for %lld",
                        (long long)c->data_seq, (long long)n->max_position);
-    return MZ_OK;
+    return check_layers(c, n);
 }
 
-mz_err mz_train_plan(mz_train_bytes *out, const mz_train_config *c, mz_device *device)
+mz_err mz_train_plan(mz_train_bytes *out, const mz_train_config *c, mz_device *device, int64_t rank)
 {
     MZ_NEED(out && c && device, "an argument is NULL");
     mz_source *source = NULL;
@@ -84,7 +104,9 @@ mz_err mz_train_plan(mz_train_bytes *out, const mz_train_config *c, mz_device *d
     if (err == MZ_OK) err = check_network(c, &network);
     if (err == MZ_OK) err = mz_queue_open(&q, device);
     if (err == MZ_OK) {
-        const mz_model_options o = mz_loop_model_options(c, &network);
+        const bool is_pipe = c->n_ranks > 1 && c->ranks[0].layers > 0;
+        mz_model_options o = mz_loop_model_options(c, &network);
+        mz_pipe_options(c, rank, &o);
         err = mz_model_plan(&plan, q, &network, &o);
         mz_train_bytes b = {.weights = plan.weights,
                             .gradients = plan.gradients,
@@ -94,7 +116,7 @@ mz_err mz_train_plan(mz_train_bytes *out, const mz_train_config *c, mz_device *d
                             .staging = plan.staging,
                             .snapshot = mz_checkpoint_room()};
         if (c->run_checkpoint_async) b.snapshot += mz_snapshot_bytes(b.weights, b.optimizer);
-        if (c->n_ranks > 1)
+        if (c->n_ranks > 1 && !is_pipe)
             b.staging += mz_team_room(plan.gradients, o.dtype, device->info.is_host, c->n_ranks);
         b.sum = b.weights + b.gradients + b.optimizer + b.activations + b.workspace + b.staging +
                 b.snapshot;
@@ -107,10 +129,28 @@ mz_err mz_train_plan(mz_train_bytes *out, const mz_train_config *c, mz_device *d
 
 /* ---- start ---- */
 
+/* The other ranks. */
+static mz_err join(run *r)
+{
+    const mz_train_config *c = r->config;
+    if (c->ranks[0].layers > 0) {
+        mz_model_options o = {0};
+        mz_pipe_options(c, r->comm->rank, &o);
+        MZ_TRY(mz_pipe_new(&r->pipe, r->comm, r->queue, r->model, r->trainer, o.slots));
+        MZ_TRY(mz_whole_new(&r->whole, r->comm, r->queue, r->model, r->trainer));
+        mz_loop_join_pipe(r->loop, r->comm, r->pipe);
+        return MZ_OK;
+    }
+    MZ_TRY(mz_team_new(&r->team, r->comm, c, r->queue, r->model, r->trainer));
+    mz_loop_join(r->loop, r->team);
+    return MZ_OK;
+}
+
 static mz_err build(run *r)
 {
     const mz_train_config *c = r->config;
-    const mz_model_options o = mz_loop_model_options(c, &r->network);
+    mz_model_options o = mz_loop_model_options(c, &r->network);
+    if (r->comm) mz_pipe_options(c, r->comm->rank, &o);
     MZ_TRY(mz_queue_open(&r->queue, r->device));
     if (r->comm) {
         r->queue->rank = r->comm->rank;
@@ -122,10 +162,7 @@ static mz_err build(run *r)
     MZ_TRY(mz_data_open(&r->data, c->data_path, &how));
     MZ_TRY(mz_validation_open(&r->validation, c, r->queue, r->model, r->trainer));
     MZ_TRY(mz_loop_new(&r->loop, c, r->queue, r->model, r->trainer, r->data));
-    if (!r->comm || r->comm->size == 1) return MZ_OK;
-    MZ_TRY(mz_team_new(&r->team, r->comm, c, r->queue, r->model, r->trainer));
-    mz_loop_join(r->loop, r->team);
-    return MZ_OK;
+    return r->comm && r->comm->size > 1 ? join(r) : MZ_OK;
 }
 
 /* Whether this process writes checkpoints and the log. */
@@ -200,6 +237,13 @@ static mz_err resume(run *r)
 /* ---- steps ---- */
 
 /* Of one that goes on in the background the failure comes later. */
+static mz_err write_whole(run *r, const mz_checkpointed *state)
+{
+    mz_held held;
+    mz_whole_held(r->whole, &held);
+    return mz_checkpoint_write(state, &held, &r->progress, r->config->run_keep);
+}
+
 static mz_err save(run *r)
 {
     if (r->saved_step == r->progress.step) return MZ_OK;
@@ -207,12 +251,17 @@ static mz_err save(run *r)
         enter(r, MZ_PHASE_COLLECT);
         MZ_TRY(mz_team_collect(r->team));
     }
+    if (r->whole) {
+        enter(r, MZ_PHASE_COLLECT);
+        MZ_TRY(mz_whole_collect(r->whole));
+    }
     enter(r, MZ_PHASE_SAVE);
     if (writes(r)) {
         const mz_checkpointed state = state_of(r);
         MZ_TRY(mz_appender_sync(&r->log));
-        MZ_TRY(r->snapshot ? mz_snapshot_save(r->snapshot, &r->progress, r->config->run_keep)
-                           : mz_checkpoint_save(&state, &r->progress, r->config->run_keep));
+        MZ_TRY(r->whole      ? write_whole(r, &state)
+               : r->snapshot ? mz_snapshot_save(r->snapshot, &r->progress, r->config->run_keep)
+                             : mz_checkpoint_save(&state, &r->progress, r->config->run_keep));
     }
     r->saved_step = r->progress.step;
     return MZ_OK;
@@ -340,7 +389,7 @@ static mz_err get_ready(run *r)
     const mz_train_config *c = r->config;
     const mz_checkpointed state = state_of(r);
     if (!writes(r)) return MZ_OK;
-    if (c->run_checkpoint_async) MZ_TRY(mz_snapshot_new(&r->snapshot, &state));
+    if (c->run_checkpoint_async && !r->whole) MZ_TRY(mz_snapshot_new(&r->snapshot, &state));
     /* one that is there already may be meant for this process: it is answered after a step */
     return mz_path_join(r->request, sizeof r->request, c->run_dir, "save");
 }
@@ -374,6 +423,8 @@ static void clear(run *r)
     mz_validation_close(r->validation);
     mz_str_clear(&r->text);
     mz_team_free(r->team);
+    mz_whole_free(r->whole);
+    mz_pipe_free(r->pipe);
     mz_loop_free(r->loop);
     mz_data_close(r->data);
     mz_trainer_free(r->trainer);

@@ -40,6 +40,7 @@ mz_err mz_train_rank(const mz_train_config *c, mz_device *device, const mz_train
 typedef struct mz_train_bytes {
     size_t weights, gradients, optimizer, activations, workspace, staging, snapshot, sum;
 } mz_train_bytes;
-mz_err mz_train_plan(mz_train_bytes *bytes, const mz_train_config *c, mz_device *device);
+mz_err mz_train_plan(mz_train_bytes *bytes, const mz_train_config *c, mz_device *device,
+                     int64_t rank);
 
 #endif

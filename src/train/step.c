@@ -19,14 +19,15 @@ struct mz_trainer {
     mz_buffer *master, *m, *v, *norm; /* master NULL where every parameter is in acc already */
     mz_op *adamw_copy, *adamw, *sumsq, *cast;
     bool *frozen;      /* [params->n] */
+    double *norm_host; /* [params->n] sums of squares as they come, acc */
     double *loss_host; /* one micro-batch's losses as they come, acc */
 };
 
-static mz_err bind_ops(mz_trainer *t, int64_t largest, int64_t flat, mz_dtype dtype)
+static mz_err bind_ops(mz_trainer *t, int64_t largest, mz_dtype dtype)
 {
     mz_desc d = {.kind = MZ_OP_ADAMW, .u.adamw = {t->acc, t->acc, largest}};
     MZ_TRY(mz_bind(&t->adamw, t->queue, &d));
-    d = (mz_desc){.kind = MZ_OP_SUMSQ, .u.sumsq = {t->acc, flat}};
+    d = (mz_desc){.kind = MZ_OP_SUMSQ, .u.sumsq = {t->acc, largest}};
     MZ_TRY(mz_bind(&t->sumsq, t->queue, &d));
     if (dtype == t->acc) return MZ_OK;
     d = (mz_desc){.kind = MZ_OP_ADAMW, .u.adamw = {t->acc, dtype, largest}};
@@ -52,9 +53,10 @@ static mz_err build(mz_trainer *t)
     if (dtype != t->acc) MZ_TRY(mz_buffer_new(&t->master, device, bytes));
     MZ_TRY(mz_buffer_new(&t->m, device, bytes));
     MZ_TRY(mz_buffer_new(&t->v, device, bytes));
-    MZ_TRY(mz_buffer_new(&t->norm, device, sizeof(double)));
+    MZ_TRY(mz_buffer_new(&t->norm, device, (size_t)t->params->n * sizeof(double)));
+    MZ_TRY(mz_mem_new(&t->norm_host, t->params->n, sizeof *t->norm_host));
     MZ_TRY(mz_mem_new(&t->frozen, t->params->n, sizeof *t->frozen));
-    return bind_ops(t, largest, flat, dtype);
+    return bind_ops(t, largest, dtype);
 }
 
 mz_err mz_trainer_new(mz_trainer **out, mz_queue *q, mz_model *m)
@@ -90,6 +92,7 @@ void mz_trainer_free(mz_trainer *t)
     mz_buffer_free(t->norm);
     mz_mem_free(t->frozen);
     mz_mem_free(t->loss_host);
+    mz_mem_free(t->norm_host);
     mz_mem_free(t);
 }
 
@@ -154,7 +157,7 @@ mz_err mz_trainer_reserve(mz_trainer *t, int64_t tokens)
     return MZ_OK;
 }
 
-static mz_err weighted_sum(mz_trainer *t, const mz_batch *batch, const mz_tensor *loss, double *sum)
+mz_err mz_trainer_sum(mz_trainer *t, const mz_batch *batch, const mz_tensor *loss, double *sum)
 {
     MZ_TRY(mz_trainer_reserve(t, batch->tokens));
     MZ_TRY(mz_download(t->queue, t->loss_host, loss));
@@ -172,22 +175,40 @@ mz_err mz_trainer_micro(mz_trainer *t, const mz_batch *batch, const mz_loss_opti
     mz_tensor loss;
     MZ_TRY(mz_model_forward(t->model, batch));
     MZ_TRY(mz_model_loss(t->model, batch, o, &loss));
-    return sum ? weighted_sum(t, batch, &loss, sum) : MZ_OK;
+    return sum ? mz_trainer_sum(t, batch, &loss, sum) : MZ_OK;
+}
+
+/* Of each parameter by itself on the chip, then added up here: so the sum has the same bits whether
+ * the parameters lie on one rank or on the parts of a pipeline. */
+mz_err mz_trainer_squares(mz_trainer *t, double *squares)
+{
+    MZ_NEED(t && squares, "trainer or squares is NULL");
+    const int64_t one = 1, n = t->params->n;
+    const size_t size = mz_dtype_bytes(t->acc);
+    const mz_tensor all = mz_view(t->norm, 0, t->acc, 1, &n);
+    MZ_TRY(mz_zero(t->queue, &all));
+    for (int64_t i = 0; i < n; i++) {
+        const mz_param *p = &t->params->list[i];
+        if (!p->g.buf) continue;
+        const mz_tensor out = mz_view(t->norm, (size_t)i * size, t->acc, 1, &one);
+        const mz_tensor g = part(p, t->params->grads, t->acc, (range){0, mz_count(&p->g)});
+        MZ_TRY(mz_forward(t->sumsq, &(mz_args){.sumsq = {.out = &out, .x = &g}}));
+    }
+    MZ_TRY(mz_download(t->queue, t->norm_host, &all));
+    MZ_TRY(mz_queue_sync(t->queue));
+    const float *as_float = (const float *)(const void *)t->norm_host;
+    *squares = 0.0;
+    for (int64_t i = 0; i < n; i++)
+        *squares += t->acc == MZ_F64 ? t->norm_host[i] : (double)as_float[i];
+    return MZ_OK;
 }
 
 mz_err mz_trainer_norm(mz_trainer *t, double *norm)
 {
-    MZ_NEED(t && norm, "trainer or norm is NULL");
-    const int64_t one = 1, n = (int64_t)(t->params->grads_bytes / mz_dtype_bytes(t->acc));
-    const mz_tensor out = mz_view(t->norm, 0, t->acc, 1, &one);
-    const mz_tensor g = mz_view(t->params->grads, 0, t->acc, 1, &n);
-    double host = 0.0;
-    float as_float = 0.0f;
-    MZ_TRY(mz_zero(t->queue, &out));
-    MZ_TRY(mz_forward(t->sumsq, &(mz_args){.sumsq = {.out = &out, .x = &g}}));
-    MZ_TRY(mz_download(t->queue, t->acc == MZ_F64 ? (void *)&host : (void *)&as_float, &out));
-    MZ_TRY(mz_queue_sync(t->queue));
-    *norm = sqrt(t->acc == MZ_F64 ? host : (double)as_float);
+    double squares = 0.0;
+    MZ_NEED(norm, "norm is NULL");
+    MZ_TRY(mz_trainer_squares(t, &squares));
+    *norm = sqrt(squares);
     return MZ_OK;
 }
 

@@ -143,12 +143,12 @@ static void ranks_key(const json_t *start, char out[512])
 }
 
 /* What an undisturbed run does that changes its ranks where this one did: stops and starts. */
-static void replay(const json_t *list, const char *name)
+static void replay(const json_t *list, const char *name, const char *const *more)
 {
     char key[512] = "";
     size_t i;
     const json_t *o;
-    const char *keys[] = {key, NULL};
+    const char *keys[] = {key, more[0], NULL};
     json_array_foreach(list, i, o)
     {
         if (!is_event(o, "start")) continue;
@@ -243,7 +243,7 @@ static void test_faults(void **state)
     mz_rng rng;
     mz_rng_init(&rng, (uint64_t)getpid(), 0); /* other steps every time */
     if (getenv("MIZAN_FAULT_STATE")) take_large_network();
-    const char *keys[] = {UNLIKE, NULL};
+    const char *keys[] = {UNLIKE, NULL}, *no_more = NULL;
     team_must_run("undisturbed", STEPS, keys);
     team_hash("undisturbed", undisturbed);
     for (int i = 0; i < wanted; i++) {
@@ -269,7 +269,7 @@ static void test_faults(void **state)
         memcpy(want, undisturbed, sizeof want);
         check_left(list, restarts);
         if (!restarts) {
-            replay(list, "replayed");
+            replay(list, "replayed", &no_more);
             team_hash("replayed", want);
             team_remove("replayed");
         }
@@ -308,6 +308,49 @@ static void test_stop(void **state)
     team_remove("undisturbed");
 }
 
+/* The layers of a rank that is lost go to its neighbour. */
+static void test_pipeline(void **state)
+{
+    (void)state;
+    char line[TEAM_TEXT + 32], want[160], got[160];
+    (void)snprintf(line, sizeof line, "model.config: %s", team_four_layers());
+    team_network(line);
+    for (int lost = 0; lost < 3; lost++) {
+        const char *keys[] = {"ranks=[{chip: cpu, layers: 1}, {chip: far, layers: 2}, {chip: cpu, "
+                              "layers: 1}]",
+                              "run.checkpoint_every=2", "moe.bias_rate=0.001", NULL};
+        const mz_train_config c = team_config("struck", STEPS, keys);
+        const mz_train_hooks hooks = {.user = target, .step = note_step};
+        const mz_ranks_options o = {
+            .hooks = &hooks, .stall_s = 0.5, .user = target, .on_phase = strike};
+        *target = (aim){.rank = lost,
+                        .signal = SIGKILL,
+                        .phase = lost == 1 ? MZ_PHASE_COLLECT : MZ_PHASE_COMPUTE,
+                        .step = 4,
+                        .left = 1};
+        const mz_err err = team_run(&c, &o);
+        if (err != MZ_OK) fail_msg("%s", mz_err_last()->message);
+        json_t *list = events("struck");
+        const json_t *ranks =
+            json_object_get(json_array_get(list, json_array_size(list) - 1), "ranks");
+        static const int layers[3][2] = {{3, 1}, {3, 1}, {1, 3}};
+        assert_int_equal(json_array_size(ranks), 2);
+        for (size_t i = 0; i < 2; i++)
+            assert_int_equal(
+                json_integer_value(json_object_get(json_array_get(ranks, i), "layers")),
+                layers[lost][i]);
+        const char *more[] = {"moe.bias_rate=0.001", NULL};
+        replay(list, "replayed", more);
+        team_hash("struck", got);
+        team_hash("replayed", want);
+        assert_string_equal(want, got);
+        json_decref(list);
+        team_remove("replayed");
+        team_remove("struck");
+    }
+    team_network("model.path: tests/golden/llama");
+}
+
 /* What strikes at every start is not tried for ever; and the last rank's death is the end. */
 static void test_in_vain(void **state)
 {
@@ -333,6 +376,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stop),
         cmocka_unit_test(test_in_vain),
+        cmocka_unit_test(test_pipeline),
         cmocka_unit_test(test_faults),
     };
     target = mmap(NULL, sizeof *target, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

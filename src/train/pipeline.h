@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* train/pipeline.h - one network over several ranks, each with some of its layers.
+ *
+ * A step's micro-batches go through the ranks one after the other: one forward, one backward
+ * (1F1B). Rank s of P works ahead by at most P - s - 1 forward calls, whose activations wait in
+ * slots of their own (model/part.h). Every rank reads the same samples; the last one takes the
+ * loss.
+ *
+ * Source: Narayanan et al. 2021, "Efficient Large-Scale Language Model Training on GPU Clusters",
+ *         arXiv:2104.04473, for the schedule.
+ * Floor:  train. May use model, comm, chip, base.
+ * Owner:  borrows comm, model and trainer.
+ * Time:   every call waits for the other ranks.
+ * Repeat: bitwise; gradients add up in the order of the micro-batches, as on one rank.
+ * Errors: of comm and chip. Inside a step nothing is allocated. */
+#ifndef MZ_TRAIN_PIPELINE_H
+#define MZ_TRAIN_PIPELINE_H
+
+#include "comm/comm.h"
+#include "train/config.h"
+#include "train/step.h"
+
+typedef struct mz_pipe mz_pipe;
+
+/* What rank r of c->ranks binds its model for: layers and slots are set in *o. */
+void mz_pipe_options(const mz_train_config *c, int64_t r, mz_model_options *o);
+
+mz_err mz_pipe_new(mz_pipe **pipe, mz_comm *comm, mz_queue *q, mz_model *m, mz_trainer *t,
+                   int64_t slots);
+void mz_pipe_free(mz_pipe *pipe); /* NULL is legal */
+
+/* Micro-batch i of n, asked for twice: before its forward and before its backward. */
+typedef mz_err mz_pipe_fill(void *user, int64_t i, mz_batch *batch, mz_loss_options *o);
+/* All forward and backward calls of a step; *sum, where not NULL, receives the weighted loss on the
+ * last rank and 0 elsewhere. */
+mz_err mz_pipe_run(mz_pipe *pipe, int64_t n, mz_pipe_fill *fill, void *user, double *sum);
+/* The norm of all ranks' gradients. */
+mz_err mz_pipe_norm(mz_pipe *pipe, double *norm);
+/* Counts of experts of one layer, which this rank has, over all its slots. */
+mz_err mz_pipe_counts(mz_pipe *pipe, int64_t layer, int32_t *counts, double *load, int64_t n);
+mz_err mz_pipe_zero_counts(mz_pipe *pipe);
+
+#endif

@@ -3,6 +3,7 @@
  * Floor: app. */
 #include "app/commands.h"
 #include "base/file.h"
+#include "base/inside.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -123,6 +124,7 @@ static mz_err copy_companions(const char *from, const char *to)
         MZ_TRY(mz_path_join(a, sizeof a, from, COMPANIONS[i]));
         MZ_TRY(mz_path_join(b, sizeof b, to, COMPANIONS[i]));
         if (!mz_file_exists(a)) continue;
+        MZ_TRY(mz_inside_check(from, COMPANIONS[i]));
         MZ_TRY(mz_file_read(a, COMPANION_BYTES_MAX, &text, &bytes));
         const mz_err err = mz_file_write(b, text, bytes);
         mz_mem_free(text);

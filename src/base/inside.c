@@ -69,3 +69,9 @@ mz_err mz_inside(char out[MZ_INSIDE_BYTES], const char *folder, const char *name
         return bad(MZ_ECORRUPT, from, name, "a link that leaves the folder");
     return MZ_OK;
 }
+
+mz_err mz_inside_check(const char *folder, const char *name)
+{
+    char path[MZ_INSIDE_BYTES];
+    return mz_inside(path, folder, name, folder);
+}

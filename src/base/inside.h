@@ -17,4 +17,8 @@ enum { MZ_INSIDE_BYTES = 4096 };
  */
 mz_err mz_inside(char out[MZ_INSIDE_BYTES], const char *folder, const char *name, const char *from);
 
+/* The same for a file that is there under a name of our own, whose path the caller makes: only
+ * whether it lies inside. */
+mz_err mz_inside_check(const char *folder, const char *name);
+
 #endif

@@ -3,6 +3,7 @@
 #include "port/adapter.h"
 
 #include "base/file.h"
+#include "base/inside.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -79,10 +80,13 @@ static mz_err open_files(mz_adapter *a, const char *folder)
     char path[PATH_MAX];
     json_t *o = NULL;
     MZ_TRY(mz_path_join(a->path, sizeof a->path, folder, "adapter_config.json"));
+    if (mz_file_exists(a->path)) MZ_TRY(mz_inside_check(folder, "adapter_config.json"));
     MZ_TRY(mz_json_read(&o, a->path, JSON_MAX));
     mz_err err = read_config(a, o);
     json_decref(o);
     if (err == MZ_OK) err = mz_path_join(path, sizeof path, folder, "adapter_model.safetensors");
+    if (err == MZ_OK && mz_file_exists(path))
+        err = mz_inside_check(folder, "adapter_model.safetensors");
     return err == MZ_OK ? mz_st_open(&a->file, path) : err;
 }
 

@@ -3,6 +3,7 @@
 #include "port/generation.h"
 
 #include "base/file.h"
+#include "base/inside.h"
 #include "base/json.h"
 #include "model/fields.h"
 
@@ -54,6 +55,7 @@ static mz_err read_folder(mz_generation *g, const mz_hub *hub)
     bool says_ends = false;
     MZ_TRY(mz_path_join(path, sizeof path, mz_hub_folder(hub), "generation_config.json"));
     if (mz_file_exists(path)) {
+        MZ_TRY(mz_inside_check(mz_hub_folder(hub), "generation_config.json"));
         MZ_TRY(mz_json_read(&o, path, FILE_MAX));
         const mz_fields f = {o, path, ""};
         err = json_is_object(o) ? read_sampling(g, &f)

@@ -4,6 +4,7 @@
 #include "port/words.h"
 
 #include "base/file.h"
+#include "base/inside.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -59,6 +60,7 @@ static mz_err read_chat_file(mz_words *w, const char *folder)
     size_t bytes = 0;
     MZ_TRY(mz_path_join(path, sizeof path, folder, "chat_template.jinja"));
     if (!mz_file_exists(path)) return MZ_OK;
+    MZ_TRY(mz_inside_check(folder, "chat_template.jinja"));
     MZ_TRY(mz_file_read(path, CONFIG_MAX, &text, &bytes));
     const mz_err err = mz_str_add(&w->chat, text, bytes);
     mz_mem_free(text);

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/folder.h"
+#include "base/inside.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sha256.h"
@@ -238,6 +239,7 @@ static mz_err copy_extras(const char *from, const char *folder, bool *has_extra)
         if (!from || !from[0] || !mz_file_is_dir(from)) continue;
         MZ_TRY(join(path, from, EXTRAS[i]));
         if (!mz_file_exists(path)) continue;
+        MZ_TRY(mz_inside_check(from, EXTRAS[i]));
         MZ_TRY(mz_file_read(path, EXTRA_MAX, &text, &bytes));
         mz_err err = join(path, folder, EXTRAS[i]);
         if (err == MZ_OK) err = mz_file_write(path, text, bytes);

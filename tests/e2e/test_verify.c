@@ -147,13 +147,32 @@ static void hub_cache(void **state)
     assert_non_null(strstr(program_text("err"), "checksum"));
 }
 
+/* Nothing that a folder's links lead to outside of it is read, and so nothing is copied. */
+static void links(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"generation_config.json", "tokenizer_config.json",
+                                        "chat_template.jinja", "tokenizer.json"};
+    copy_golden("config.json", "l", "config.json");
+    copy_golden("model.safetensors", "l", "model.safetensors");
+    for (int i = 0; i < 4; i++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "l/%s", names[i]);
+        assert_int_equal(symlink("/etc/passwd", program_path(name)), 0);
+        assert_int_equal(
+            program_run((const char *[]){"convert", program_path("l"), program_path("out-of-l"),
+                                         "--to", "hf", NULL}),
+            76);
+        assert_non_null(strstr(program_text("err"), "leaves the folder"));
+        assert_int_equal(unlink(program_path(name)), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers),
-        cmocka_unit_test(checkpoint),
-        cmocka_unit_test(tokens),
-        cmocka_unit_test(hub_cache),
+        cmocka_unit_test(numbers),   cmocka_unit_test(checkpoint), cmocka_unit_test(tokens),
+        cmocka_unit_test(hub_cache), cmocka_unit_test(links),
     };
     return cmocka_run_group_tests(tests, program_set_up, program_tear_down);
 }

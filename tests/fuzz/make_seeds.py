@@ -217,9 +217,29 @@ def make_checkpoint():
     put("checkpoint", "none", compact({"schema": 1, "files": []}))
 
 
+def shard(documents, id_bytes):
+    ids = [i for d in documents for i in d]
+    ends, at = [], 0
+    for d in documents:
+        at += len(d)
+        ends.append(at)
+    body = b"MZTOKENS" + struct.pack("<II", 1, id_bytes) + bytes(48)
+    body += b"".join(struct.pack("<H" if id_bytes == 2 else "<I", i) for i in ids)
+    body += bytes(-len(body) % 8) + b"".join(struct.pack("<Q", e) for e in ends)
+    tail = hashlib.sha256(body).digest()[7::-1]
+    tail += struct.pack("<7Q", len(documents), len(ids), max(ids, default=-1) + 1, 1, len(body), 0, 0)
+    return body + tail + hashlib.sha256(tail).digest()[7::-1]
+
+
+def make_shards():
+    put("shards", "two", shard([[1, 2, 3], [4, 5, 6, 7, 8]], 2))
+    put("shards", "wide", shard([[70000], [9, 8]], 4))
+    put("shards", "none", shard([], 2))
+
+
 def main():
     for make in (make_safetensors, make_gguf, make_config, make_tokenizer, make_text, make_chat,
-                 make_yaml, make_checkpoint):
+                 make_yaml, make_checkpoint, make_shards):
         make()
 
 

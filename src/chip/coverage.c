@@ -79,6 +79,27 @@ static bool usual(mz_op_kind kind, mz_dtype d, mz_desc *desc)
     return true;
 }
 
+/* A weight in blocks of d, computed with in f32; false for operators without weights and for types
+ * that are not blocks. */
+static bool usual_blocks(mz_op_kind kind, mz_dtype d, mz_desc *desc)
+{
+    if (!mz_dtype_is_blocks(d) || !usual(kind, MZ_F32, desc)) return false;
+    if (kind == MZ_OP_MATMUL) {
+        desc->u.matmul.K_max = mz_dtype_block(d);
+        desc->u.matmul.stored = d;
+        desc->u.matmul.backward = false;
+    } else if (kind == MZ_OP_EXPERTS) {
+        desc->u.experts.K = mz_dtype_block(d);
+        desc->u.experts.stored = d;
+        desc->u.experts.backward = false;
+    } else if (kind == MZ_OP_EMBED) {
+        desc->u.embed.D = mz_dtype_block(d);
+        desc->u.embed.stored = d;
+        desc->u.embed.backward = false;
+    }
+    return mz_desc_stored(desc) == d;
+}
+
 static mz_desc for_serving(const mz_desc *desc)
 {
     mz_desc d = *desc;
@@ -108,7 +129,8 @@ typedef struct sheet {
 
 static mz_err ask(const mz_queue *q, const mz_desc *desc, mz_pass direction, sheet *s)
 {
-    const mz_dtype d = mz_desc_dtype(desc);
+    const mz_dtype stored = mz_desc_stored(desc);
+    const mz_dtype d = mz_dtype_is_blocks(stored) ? stored : mz_desc_dtype(desc);
     mz_support answer = {0};
     MZ_NEED((unsigned)desc->kind < MZ_OP_COUNT && (unsigned)d < MZ_DTYPE_COUNT,
             "a description of kind %d in dtype %d", (int)desc->kind, (int)d);
@@ -142,6 +164,11 @@ static mz_err ask_all(const mz_queue *q, const mz_desc *descs, int n, sheet *s)
     for (int i = 0; n == 0 && i < MZ_OP_COUNT * MZ_COUNT(DTYPES); i++) {
         mz_desc desc;
         if (usual((mz_op_kind)(i / MZ_COUNT(DTYPES)), DTYPES[i % MZ_COUNT(DTYPES)], &desc))
+            MZ_TRY(ask_both(q, &desc, s));
+    }
+    for (int i = 0; n == 0 && i < MZ_OP_COUNT * MZ_DTYPE_COUNT; i++) {
+        mz_desc desc;
+        if (usual_blocks((mz_op_kind)(i / MZ_DTYPE_COUNT), (mz_dtype)(i % MZ_DTYPE_COUNT), &desc))
             MZ_TRY(ask_both(q, &desc, s));
     }
     return MZ_OK;

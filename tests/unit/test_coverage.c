@@ -43,8 +43,9 @@ static const mz_coverage_row *row(const report *r, mz_op_kind kind, mz_dtype d, 
     return found;
 }
 
-/* 17 operators in 4 dtypes, 4 in 2; a backward row for 9 of the first and the router. */
-enum { ROWS = 17 * 4 + 4 * 2 + 9 * 4 + 2 };
+/* 17 operators in 4 dtypes, 4 in 2; a backward row for 9 of the first and the router; 3 operators
+ * with weights in 8 block types, forward only. */
+enum { BLOCKS = 3 * 8, ROWS = 17 * 4 + 4 * 2 + 9 * 4 + 2 + BLOCKS };
 
 static int count(const report *r, mz_state state)
 {
@@ -64,6 +65,9 @@ static void the_oracle_has_everything(void **state)
         assert_string_equal(r.rows[i].reason, "");
         assert_true(r.rows[i].repeats);
     }
+    assert_int_equal(row(&r, MZ_OP_EXPERTS, MZ_Q6_K, MZ_FORWARD)->state, MZ_STATE_NATIVE);
+    assert_null(row(&r, MZ_OP_EXPERTS, MZ_Q6_K, MZ_BACKWARD));
+    assert_null(row(&r, MZ_OP_SWIGLU, MZ_Q8_0, MZ_FORWARD));
     assert_null(row(&r, MZ_OP_ROUTER, MZ_BF16, MZ_FORWARD));
     assert_null(row(&r, MZ_OP_SAMPLE, MZ_F32, MZ_BACKWARD));
     drop(&r);
@@ -86,8 +90,8 @@ static void a_chip_that_only_multiplies(void **state)
     assert_non_null(strstr(none->reason, "only multiplies"));
     drop(&r);
     make(&r, "hosted:on=ref,far:matmul,on=ref", NULL, 0);
-    assert_int_equal(count(&r, MZ_STATE_NONE), 0);
-    assert_int_equal(count(&r, MZ_STATE_HOST), ROWS - 8 - 16);
+    assert_int_equal(count(&r, MZ_STATE_NONE), BLOCKS);
+    assert_int_equal(count(&r, MZ_STATE_HOST), ROWS - 8 - 16 - BLOCKS);
     drop(&r);
 }
 
@@ -98,7 +102,8 @@ static void directions_are_told_apart(void **state)
     make(&r, "far:nobwd,on=ref", NULL, 0);
     assert_int_equal(row(&r, MZ_OP_ATTENTION, MZ_F32, MZ_FORWARD)->state, MZ_STATE_NATIVE);
     assert_int_equal(row(&r, MZ_OP_ATTENTION, MZ_F32, MZ_BACKWARD)->state, MZ_STATE_NONE);
-    assert_int_equal(count(&r, MZ_STATE_NONE), 4);
+    assert_int_equal(count(&r, MZ_STATE_NONE), 4 + BLOCKS);
+    assert_non_null(strstr(row(&r, MZ_OP_EMBED, MZ_Q4_K, MZ_FORWARD)->reason, "Q4_K"));
     drop(&r);
 }
 

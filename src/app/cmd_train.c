@@ -213,6 +213,8 @@ static void gauge(mz_device *device, const mz_train_config *c, view *v)
     if (mz_gauge_gemm(q, c->dtype == 1 ? MZ_BF16 : MZ_F32, GAUGE_NS, &v->gemm) != MZ_OK)
         v->gemm = 0.0;
     mz_queue_close(q);
+    mz_device_restart_peak(
+        device); /* the run's own, which does not depend on how fast it is here */
     mz_err_clear();
 }
 

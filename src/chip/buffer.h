@@ -30,6 +30,8 @@ mz_err mz_buffer_wrap(mz_buffer **buf, mz_device *device, const void *host, size
 void mz_buffer_free(mz_buffer *buf); /* NULL is legal */
 size_t mz_device_bytes_used(const mz_device *device);
 size_t mz_device_bytes_peak(const mz_device *device);
+/* From now on: what was booked and freed before (to measure the chip, say) no longer counts. */
+void mz_device_restart_peak(mz_device *device);
 
 /* Enqueue a copy of a DENSE tensor's bytes; the host memory must live until mz_queue_sync. */
 mz_err mz_upload(mz_queue *q, const mz_tensor *dst, const void *host);

@@ -74,6 +74,11 @@ size_t mz_device_bytes_used(const mz_device *device)
     return device->bytes_used;
 }
 
+void mz_device_restart_peak(mz_device *device)
+{
+    device->bytes_peak = device->bytes_used;
+}
+
 size_t mz_device_bytes_peak(const mz_device *device)
 {
     return device->bytes_peak;

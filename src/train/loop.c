@@ -24,6 +24,7 @@ struct mz_loop {
     mz_filler batch;                /* one micro-batch */
     int32_t *counts;                /* [E] of one layer */
     double *load;                   /* the same, of all ranks */
+    double worst;                   /* largest over mean load, of the layers so far */
     void *bias;                     /* [E] acc */
     double flop_token, flop_square; /* of one id; of one id times one key */
 };
@@ -271,6 +272,7 @@ static mz_err move_bias(mz_loop *l, int64_t layer, const mz_param *b)
     MZ_TRY(mz_queue_sync(l->queue));
     for (int64_t e = 0; e < E; e++) mean += l->load[e];
     mean /= (double)E;
+    for (int64_t e = 0; e < E && mean > 0.0; e++) l->worst = fmax(l->worst, l->load[e] / mean);
     float *bias = l->bias;
     for (int64_t e = 0; e < E; e++) {
         const double load = l->load[e];
@@ -321,7 +323,9 @@ static mz_err update(mz_loop *l, mz_progress *p, mz_step_record *r)
     }
     enter(l, MZ_PHASE_UPDATE, p);
     MZ_TRY(mz_trainer_apply(l->trainer, &optim, r->grad_norm));
+    l->worst = 0.0;
     MZ_TRY(move_biases(l));
+    if (l->worst > 0.0) r->load = l->worst;
     enter(l, MZ_PHASE_SHARE, p);
     if (l->team) MZ_TRY(mz_team_share(l->team));
     mz_spikes_took(&p->spikes, r->loss, r->grad_norm);
@@ -350,8 +354,10 @@ static mz_err make_step(mz_loop *l, mz_progress *p, mz_step_record *r)
 mz_err mz_loop_step(mz_loop *l, mz_progress *p, mz_step_record *r)
 {
     MZ_NEED(l && p && r, "an argument is NULL");
-    *r = (mz_step_record){
-        .steps = l->config->run_steps, .eval_loss = (double)NAN, .best_loss = (double)NAN};
+    *r = (mz_step_record){.steps = l->config->run_steps,
+                          .eval_loss = (double)NAN,
+                          .best_loss = (double)NAN,
+                          .load = (double)NAN};
     mz_guard_enter();
     const mz_err err = make_step(l, p, r);
     mz_guard_leave();

@@ -91,6 +91,7 @@ static mz_err add_looks(mz_str *line, const mz_step_record *r)
     char text[40];
     if (!isnan(r->eval_loss))
         MZ_TRY(mz_str_addf(line, ", \"eval_loss\": %s", number(text, r->eval_loss)));
+    if (!isnan(r->load)) MZ_TRY(mz_str_addf(line, ", \"expert_load\": %s", number(text, r->load)));
     if (!r->text) return MZ_OK;
     MZ_TRY(mz_str_addf(line, ", \"sample\": "));
     return mz_str_add_quoted(line, r->text);

@@ -27,6 +27,7 @@ typedef struct mz_step_record {
     /* what was looked at after the step; not logged where NaN or NULL */
     double eval_loss;
     const char *text;
+    double load; /* largest load of an expert over the mean one, of the layer where it is worst */
     double best_loss; /* so far, of step best_step; NaN: none */
     int64_t best_step;
 } mz_step_record;

@@ -243,7 +243,16 @@ static mz_err open_hub(const char *folder)
     return err;
 }
 
+#define TEN "0123456789"
+#define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
 static const bad INDICES[] = {
+    {"a name of 300 letters", "s-1.safetensors", HUNDRED HUNDRED HUNDRED, MZ_ECORRUPT,
+     HUNDRED TEN TEN "0123...", "", "'" TEN},
+    {"a name of 3,000 letters", "s-1.safetensors",
+     HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED
+         HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED
+             HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED,
+     MZ_ECORRUPT, HUNDRED TEN TEN "0123...", "", "'" TEN},
     {"no JSON", NULL, "{", MZ_ECORRUPT, "", "line 1", ""},
     {"a list", NULL, "[]", MZ_ECORRUPT, "weight_map", "expected an object", ""},
     {"no map", "weight_map", "weights", MZ_ECORRUPT, "weight_map", "expected an object", ""},

@@ -194,12 +194,15 @@ mz_err mz_map_open(mz_map *map, const char *path)
     if (bytes > 0)
         data = mz_gate_passes() ? mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
     const mz_err err = data == MAP_FAILED ? failed("map", path) : MZ_OK;
-    if (err != MZ_OK || bytes == 0) (void)close(fd); /* nothing to lose in a file only read */
+    (void)close(fd); /* the mapping stays; there is nothing to lose in a file that was only read */
     if (err != MZ_OK) return err;
-    *map = (mz_map){.data = data, .bytes = bytes, .fd = fd};
+    *map = (mz_map){.data = data,
+                    .bytes = bytes,
+                    .device = (uint64_t)st.st_dev,
+                    .inode = (uint64_t)st.st_ino,
+                    .changed_s = (int64_t)st.st_mtim.tv_sec,
+                    .changed_ns = (int64_t)st.st_mtim.tv_nsec};
     if (bytes == 0) return MZ_OK;
-    map->changed_s = (int64_t)st.st_mtim.tv_sec;
-    map->changed_ns = (int64_t)st.st_mtim.tv_nsec;
     mz_torn_watch(data, bytes);
     hide(map->data + map->bytes, slack_of(map));
     return MZ_OK;
@@ -210,10 +213,13 @@ mz_err mz_map_intact(const mz_map *map, const char *path)
     struct stat st;
     MZ_NEED(map && path, "map or path is NULL");
     if (!map->data) return MZ_OK;
-    if (sys_stat(map->fd, "", &st) != 0) return failed("look at", path);
-    const bool same = st.st_size == (off_t)map->bytes &&
-                      map->changed_s == (int64_t)st.st_mtim.tv_sec &&
-                      map->changed_ns == (int64_t)st.st_mtim.tv_nsec;
+    const bool is_there = sys_stat(AT_FDCWD, path, &st) == 0;
+    if (!is_there && errno != ENOENT && errno != ENOTDIR) return failed("look at", path);
+    const bool other = !is_there || map->device != (uint64_t)st.st_dev ||
+                       map->inode != (uint64_t)st.st_ino; /* what is mapped has no name any more */
+    const bool same =
+        other || (st.st_size == (off_t)map->bytes && map->changed_s == (int64_t)st.st_mtim.tv_sec &&
+                  map->changed_ns == (int64_t)st.st_mtim.tv_nsec);
     if (same && !mz_torn_is(map->data)) return MZ_OK;
     return refuse(MZ_EIO, path, "was changed while it was being read");
 }
@@ -229,7 +235,6 @@ void mz_map_close(mz_map *map)
         show(map->data + map->bytes, slack_of(map));
         mz_torn_forget(map->data);
         (void)munmap(p.out, map->bytes);
-        (void)close(map->fd);
     }
     *map = (mz_map){0};
 }

@@ -17,7 +17,8 @@
 typedef struct mz_map {
     const unsigned char *data; /* read-only; NULL for an empty file */
     size_t bytes;
-    int fd; /* open as long as data is not NULL */
+    /* which file it is, and when it was written to last */
+    uint64_t device, inode;
     int64_t changed_s, changed_ns;
 } mz_map;
 /* Maps a regular file read-only (not a folder, not a device, not a pipe). Whoever makes the file

@@ -33,6 +33,12 @@ void mz_pipe_options(const mz_train_config *c, int64_t r, mz_model_options *o)
     o->slots = slots < batches ? slots : batches;
 }
 
+size_t mz_pipe_room(const mz_model_options *o, int64_t width, int64_t size)
+{
+    return 4 * (size_t)o->tokens_max * (size_t)width * mz_dtype_bytes(o->dtype) +
+           mz_comm_room((int)size);
+}
+
 mz_err mz_pipe_new(mz_pipe **out, mz_comm *comm, mz_queue *q, mz_model *m, mz_trainer *t,
                    int64_t slots)
 {

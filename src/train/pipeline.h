@@ -25,6 +25,8 @@ typedef struct mz_pipe mz_pipe;
 /* What rank r of c->ranks binds its model for: layers and slots are set in *o. */
 void mz_pipe_options(const mz_train_config *c, int64_t r, mz_model_options *o);
 
+/* Host bytes that a rank books for it; dtype: of the model. */
+size_t mz_pipe_room(const mz_model_options *o, int64_t width, int64_t size);
 mz_err mz_pipe_new(mz_pipe **pipe, mz_comm *comm, mz_queue *q, mz_model *m, mz_trainer *t,
                    int64_t slots);
 void mz_pipe_free(mz_pipe *pipe); /* NULL is legal */

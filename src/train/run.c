@@ -93,6 +93,34 @@ static mz_err check_network(const mz_train_config *c, const mz_config *n)
     return check_layers(c, n);
 }
 
+typedef struct placed {
+    const mz_train_config *config;
+    const mz_config *network;
+    const mz_model_options *options;
+    int64_t rank;
+    bool is_host;
+} placed;
+
+/* What goes with being one of several ranks, the first of which writes. */
+static mz_err plan_rank(mz_train_bytes *b, const placed *p)
+{
+    const mz_train_config *c = p->config;
+    const bool is_pipe = c->n_ranks > 1 && c->ranks[0].layers > 0;
+    size_t whole = 0;
+    if (p->rank > 0)
+        b->snapshot = 0;
+    else if (is_pipe)
+        MZ_TRY(mz_whole_room(&whole, p->network));
+    else if (c->run_checkpoint_async)
+        b->snapshot += mz_snapshot_bytes(b->weights, b->optimizer);
+    b->snapshot += whole;
+    if (is_pipe)
+        b->staging += mz_pipe_room(p->options, p->network->width, c->n_ranks);
+    else if (c->n_ranks > 1)
+        b->staging += mz_team_room(b->gradients, p->options->dtype, p->is_host, c->n_ranks);
+    return MZ_OK;
+}
+
 mz_err mz_train_plan(mz_train_bytes *out, const mz_train_config *c, mz_device *device, int64_t rank)
 {
     MZ_NEED(out && c && device, "an argument is NULL");
@@ -104,10 +132,10 @@ mz_err mz_train_plan(mz_train_bytes *out, const mz_train_config *c, mz_device *d
     if (err == MZ_OK) err = check_network(c, &network);
     if (err == MZ_OK) err = mz_queue_open(&q, device);
     if (err == MZ_OK) {
-        const bool is_pipe = c->n_ranks > 1 && c->ranks[0].layers > 0;
         mz_model_options o = mz_loop_model_options(c, &network);
         mz_pipe_options(c, rank, &o);
         err = mz_model_plan(&plan, q, &network, &o);
+        const placed here = {c, &network, &o, rank, device->info.is_host};
         mz_train_bytes b = {.weights = plan.weights,
                             .gradients = plan.gradients,
                             .optimizer = mz_trainer_bytes(o.dtype, plan.gradients),
@@ -115,9 +143,7 @@ mz_err mz_train_plan(mz_train_bytes *out, const mz_train_config *c, mz_device *d
                             .workspace = plan.workspace,
                             .staging = plan.staging,
                             .snapshot = mz_checkpoint_room()};
-        if (c->run_checkpoint_async) b.snapshot += mz_snapshot_bytes(b.weights, b.optimizer);
-        if (c->n_ranks > 1 && !is_pipe)
-            b.staging += mz_team_room(plan.gradients, o.dtype, device->info.is_host, c->n_ranks);
+        if (err == MZ_OK) err = plan_rank(&b, &here);
         b.sum = b.weights + b.gradients + b.optimizer + b.activations + b.workspace + b.staging +
                 b.snapshot;
         if (err == MZ_OK) *out = b;

@@ -70,6 +70,17 @@ static mz_err book_whole(mz_whole *w)
     return MZ_OK;
 }
 
+mz_err mz_whole_room(size_t *bytes, const mz_config *network)
+{
+    mz_params list = {0};
+    mz_config whole = *network;
+    whole.mtp_layers = 0; /* no pipeline has them */
+    MZ_TRY(mz_params_list(&list, &whole, MZ_F32));
+    *bytes = list.weights_bytes + 2 * list.grads_bytes;
+    mz_params_clear(&list);
+    return MZ_OK;
+}
+
 mz_err mz_whole_new(mz_whole **out, mz_comm *comm, mz_queue *q, mz_model *m, mz_trainer *t)
 {
     mz_whole *w = NULL;

@@ -14,6 +14,8 @@
 
 typedef struct mz_whole mz_whole;
 
+/* Host bytes that rank 0 books for it. */
+mz_err mz_whole_room(size_t *bytes, const mz_config *network);
 mz_err mz_whole_new(mz_whole **w, mz_comm *comm, mz_queue *q, mz_model *m, mz_trainer *t);
 void mz_whole_free(mz_whole *w); /* NULL is legal */
 /* Master weights and moments of every rank to rank 0. */

@@ -151,7 +151,7 @@ static mz_err finish(chat *c, mz_err err, mz_dialog_turn *turn)
     else
         (void)putchar('\n');
     (void)fflush(stdout);
-    print_speed(c, turn);
+    if (!ferror(stdout)) print_speed(c, turn);
     mz_answer_clear(&turn->answer);
     if (err == MZ_OK && ferror(stdout)) err = MZ_FAIL(MZ_EIO, "stdout: a write failed");
     return err;

@@ -125,6 +125,7 @@ static void print_end(const mz_generated *g, bool has_text)
     else
         for (size_t i = 0; i < g->ids.count; i++)
             printf("%d%c", g->ids.at[i], i + 1 < g->ids.count ? ' ' : '\n');
+    if (ferror(stdout)) return; /* nobody listens */
     fprintf(stderr, "%zu tokens (%s); loaded in %.0f ms, prefill %lld tokens", g->ids.count,
             g->stop, g->load_ms, (long long)g->prefill_tokens);
     if (isfinite(g->prefill_tokens_per_s)) fprintf(stderr, " at %.0f/s", g->prefill_tokens_per_s);

@@ -6,9 +6,11 @@
 #include "base/torn.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const mz_command *const COMMANDS[] = {&mz_cmd_demo,
                                              &mz_cmd_data_build,
@@ -135,6 +137,14 @@ static mz_err run(int argc, const char *const *argv)
     return err;
 }
 
+/* Whether the error is that of writing to a pipe that nobody reads. */
+static bool reader_left(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return strncmp(mz_err_last()->message, "stdout:", 7) == 0 && poll(&out, 1, 0) == 1 &&
+           (out.revents & POLLERR) != 0;
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of write, not our death */
@@ -143,10 +153,9 @@ int main(int argc, char **argv)
     mz_err err = run(argc, words);
     errno = 0;
     const bool lost = fflush(stdout) != 0 || ferror(stdout);
-    const bool reader_left = lost && errno == EPIPE;
     if (err == MZ_OK && lost)
         err = MZ_FAIL(MZ_EIO, "stdout: %s", errno ? strerror(errno) : "a write failed");
-    if (err == MZ_EIO && reader_left) return mz_err_exit(MZ_EIO); /* it knows why */
+    if (err == MZ_EIO && reader_left()) return mz_err_exit(MZ_EIO); /* it knows why */
     if (err != MZ_OK) print_error(err, wants_json(argc, words));
     return mz_err_exit(err);
 }

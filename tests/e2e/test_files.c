@@ -315,16 +315,32 @@ static void a_reader_that_left_is_no_noise(void **state)
 {
     (void)state;
     small_model("piped", "llama");
-    int ends[2];
-    assert_int_equal(pipe(ends), 0);
-    const char *words[] = {"inspect", program_path("piped"), "--tensors", "--json", NULL};
-    assert_int_equal(close(ends[0]), 0);
-    program_output(ends[1]);
-    const int got = program_run(words);
-    program_output(-1);
-    assert_int_equal(close(ends[1]), 0);
-    assert_int_equal(got, 74);
-    assert_string_equal(program_text("err"), "");
+    (void)small_file("in", "{\"text\": \"the inner\"}\n");
+    (void)small_file("said", "the\nother\n");
+    static const char *const cases[][8] = {
+        {"inspect", "MODEL", "--tensors", "--json"},
+        {"generate", "MODEL", "--prompt", "the", "--max-tokens", "9"},
+        {"generate", "MODEL", "--prompt", "the", "--max-tokens", "9", "--json"},
+        {"tokenizer", "encode", "MODEL", "--jsonl"},
+        {"chat", "MODEL", "--max-tokens", "9"},
+        {"chips", "--json"},
+        {"--help"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *words[9] = {NULL};
+        int ends[2];
+        for (int k = 0; k < 8 && cases[i][k]; k++)
+            words[k] = strcmp(cases[i][k], "MODEL") == 0 ? program_path("piped") : cases[i][k];
+        assert_int_equal(pipe(ends), 0);
+        assert_int_equal(close(ends[0]), 0);
+        program_input(program_path(strcmp(words[0], "chat") == 0 ? "said" : "in"));
+        program_output(ends[1]);
+        const int got = program_run(words);
+        program_output(-1);
+        assert_int_equal(close(ends[1]), 0);
+        if (got != 74 || program_text("err")[0])
+            fail_msg("%s: exit %d, %s", words[0], got, program_text("err"));
+    }
+    program_input(NULL);
 }
 
 static void eval_is_the_same_in_either_form(void **state)

@@ -29,6 +29,10 @@ MZ_INLINE float half_at(const unsigned char *p)
     const uint16_t h = (uint16_t)(p[0] | p[1] << 8);
 #if defined(__F16C__)
     return _cvtsh_ss(h);
+#elif defined(__aarch64__)
+    __fp16 x;
+    memcpy(&x, &h, sizeof x);
+    return x;
 #else
     return mz_f16_to_f32(h);
 #endif

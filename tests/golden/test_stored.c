@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "chips/cpu/cpu.h"
 #include "chips/far/far.h"
+#include "chips/fault/fault.h"
 #include "chips/ref/ref.h"
 #include "file/safetensors.h"
 #include "infer/probe.h"
@@ -122,6 +123,8 @@ static void as_stored_is_as_unpacked(void **state)
         for (int k = 0; k < MZ_COUNT(TYPES); k += i < 2 || i == 7 ? 1 : 3)
             same_logits("cpu", MODELS[i], TYPES[k]);
     same_logits("ref", "llama_tied", MZ_GGML_Q8_0);
+    same_logits("fault:cpu", "llama", MZ_GGML_Q8_0); /* takes blocks, but not the host's memory */
+    same_logits("fault:cpu", "deepseek_v2", MZ_GGML_BF16);
     same_logits("ref", "deepseek_v3", MZ_GGML_Q4_0);
 }
 
@@ -253,7 +256,7 @@ static int make_base(void **state)
 {
     (void)state;
     if (mz_chip_register(mz_cpu_chip()) != MZ_OK || mz_chip_register(&mz_chip_ref) != MZ_OK ||
-        mz_chip_register(mz_far_chip()) != MZ_OK)
+        mz_chip_register(mz_far_chip()) != MZ_OK || mz_chip_register(mz_fault_chip()) != MZ_OK)
         return -1;
     return mkdtemp(base) ? 0 : -1;
 }

@@ -117,7 +117,7 @@ static const char *kind_of(mz_local_end end)
     return "none";
 }
 
-static mz_err note_fault(ranks *r, const mz_local_report *report)
+static void note_fault(ranks *r, const mz_local_report *report)
 {
     const mz_err_info why = *mz_err_last();
     const double since = (double)(mz_clock_ns() - report->noticed_ns) * 1e-9;
@@ -128,8 +128,8 @@ static mz_err note_fault(ranks *r, const mz_local_report *report)
                      "chip", r->now.ranks[report->rank].chip, "phase", mz_phase_name(report->phase),
                      "step", (json_int_t)report->step, "operator", report->op, "message",
                      why.message));
-    if (err == MZ_OK) mz_err_restore(&why);
-    return err;
+    if (err != MZ_OK) mz_log(MZ_LOG_LOUD, "ranks.jsonl: %s", mz_err_last()->message);
+    mz_err_restore(&why);
 }
 
 /* ---- after a fault ---- */
@@ -209,7 +209,7 @@ static mz_err run_all(ranks *r)
         mz_local_report report;
         const mz_err err = start_once(r, &report);
         if (err == MZ_OK || !is_fault(&report, err)) return err;
-        MZ_TRY(note_fault(r, &report));
+        note_fault(r, &report); /* a record that cannot be kept loses no run */
         if (!goes_on(r, &report)) return err;
     }
 }

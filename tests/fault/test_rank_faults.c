@@ -308,6 +308,41 @@ static void test_stop(void **state)
     team_remove("undisturbed");
 }
 
+/* A chip that fails, and one whose driver does not come back, told by a plan. */
+static void check_chip(const char *plan, const char *kind, const char *phase, const char *says)
+{
+    char file[TEAM_TEXT];
+    (void)snprintf(file, sizeof file, "%s", team_path("plan.json"));
+    FILE *f = fopen(file, "w");
+    assert_non_null(f);
+    assert_true(fputs(plan, f) >= 0 && fclose(f) == 0);
+    const char *keys[] = {"ranks=[{chip: cpu, share: 2}, {chip: fault:far}]",
+                          "run.checkpoint_every=2", "run.stuck_after=0.5", NULL};
+    const mz_train_config c = team_config("struck", STEPS, keys);
+    const mz_ranks_options o = {.chip = {.fault_plan = file}};
+    if (team_run(&c, &o) != MZ_OK) fail_msg("%s", mz_err_last()->message);
+    json_t *list = events("struck");
+    const json_t *fault = json_array_get(list, 1);
+    assert_int_equal(json_array_size(list), 3);
+    assert_string_equal(text_of(fault, "kind"), kind);
+    assert_int_equal(json_integer_value(json_object_get(fault, "rank")), 1);
+    if (strcmp(text_of(fault, "phase"), phase) != 0 || !strstr(text_of(fault, "message"), says))
+        fail_msg("phase %s: %s", text_of(fault, "phase"), text_of(fault, "message"));
+    assert_int_equal(json_array_size(json_object_get(json_array_get(list, 2), "ranks")), 1);
+    json_decref(list);
+    team_remove("struck");
+}
+
+static void test_chip(void **state)
+{
+    (void)state;
+    check_chip("[{\"where\": \"launch\", \"op\": \"adamw\", \"at\": 30, \"kind\": \"late\"}]",
+               "chip", "update", "adamw");
+    check_chip("[{\"where\": \"launch\", \"op\": \"rmsnorm\", \"at\": 30, \"kind\": "
+               "\"hang_ms\", \"ms\": 30000}]",
+               "stuck", "compute", "has been stuck for");
+}
+
 /* The layers of a rank that is lost go to its neighbour. */
 static void test_pipeline(void **state)
 {
@@ -374,9 +409,8 @@ static void test_in_vain(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_in_vain),
-        cmocka_unit_test(test_pipeline),
+        cmocka_unit_test(test_stop),   cmocka_unit_test(test_in_vain),
+        cmocka_unit_test(test_chip),   cmocka_unit_test(test_pipeline),
         cmocka_unit_test(test_faults),
     };
     target = mmap(NULL, sizeof *target, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

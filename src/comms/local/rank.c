@@ -61,7 +61,7 @@ _Noreturn void mz_seat_take(const mz_local *l, mz_hall *hall, int rank, pid_t su
     if (err == MZ_OK) err = l->body(l->user, &s.comm);
     seat->why = *mz_err_last();
     seat->why.code = err;
-    mz_comm_phase(&s.comm, MZ_PHASE_END, atomic_load(&seat->step));
+    if (err == MZ_OK) mz_comm_phase(&s.comm, MZ_PHASE_END, atomic_load(&seat->step));
     atomic_store(&seat->has_ended, 1);
     _exit(err == MZ_OK ? 0 : 1);
 }

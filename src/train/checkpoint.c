@@ -229,14 +229,30 @@ static mz_err newest(const char *run, char path[MZ_CHECKPOINT_PATH], bool *found
 
 /* ---- the calls ---- */
 
-static mz_err copy_extras(const char *from, const char *folder, bool *has_extra)
+/* The folder that a tokenizer lies in; "" where it lies in none (a GGUF, or none is given). */
+static void folder_with(char out[MZ_CHECKPOINT_PATH], const char *from)
 {
-    char path[MZ_CHECKPOINT_PATH];
+    static const char name[] = "tokenizer.json";
+    const size_t n = from ? strlen(from) : 0;
+    out[0] = '\0';
+    if (n == 0 || n >= MZ_CHECKPOINT_PATH - 2) return;
+    if (mz_file_is_dir(from)) {
+        memcpy(out, from, n + 1);
+    } else if (mz_str_ends(from, name)) {
+        (void)snprintf(out, MZ_CHECKPOINT_PATH, "./%.*s", (int)(n - (sizeof name - 1)), from);
+        if (from[0] == '/') memmove(out, out + 2, strlen(out + 2) + 1);
+    }
+}
+
+static mz_err copy_extras(const char *tokenizer, const char *folder, bool *has_extra)
+{
+    char path[MZ_CHECKPOINT_PATH], from[MZ_CHECKPOINT_PATH];
+    folder_with(from, tokenizer);
     for (int i = 0; i < MZ_COUNT(EXTRAS); i++) {
         char *text = NULL;
         size_t bytes = 0;
         has_extra[i] = false;
-        if (!from || !from[0] || !mz_file_is_dir(from)) continue;
+        if (!from[0]) continue;
         MZ_TRY(join(path, from, EXTRAS[i]));
         if (!mz_file_exists(path)) continue;
         MZ_TRY(mz_inside_check(from, EXTRAS[i]));

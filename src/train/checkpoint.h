@@ -49,7 +49,7 @@ typedef struct mz_checkpointed {
     mz_model *model;
     mz_trainer *trainer;
     const char *yaml;      /* resolved configuration, NUL-terminated */
-    const char *tokenizer; /* folder whose tokenizer files go along, NULL or "": none */
+    const char *tokenizer; /* whose files go along: a folder, or its tokenizer.json */
     /* of a run that trains adapters alone: the model that they stand beside, and how they begin */
     const struct mz_source *base; /* for load; NULL where it was loaded */
     const char *base_name;

@@ -152,6 +152,9 @@ static void memory_is_counted(void **state)
     mz_buffer_free(a);
     assert_int_equal(mz_device_bytes_used(q->device), 500);
     assert_int_equal(mz_device_bytes_peak(q->device), 1500);
+    const size_t used = mz_device_bytes_used(q->device);
+    mz_device_restart_peak(q->device);
+    assert_int_equal(mz_device_bytes_peak(q->device), used);
     a = NULL;
     assert_int_equal(mz_buffer_new(&a, q->device, SIZE_MAX), MZ_EINVAL);
     assert_null(a);

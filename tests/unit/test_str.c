@@ -176,6 +176,15 @@ static void byte_counts_read_alike(void **state)
     assert_string_equal(mz_str_bytes(out, (double)INFINITY), "? B");
 }
 
+static void quoted_text_is_json(void **state)
+{
+    (void)state;
+    mz_str s = {0};
+    assert_int_equal(mz_str_add_quoted(&s, "a\"b\\c\n\x01é"), MZ_OK);
+    assert_string_equal(s.text, "\"a\\\"b\\\\c\\u000a\\u0001é\"");
+    mz_str_clear(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +195,7 @@ int main(void)
         cmocka_unit_test(integers_are_whole_and_in_range),
         cmocka_unit_test(reals_are_plain_decimals),
         cmocka_unit_test(byte_counts_read_alike),
+        cmocka_unit_test(quoted_text_is_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

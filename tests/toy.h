@@ -24,7 +24,7 @@ typedef enum toy_flaw {
     TOY_ALLOCATES      /* every launch allocates */
 } toy_flaw;
 
-static toy_flaw toy_flaw_now;
+static _Atomic(toy_flaw) toy_flaw_now; /* far looks at it from its own thread */
 
 static inline mz_err toy_open(mz_device *device, const char *arg)
 {

@@ -15,6 +15,9 @@ set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 set(ENV{PKG_CONFIG_LIBDIR} ${MIZAN_ARM64}/usr/lib/aarch64-linux-gnu/pkgconfig)
 set(ENV{PKG_CONFIG_SYSROOT_DIR} ${MIZAN_ARM64})
+# Where the distribution keeps headers that differ between machines (OpenSSL's configuration): a native
+# compiler looks there by itself.
+set(CMAKE_C_FLAGS_INIT "-isystem ${MIZAN_ARM64}/usr/include/aarch64-linux-gnu")
 # The shared libraries of that folder are found at run time, under qemu, by the path they lie in.
 set(CMAKE_BUILD_RPATH ${MIZAN_ARM64}/usr/lib/aarch64-linux-gnu)
 set(CMAKE_CROSSCOMPILING_EMULATOR "qemu-aarch64;-L;/usr/aarch64-linux-gnu")

@@ -13,6 +13,8 @@ file(GLOB MIZAN_ISA_SOURCES CONFIGURE_DEPENDS src/chips/cpu/*.isa.c)
 set(MIZAN_ISA_OPTIMISE -O2)
 if(MIZAN_SANITIZE)
   set(MIZAN_ISA_OPTIMISE -O1 -fno-sanitize=undefined)
+elseif(MIZAN_ANALYZE)
+  set(MIZAN_ISA_OPTIMISE -O2 -fno-analyzer) # it follows no vectors, and takes minutes a file
 endif()
 
 function(mizan_isa name)

@@ -57,7 +57,7 @@ static double group_value(const mz_router_desc *r, const double *s, int64_t n)
 
 static bool is_clear(const mz_router_desc *r, const double *logits, const double *bias)
 {
-    double s[EXPERTS], value[EXPERTS], kept[EXPERTS];
+    double s[EXPERTS] = {0}, value[EXPERTS], kept[EXPERTS];
     const int64_t n = r->E / r->groups;
     int64_t n_kept = 0;
     candidates(r, logits, bias, s);

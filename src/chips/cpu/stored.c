@@ -102,6 +102,7 @@ static void widen_rows(const job *w, const tile *t, int64_t k0, int64_t n, float
 {
     const mz_cpu_gemm_table *gemm = mz_cpu_of(w->op->queue)->kernels.gemm;
     const mz_cpu_mat *a = &w->p->a;
+    if (!to) __builtin_unreachable(); /* booked whenever rows do not lie ready */
     for (int64_t i = 0; i < t->m; i++, to += pitch) {
         const int64_t at = (t->i0 + i) * a->row + k0;
         if (a->is_bf16)

@@ -32,6 +32,28 @@ int mzt_cases(int full)
     return cases > 0 ? cases : 1;
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { IS_SANITIZED = 1 };
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+enum { IS_SANITIZED = 1 };
+#else
+enum { IS_SANITIZED = 0 };
+#endif
+#else
+enum { IS_SANITIZED = 0 };
+#endif
+#if defined(NDEBUG) && defined(__x86_64__)
+enum { IS_RELEASED = 1 };
+#else
+enum { IS_RELEASED = 0 };
+#endif
+
+double mzt_slowness(void)
+{
+    return IS_SANITIZED ? 30.0 : IS_RELEASED ? 1.0 : 20.0;
+}
+
 void mzt_clear(void)
 {
     while (all_made) {

@@ -27,6 +27,10 @@ void mzt_clear(void); /* frees all tensors; queues stay */
 /* How many of `full` random cases to run: all of them, or the percentage in MIZAN_TEST_SHARE, which
  * the presets set that run under an emulator or a sanitizer (at least 1). */
 int mzt_cases(int full);
+/* How many times longer than the released program this build may take where a bound of time is
+ * tested: more than once if it is not optimised, or runs under a sanitizer or an emulator; never
+ * the factor of a thousand that one quadratic step would cost. */
+double mzt_slowness(void);
 
 /* ---- queues ---- */
 mz_queue *mzt_reference(void);

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "file/gguf.h"
+#include "tests/near.h"
 
 #include <errno.h>
 #include <math.h>
@@ -533,23 +534,7 @@ static void large_metadata_stay_within_their_bounds(void **state)
     const double grown = (double)(mz_mem_bytes_used() - used);
     mz_gguf_close(f);
     if (!(grown <= 16.0 * 1048576 + 12e6 * mb)) fail_msg("%.0f bytes for %.1f MB", grown, mb);
-#if defined(__OPTIMIZE__)
-    const double plain = 1.0;
-#else
-    const double plain = 4.0; /* the bound is the released program's */
-#endif
-    (void)plain;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    const double slow = 30.0;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    const double slow = 30.0;
-#else
-    const double slow = plain;
-#endif
-#else
-    const double slow = plain;
-#endif
+    const double slow = mzt_slowness();
     if (!(ms <= slow * (50.0 + 30.0 * mb))) fail_msg("%.0f ms for %.1f MB", ms, mb);
 }
 

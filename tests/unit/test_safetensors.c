@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "file/safetensors.h"
+#include "tests/near.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -261,14 +262,6 @@ static void cut_and_flipped_everywhere(void **state)
     }
 }
 
-/* The bound is for the program as users have it; other builds, and emulators, may take longer, but
- * not by the factor of a thousand that one quadratic step would cost. */
-#if defined(NDEBUG) && defined(__x86_64__)
-static const double SLOW = 1.0;
-#else
-static const double SLOW = 20.0;
-#endif
-
 /* Opens a header made of `head`, n times `unit` and `tail`; holds it to the bounds of the format.
  */
 static mz_err open_big(const char *head, const char *unit, int64_t n, const char *tail)
@@ -306,17 +299,7 @@ static mz_err open_big(const char *head, const char *unit, int64_t n, const char
         if (took < ms) ms = took;
         bytes = mz_mem_bytes_used() - before;
     }
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    const double slow = 30.0;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    const double slow = 30.0;
-#else
-    const double slow = SLOW;
-#endif
-#else
-    const double slow = SLOW;
-#endif
+    const double slow = mzt_slowness();
     if (!(ms <= slow * (50.0 + 30.0 * mb))) fail_msg("%.1f ms for %.1f MB", ms, mb);
     if (!(bytes <= (16u << 20) + 12 * length)) fail_msg("%zu bytes for %.1f MB", bytes, mb);
     if (f) mz_st_close(f);

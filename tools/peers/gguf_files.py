@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 
 import gguf
 import numpy as np
@@ -175,6 +176,7 @@ def compare_numbers(folder, config, work, greedy):
 
 def main():
     install()
+    print(f"gguf {version('gguf')}, {LLAMA_CPP}")
     failed = 0
     models = sys.argv[1:] or MODELS
     for name in models:

@@ -163,28 +163,48 @@ static mz_err load_groups(const mz_gguf *file, const mz_gguf_part *part,
  * turn into vectors: a file of gigabytes is looked at before its first token. */
 enum { RUN = 256 };
 
-static bool finite_16(const unsigned char *p, int64_t n, uint16_t mask)
+static bool bad_16(const uint16_t x[RUN], uint16_t mask)
 {
     uint16_t bad = 0;
-    for (int64_t done = 0; done < n; done += RUN) {
+    for (int i = 0; i < RUN; i++) bad |= (uint16_t)((x[i] & mask) == mask);
+    return bad != 0;
+}
+
+static bool bad_32(const uint32_t x[RUN])
+{
+    uint32_t bad = 0;
+    for (int i = 0; i < RUN; i++) bad |= (x[i] & 0x7f800000u) == 0x7f800000u;
+    return bad != 0;
+}
+
+static bool finite_16(const unsigned char *p, int64_t n, uint16_t mask)
+{
+    const bool aligned = (uintptr_t)p % sizeof(uint16_t) == 0;
+    int64_t done = 0;
+    bool bad = false;
+    for (; aligned && done + RUN <= n; done += RUN) /* looked at where they lie */
+        bad |= bad_16((const void *)(p + 2 * done), mask);
+    for (; done < n; done += RUN) {
         uint16_t x[RUN] = {0};
-        const int64_t some = n - done < RUN ? n - done : RUN;
-        memcpy(x, p + 2 * done, (size_t)some * sizeof *x);
-        for (int i = 0; i < RUN; i++) bad |= (uint16_t)((x[i] & mask) == mask);
+        memcpy(x, p + 2 * done, (size_t)(n - done < RUN ? n - done : RUN) * sizeof *x);
+        bad |= bad_16(x, mask);
     }
-    return bad == 0;
+    return !bad;
 }
 
 static bool finite_32(const unsigned char *p, int64_t n)
 {
-    uint32_t bad = 0;
-    for (int64_t done = 0; done < n; done += RUN) {
+    const bool aligned = (uintptr_t)p % sizeof(uint32_t) == 0;
+    int64_t done = 0;
+    bool bad = false;
+    for (; aligned && done + RUN <= n; done += RUN) /* looked at where they lie */
+        bad |= bad_32((const void *)(p + 4 * done));
+    for (; done < n; done += RUN) {
         uint32_t x[RUN] = {0};
-        const int64_t some = n - done < RUN ? n - done : RUN;
-        memcpy(x, p + 4 * done, (size_t)some * sizeof *x);
-        for (int i = 0; i < RUN; i++) bad |= (x[i] & 0x7f800000u) == 0x7f800000u;
+        memcpy(x, p + 4 * done, (size_t)(n - done < RUN ? n - done : RUN) * sizeof *x);
+        bad |= bad_32(x);
     }
-    return bad == 0;
+    return !bad;
 }
 
 /* The scales, and the minima of those types that have them. */

@@ -122,6 +122,7 @@ static mz_err judge_living(watch *w, int rank, int64_t passed)
     const double stall = w->l->stall_s > 0.0 ? w->l->stall_s : STALL_S;
     const bool waits = atomic_load(&seat->waits_for) >= 0;
     char what[96];
+    if (atomic_load(&seat->has_ended)) return MZ_OK; /* much memory takes its time to go away */
     r->still_ns = beats == r->beats ? r->still_ns + passed : 0;
     const bool is_still = moves == r->moves && pulse == r->pulse && !waits;
     r->unmoved_ns = is_still ? r->unmoved_ns + passed : 0;

@@ -35,12 +35,16 @@ static _Thread_local struct {
 static void *allocate(size_t bytes)
 {
     mz_err err = mz_mem_allow();
+    const bool reads = tree.limit > 0;
     const size_t takes = bytes + BLOCK_HEAD;
-    if (err == MZ_OK && tree.limit > 0 && takes > tree.limit - tree.used)
+    if (err == MZ_OK && reads && takes > tree.limit - tree.used)
         err = MZ_FAIL(MZ_ECORRUPT, "this JSON needs more memory than a text of its length may");
-    void *p = err == MZ_OK ? malloc(bytes) : NULL;
-    if (!p) refused = err != MZ_OK ? err : MZ_FAIL(MZ_ENOMEM, "no %zu bytes for JSON", bytes);
-    if (p && tree.limit > 0) tree.used += malloc_usable_size(p) + BLOCK_HEAD;
+    /* jansson goes on with a token that it could not store, and asserts what then no longer holds.
+     * So what is refused while it reads it gets all the same, and its text ends (feed). */
+    void *p = err == MZ_OK || reads ? malloc(bytes) : NULL;
+    if (err == MZ_OK && !p) err = MZ_FAIL(MZ_ENOMEM, "no %zu bytes for JSON", bytes);
+    if (err != MZ_OK && (refused == MZ_OK || !reads)) refused = err;
+    if (p && reads) tree.used += malloc_usable_size(p) + BLOCK_HEAD;
     if (tree.used > tree.limit) tree.used = tree.limit; /* what malloc rounded up */
     return p;
 }
@@ -151,15 +155,32 @@ static int64_t clamp_position(const json_error_t *error, size_t bytes)
     return (int64_t)(at < bytes ? at : bytes);
 }
 
+typedef struct {
+    const char *text;
+    size_t left;
+} unread;
+
+/* A piece of the text, for jansson. */
+static size_t feed(void *to, size_t room, void *user)
+{
+    unread *u = user;
+    const size_t n = refused != MZ_OK ? 0 : u->left < room ? u->left : room;
+    memcpy(to, u->text, n);
+    u->text += n;
+    u->left -= n;
+    return n;
+}
+
 static mz_err load(json_t **out, const char *text, size_t bytes, const char *name,
                    json_error_t *error)
 {
+    unread u = {text, bytes};
     refused = MZ_OK;
     tree.used = 0;
     tree.limit = TREE_FREE + TREE_PER_BYTE * bytes;
-    json_t *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, error);
+    json_t *value = json_load_callback(feed, &u, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, error);
     tree.limit = tree.used = 0;
-    if (refused != MZ_OK) { /* even with a value: jansson drops letters of a token and goes on */
+    if (refused != MZ_OK) { /* even with a value: what was refused may have been its last */
         json_decref(value);
         mz_note_where(name, NULL, refused == MZ_ECORRUPT ? clamp_position(error, bytes) : -1);
         return refused;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -574,6 +575,48 @@ static void without_memory(void **state)
     mz_str_clear(&json);
 }
 
+/* A vocabulary through a file of ours: ids with a hole before the added ones, which the library
+ * would number on; every allocation failed in turn. */
+static void what_is_written_is_read_again(void **state)
+{
+    (void)state;
+    mz_str json = {0};
+    char path[96];
+    (void)snprintf(path, sizeof path, "%s/again.json", folder);
+    mzt_tiny_init(&tiny);
+    (void)mzt_tiny_join(&tiny, 'a', 'b');
+    mzt_tiny_json(&tiny,
+                  "[{\"id\": 300, \"content\": \"<s>\", \"special\": true},"
+                  "{\"id\": 257, \"content\": \"a\\n\\u0001\\\"b\"}]",
+                  GPT2, &json);
+    write_file("tokenizer.json", json.text);
+    const size_t before = mz_mem_bytes_used();
+    int64_t n = 1;
+    for (bool failed = true; failed; n++) {
+        mz_vocab_file *f = NULL;
+        mz_mem_fail_at(n, false);
+        mz_err err = mz_vocab_open(&f, folder);
+        if (err == MZ_OK) err = mz_vocab_write(mz_vocab_of(f), path);
+        failed = mz_mem_has_failed();
+        mz_mem_fail_at(0, false);
+        assert_int_equal(err, failed ? MZ_ENOMEM : MZ_OK);
+        mz_vocab_close(f);
+        assert_int_equal(mz_mem_bytes_used(), before);
+    }
+    assert_true(n > 20);
+    mz_tokenizer *t = NULL;
+    assert_int_equal(mz_tokenizer_open(&t, path), MZ_OK);
+    expect(t, "ab<s>a\n\001\"bab", 12, MZ_ENCODE_SPECIAL, (int[]){256, 300, 257, 256, -1});
+    assert_true(mz_tokenizer_is_special(t, 300) && !mz_tokenizer_is_special(t, 257));
+    mz_tokenizer_free(t);
+    json_t *o = json_load_file(path, 0, NULL);
+    const json_t *list = json_object_get(json_object_get(o, "model"), "vocab");
+    assert_int_equal(json_integer_value(json_object_get(list, "<s>")), 300);
+    json_decref(o);
+    remove_file("again.json");
+    mz_str_clear(&json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -593,6 +636,7 @@ int main(void)
         cmocka_unit_test(bad_files_are_named),
         cmocka_unit_test(a_cut_file_is_refused),
         cmocka_unit_test(without_memory),
+        cmocka_unit_test(what_is_written_is_read_again),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

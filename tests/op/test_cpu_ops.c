@@ -92,7 +92,8 @@ static void swiglu(void **state)
 static void embed_case(mz_dtype dtype, int64_t T, int64_t V, int64_t D)
 {
     const twin w = {
-        .desc = {MZ_OP_EMBED, {.embed = {dtype, T, V, D, true}}},
+        .desc = {MZ_OP_EMBED,
+                 {.embed = {.dtype = dtype, .T_max = T, .V = V, .D = D, .backward = true}}},
         .arg = {{"y", dtype, 2, {T, D}, .low = KEEP},
                 {"w", dtype, 2, {V, D}, .low = -1, .high = 1},
                 {"ids", MZ_I32, 1, {T}, .low = -1, .high = (double)V}, /* both ends are no row */

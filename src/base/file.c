@@ -10,6 +10,7 @@
 #include "base/gate.h"
 #include "base/leftover.h"
 #include "base/mem.h"
+#include "base/poison.h"
 #include "base/size.h"
 #include "base/torn.h"
 
@@ -23,14 +24,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define MAP_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define MAP_ASAN 1
-#endif
-#endif
 
 enum { BUFFER_BYTES = 1 << 16, NAME_TRIES = 1000, READ_CAP_MIN = 4096 };
 
@@ -161,22 +154,6 @@ static mz_err open_regular(const char *path, int *fd_out, struct stat *st, size_
 
 /* Under AddressSanitizer what lies behind the file's end in its last page is poisoned, so that
  * reading past the end is seen. */
-#ifdef MAP_ASAN
-void __asan_poison_memory_region(const volatile void *p, size_t bytes);
-void __asan_unpoison_memory_region(const volatile void *p, size_t bytes);
-#define hide __asan_poison_memory_region
-#define show __asan_unpoison_memory_region
-#else
-static void hide(const volatile void *p, size_t bytes)
-{
-    (void)p, (void)bytes;
-}
-static void show(const volatile void *p, size_t bytes)
-{
-    (void)p, (void)bytes;
-}
-#endif
-
 static size_t slack_of(const mz_map *map)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -204,7 +181,7 @@ mz_err mz_map_open(mz_map *map, const char *path)
                     .changed_ns = (int64_t)st.st_mtim.tv_nsec};
     if (bytes == 0) return MZ_OK;
     mz_torn_watch(data, bytes);
-    hide(map->data + map->bytes, slack_of(map));
+    mz_poison(map->data + map->bytes, slack_of(map));
     return MZ_OK;
 }
 
@@ -232,7 +209,7 @@ void mz_map_close(mz_map *map)
             const unsigned char *in;
             void *out;
         } p = {.in = map->data}; /* munmap wants it without const */
-        show(map->data + map->bytes, slack_of(map));
+        mz_unpoison(map->data + map->bytes, slack_of(map));
         mz_torn_forget(map->data);
         (void)munmap(p.out, map->bytes);
     }

@@ -6,35 +6,12 @@
  * Under AddressSanitizer the header and the slack after the last byte are poisoned, so that a write
  * one byte beside the block is seen. */
 #include "base/mem.h"
+#include "base/poison.h"
 #include "base/size.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define MEM_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define MEM_ASAN 1
-#endif
-#endif
-
-#ifdef MEM_ASAN
-void __asan_poison_memory_region(const volatile void *p, size_t bytes);
-void __asan_unpoison_memory_region(const volatile void *p, size_t bytes);
-#define hide __asan_poison_memory_region
-#define show __asan_unpoison_memory_region
-#else
-static void hide(const volatile void *p, size_t bytes)
-{
-    (void)p, (void)bytes;
-}
-static void show(const volatile void *p, size_t bytes)
-{
-    (void)p, (void)bytes;
-}
-#endif
 
 enum { ALIGN = 64 };
 
@@ -121,9 +98,9 @@ static unsigned char *header_of(void *p)
 static block read_header(void *p)
 {
     block b;
-    show(header_of(p), sizeof b);
+    mz_unpoison(header_of(p), sizeof b);
     memcpy(&b, header_of(p), sizeof b);
-    hide(header_of(p), sizeof b);
+    mz_poison(header_of(p), sizeof b);
     return b;
 }
 
@@ -141,8 +118,8 @@ static mz_err new_block(void **out, int64_t count, size_t size)
     const uintptr_t at = (uintptr_t)b.base + sizeof b;
     unsigned char *p = (unsigned char *)b.base + sizeof b + (size_t)(-at % ALIGN);
     memcpy(p - sizeof b, &b, sizeof b);
-    hide(p - sizeof b, sizeof b);
-    hide(p + bytes, total - (size_t)(p - (unsigned char *)b.base) - bytes);
+    mz_poison(p - sizeof b, sizeof b);
+    mz_poison(p + bytes, total - (size_t)(p - (unsigned char *)b.base) - bytes);
     count_in(bytes);
     *out = p;
     return MZ_OK;

@@ -92,14 +92,7 @@ static void count(int64_t *before, const job *j, int64_t unit)
 /* The i-th block or tile of `unit` tokens, counted through all sequences. */
 static place place_at(const job *j, const int64_t *before, int64_t i, int64_t unit)
 {
-    int64_t low = 0, high = j->sequences; /* before[low] <= i < before[high] */
-    while (high - low > 1) {
-        const int64_t middle = low + (high - low) / 2;
-        if (before[middle] <= i)
-            low = middle;
-        else
-            high = middle;
-    }
+    const int64_t low = mz_cpu_owner(before, j->sequences, i);
     place p = sequence_at(j, low);
     p.first = (i - before[low]) * unit;
     p.n = p.len - p.first < unit ? p.len - p.first : unit;

@@ -81,14 +81,7 @@ static int64_t new_tokens(const job *j, int64_t b)
 static block block_at(const job *j, int64_t i)
 {
     const int64_t at = i / j->d->G;
-    int64_t low = 0, high = j->B; /* blocks[low] <= at < blocks[high] */
-    while (high - low > 1) {
-        const int64_t middle = low + (high - low) / 2;
-        if (j->blocks[middle] <= at)
-            low = middle;
-        else
-            high = middle;
-    }
+    const int64_t low = mz_cpu_owner(j->blocks, j->B, at);
     const int64_t rows = new_tokens(j, low) * j->group, first = (at - j->blocks[low]) * ROWS;
     const int64_t len = mz_cpu_id_at(j->args->decode.lens, low, 0);
     return (block){.b = low,

@@ -11,6 +11,7 @@
  *   lists of products        both are packed by the part
  * Only the place where an operand is packed differs: bits never do. */
 #include "chips/cpu/gemm.h"
+#include "chips/cpu/split.h"
 
 #include <string.h>
 
@@ -407,25 +408,11 @@ static void run_single(job *w)
 
 /* ---- lists ---- */
 
-/* The product whose row blocks hold number `block`: first[g] <= block < first[g+1]. */
-static int64_t owner_of(const int64_t *first, int64_t count, int64_t block)
-{
-    int64_t lo = 0, hi = count;
-    while (hi - lo > 1) {
-        const int64_t mid = lo + (hi - lo) / 2;
-        if (first[mid] <= block)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
 static void list_part(void *arg, int64_t part, int thread)
 {
     const job *w = arg;
     const int64_t block = part / w->groups;
-    const int64_t g = w->first ? owner_of(w->first, w->p->count, block) : block / w->row_blocks;
+    const int64_t g = w->first ? mz_cpu_owner(w->first, w->p->count, block) : block / w->row_blocks;
     const int64_t from = w->first ? w->first[g] : g * w->row_blocks;
     const int64_t blocks = w->first ? w->first[g + 1] - from : w->row_blocks;
     const int64_t local = part - from * w->groups;

@@ -25,6 +25,20 @@ typedef void mz_cpu_scratch_fn(const mz_op *op, const mz_args *args, int64_t fir
 void mz_cpu_split_scratch(const mz_op *op, const mz_args *args, int64_t n, int64_t items,
                           mz_cpu_room room, mz_cpu_scratch_fn *fn);
 
+/* The g with first[g] <= i < first[g+1], for first [count+1] that never descends. */
+static inline int64_t mz_cpu_owner(const int64_t *first, int64_t count, int64_t i)
+{
+    int64_t low = 0, high = count;
+    while (high - low > 1) {
+        const int64_t middle = low + (high - low) / 2;
+        if (first[middle] <= i)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 enum { MZ_CPU_COLUMNS = 256 }; /* of a range, where columns are shared out instead of rows */
 
 /* MZ_OK for f32 and bf16; else MZ_ENOTSUP with the reason noted. */

@@ -6,6 +6,7 @@
  * else one piece of K after the other is taken for all of the part's columns, so that a's piece
  * stays. The order changes no sum. Floor: chips. */
 #include "chips/cpu/stored.h"
+#include "chips/cpu/split.h"
 
 #include <string.h>
 
@@ -204,20 +205,6 @@ static void rows_of(tile *t, int64_t from, int64_t M, int64_t ib)
     t->m = min64(each, M - skip);
 }
 
-/* The product whose row blocks hold number `block`. */
-static int64_t owner_of(const int64_t *first, int64_t count, int64_t block)
-{
-    int64_t lo = 0, hi = count;
-    while (hi - lo > 1) {
-        const int64_t mid = lo + (hi - lo) / 2;
-        if (first[mid] <= block)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
 static void part_of(void *arg, int64_t part, int thread)
 {
     const job *w = arg;
@@ -226,7 +213,7 @@ static void part_of(void *arg, int64_t part, int thread)
     tile t = {.j0 = part % w->groups * w->cols, .w = p->w};
     t.n = min64(w->cols, p->N - t.j0);
     if (w->first) {
-        const int64_t g = owner_of(w->first, p->count, block);
+        const int64_t g = mz_cpu_owner(w->first, p->count, block);
         rows_of(&t, p->offsets[g], p->offsets[g + 1] - p->offsets[g], block - w->first[g]);
         t.w += (size_t)g * p->w_step_bytes;
     } else {

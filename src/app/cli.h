@@ -17,6 +17,7 @@
 #ifndef MZ_APP_CLI_H
 #define MZ_APP_CLI_H
 
+#include "app/sheet.h"
 #include "base/err.h"
 #include "chip/chip.h"
 
@@ -59,6 +60,9 @@ typedef struct mz_command {
     const char *description;  /* more lines for its own help, or NULL */
     const mz_option *options; /* its own, or NULL */
     unsigned common;
+    const char *examples; /* command lines, for the man page, or NULL */
+    const char *files;    /* what it reads or leaves, for the man page, or NULL */
+    bool hidden;          /* not in the list of commands; documented all the same */
     mz_err (*run)(const mz_cli *cli);
 } mz_command;
 
@@ -94,7 +98,7 @@ mz_err mz_cli_print(json_t *document);
 mz_err mz_cli_json_failed(void); /* MZ_ENOMEM with a note */
 
 /* ---- help, from the same tables ---- */
-void mz_help_all(const mz_command *const *commands);
-void mz_help_command(const mz_command *command);
+void mz_help_all(mz_sheet *s, const mz_command *const *commands);
+void mz_help_command(mz_sheet *s, const mz_command *command);
 
 #endif

@@ -104,8 +104,9 @@ const mz_command mz_cmd_bench = {
     .least = 1,
     .most = -1,
     .summary = "how long things take, every repetition",
-    .description = "  bench tokenizer SRC   loading, encoding by lines and as one text, decoding",
+    .description = "  bench tokenizer SRC   loading, encoding by lines and whole, decoding",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_SEED | MZ_COMMON_DTYPE,
+    .examples = "mizan bench tokenizer MODEL",
     .run = run,
 };

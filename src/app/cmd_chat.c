@@ -363,5 +363,7 @@ const mz_command mz_cmd_chat = {
     .options = OPTIONS,
     .common =
         MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_SEED | MZ_COMMON_DTYPE | MZ_COMMON_SAMPLING,
+    .examples = "mizan chat MODEL\n"
+                "mizan chat model.gguf --temperature 0.7 --system \"Answer briefly.\"",
     .run = run,
 };

@@ -218,5 +218,6 @@ const mz_command mz_cmd_chips = {
     .summary = "list the chips and whether they are usable here",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_CHIP,
+    .examples = "mizan chips --all",
     .run = run,
 };

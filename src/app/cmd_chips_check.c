@@ -145,5 +145,6 @@ const mz_command mz_cmd_chips_check = {
                    "infinities. Exit code 77 if a case fails. A new seed each run, printed.",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_SEED,
+    .examples = "mizan chips check cpu --seed 7",
     .run = run,
 };

@@ -147,5 +147,6 @@ const mz_command mz_cmd_chips_coverage = {
         "or none, with the reason. Backward means bound for training.",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_DTYPE,
+    .examples = "mizan chips coverage --chip cpu --json",
     .run = run,
 };

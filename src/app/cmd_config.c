@@ -157,6 +157,7 @@ const mz_command mz_cmd_config_check = {
     .most = -1,
     .summary = "say whether a training configuration is good",
     .common = MZ_COMMON_JSON,
+    .examples = "mizan config check train.yaml optim.lr=3e-4",
     .run = check,
 };
 
@@ -167,6 +168,7 @@ const mz_command mz_cmd_config_show = {
     .most = -1,
     .summary = "show every key with the value it has",
     .common = MZ_COMMON_JSON,
+    .examples = "mizan config show train.yaml",
     .run = show,
 };
 
@@ -175,5 +177,6 @@ const mz_command mz_cmd_config_schema = {
     .arguments = "",
     .summary = "list every key of a training configuration",
     .common = MZ_COMMON_JSON,
+    .examples = "mizan config schema --json",
     .run = schema,
 };

@@ -232,5 +232,7 @@ const mz_command mz_cmd_convert = {
         "end a text go along in either direction.",
     .options = OPTIONS,
     .common = MZ_COMMON_CHIP,
+    .examples = "mizan convert MODEL model.gguf --to gguf --type q8_0\n"
+                "mizan convert model.gguf folder --to hf --type bf16",
     .run = run,
 };

@@ -240,6 +240,7 @@ const mz_command mz_cmd_data_build = {
                    "document. Files packed with zstd are unpacked.",
     .options = BUILD_OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_SEED,
+    .examples = "mizan data build texts/*.jsonl --tokenizer tokenizer.json --out shards",
     .run = build,
 };
 
@@ -254,5 +255,6 @@ const mz_command mz_cmd_data_show = {
                    "file of ids too.",
     .options = SHOW_OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_SEED,
+    .examples = "mizan data show shards --from 0 --count 2 --seq 128",
     .run = show,
 };

@@ -292,5 +292,7 @@ const mz_command mz_cmd_demo = {
     .description = "Everything from nothing: no tokenizer, no weights. Text is read byte by byte.",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_SEED,
+    .examples = "mizan demo\n"
+                "mizan demo --minutes 10 --out bigger",
     .run = run,
 };

@@ -172,5 +172,6 @@ const mz_command mz_cmd_eval = {
         "the sum over all counted tokens, in nats.",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_DTYPE,
+    .examples = "mizan eval MODEL --text book.txt --context 512",
     .run = run,
 };

@@ -188,5 +188,7 @@ const mz_command mz_cmd_generate = {
     .options = OPTIONS,
     .common =
         MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_SEED | MZ_COMMON_DTYPE | MZ_COMMON_SAMPLING,
+    .examples = "mizan generate MODEL --prompt \"Once upon a time\"\n"
+                "mizan generate model.gguf --prompt Hello --temperature 0.8 --json",
     .run = run,
 };

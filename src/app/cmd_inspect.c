@@ -294,5 +294,6 @@ const mz_command mz_cmd_inspect = {
                    "headers are read.",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON,
+    .examples = "mizan inspect model.gguf --tensors",
     .run = run,
 };

@@ -87,5 +87,6 @@ const mz_command mz_cmd_probe = {
                    "OUT appears whole or not at all.",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_DTYPE,
+    .examples = "mizan probe MODEL --ids in.safetensors --out out.safetensors --gradients",
     .run = run,
 };

@@ -193,6 +193,7 @@ const mz_command mz_cmd_runs_hash = {
     .description =
         "Of the newest whole checkpoint. Two runs that made the same bits print the same.",
     .common = MZ_COMMON_JSON,
+    .examples = "mizan runs hash runs/first --json",
     .run = hash,
 };
 
@@ -203,6 +204,7 @@ const mz_command mz_cmd_runs_show = {
     .most = 1,
     .summary = "last step and newest checkpoint of a run",
     .common = MZ_COMMON_JSON,
+    .examples = "mizan runs show runs/first",
     .run = show,
 };
 
@@ -213,5 +215,6 @@ const mz_command mz_cmd_runs_list = {
     .most = 1,
     .summary = "the runs in a folder",
     .common = MZ_COMMON_JSON,
+    .examples = "mizan runs list runs",
     .run = list,
 };

@@ -299,6 +299,7 @@ const mz_command mz_cmd_runs_compare = {
     .summary = "runs beside each other: losses, speed, and where their configurations differ",
     .description = "Losses are held against those of the first run, step by step.",
     .common = MZ_COMMON_JSON,
+    .examples = "mizan runs compare runs/first runs/second",
     .run = compare,
 };
 
@@ -310,6 +311,7 @@ const mz_command mz_cmd_runs_save = {
     .summary = "ask the process that trains in a folder for a checkpoint, and wait for it",
     .options = SAVE_OPTIONS,
     .common = MZ_COMMON_JSON,
+    .examples = "mizan runs save runs/first",
     .run = save,
 };
 
@@ -321,5 +323,6 @@ const mz_command mz_cmd_runs_rm = {
     .summary = "remove run folders, with all that is in them",
     .description = "Only folders that hold a run, and in which no process trains.",
     .common = MZ_COMMON_JSON,
+    .examples = "mizan runs rm runs/first",
     .run = rm,
 };

@@ -140,5 +140,6 @@ const mz_command mz_cmd_template = {
                    "not built in is refused.",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON,
+    .examples = "mizan template MODEL --messages talk.json",
     .run = run,
 };

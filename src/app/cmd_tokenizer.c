@@ -346,6 +346,7 @@ const mz_command mz_cmd_tokenizer_encode = {
     .description = "SRC is a model folder, a tokenizer.json or a GGUF file.",
     .options = ENCODE_OPTIONS,
     .common = MZ_COMMON_JSON,
+    .examples = "mizan tokenizer encode MODEL --jsonl < texts.jsonl",
     .run = run_encode,
 };
 
@@ -358,5 +359,6 @@ const mz_command mz_cmd_tokenizer_decode = {
     .description = "SRC is a model folder, a tokenizer.json or a GGUF file.",
     .options = DECODE_OPTIONS,
     .common = MZ_COMMON_JSON,
+    .examples = "mizan tokenizer decode MODEL --jsonl < ids.jsonl",
     .run = run_decode,
 };

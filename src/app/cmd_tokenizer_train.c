@@ -109,5 +109,6 @@ const mz_command mz_cmd_tokenizer_train = {
                    "library learns.",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON,
+    .examples = "mizan tokenizer train book.txt --vocab 4096 --out tokenizer.json",
     .run = run,
 };

@@ -303,5 +303,8 @@ const mz_command mz_cmd_train = {
                    "with. SIGTERM and SIGINT save and end with 75.",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_CHIP,
+    .examples = "mizan train train.yaml\n"
+                "mizan train train.yaml run.dir=runs/second optim.lr=3e-4\n"
+                "mizan train train.yaml --dry-run",
     .run = run,
 };

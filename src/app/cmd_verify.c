@@ -290,5 +290,6 @@ const mz_command mz_cmd_verify = {
     .description = "PATH is a Hugging Face folder, a .safetensors file, a GGUF file, a run, a "
                    "checkpoint or a folder of token shards.",
     .common = MZ_COMMON_JSON,
+    .examples = "mizan verify MODEL",
     .run = run,
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* app/commands.h - every command of the program, each in its cmd_*.c; main.c holds the table. */
+/* app/commands.h - every command of the program, each in its cmd_*.c; commands.c holds the table.
+ */
 #ifndef MZ_APP_COMMANDS_H
 #define MZ_APP_COMMANDS_H
 
@@ -11,6 +12,7 @@ extern const mz_command mz_cmd_chat;
 extern const mz_command mz_cmd_chips;
 extern const mz_command mz_cmd_chips_check;
 extern const mz_command mz_cmd_chips_coverage;
+extern const mz_command mz_cmd_completion;
 extern const mz_command mz_cmd_config_check;
 extern const mz_command mz_cmd_config_schema;
 extern const mz_command mz_cmd_config_show;
@@ -20,6 +22,7 @@ extern const mz_command mz_cmd_data_show;
 extern const mz_command mz_cmd_demo;
 extern const mz_command mz_cmd_eval;
 extern const mz_command mz_cmd_generate;
+extern const mz_command mz_cmd_help;
 extern const mz_command mz_cmd_inspect;
 extern const mz_command mz_cmd_probe;
 extern const mz_command mz_cmd_runs_compare;
@@ -34,6 +37,9 @@ extern const mz_command mz_cmd_tokenizer_encode;
 extern const mz_command mz_cmd_tokenizer_train;
 extern const mz_command mz_cmd_train;
 extern const mz_command mz_cmd_verify;
+extern const mz_command mz_cmd_version;
+
+const mz_command *const *mz_app_commands(void); /* NULL-terminated */
 
 /* What `train` and `config` take: CONFIG.yaml, then KEY=VALUE. In cmd_config.c. */
 mz_err mz_cli_train_config(const mz_cli *cli, mz_train_config *c);

@@ -12,36 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static const mz_command *const COMMANDS[] = {&mz_cmd_demo,
-                                             &mz_cmd_data_build,
-                                             &mz_cmd_data_show,
-                                             &mz_cmd_train,
-                                             &mz_cmd_config_check,
-                                             &mz_cmd_config_show,
-                                             &mz_cmd_config_schema,
-                                             &mz_cmd_runs_list,
-                                             &mz_cmd_runs_show,
-                                             &mz_cmd_runs_compare,
-                                             &mz_cmd_runs_save,
-                                             &mz_cmd_runs_rm,
-                                             &mz_cmd_runs_hash,
-                                             &mz_cmd_generate,
-                                             &mz_cmd_chat,
-                                             &mz_cmd_eval,
-                                             &mz_cmd_inspect,
-                                             &mz_cmd_convert,
-                                             &mz_cmd_verify,
-                                             &mz_cmd_probe,
-                                             &mz_cmd_chips,
-                                             &mz_cmd_chips_check,
-                                             &mz_cmd_chips_coverage,
-                                             &mz_cmd_tokenizer_encode,
-                                             &mz_cmd_tokenizer_decode,
-                                             &mz_cmd_tokenizer_train,
-                                             &mz_cmd_template,
-                                             &mz_cmd_bench,
-                                             NULL};
-
 static void log_line(void *user, mz_log_level level, const char *line)
 {
     (void)user;
@@ -112,21 +82,20 @@ static mz_err run(int argc, const char *const *argv)
         printf("mizan %s\n", MIZAN_VERSION);
         return MZ_OK;
     }
-    if (argc == 2 && strcmp(argv[1], "help") == 0) {
-        mz_help_all(COMMANDS);
-        return MZ_OK;
-    }
     MZ_TRY(mz_torn_guard());
     MZ_TRY(mz_app_register_chips());
-    MZ_TRY(mz_cli_parse(&cli, COMMANDS, argc, argv));
+    MZ_TRY(mz_cli_parse(&cli, mz_app_commands(), argc, argv));
     const mz_command *command = mz_cli_command(cli);
     mz_err err = MZ_OK;
-    if (command && mz_cli_wants_help(cli))
-        mz_help_command(command);
-    else if (command)
+    mz_sheet sheet = {0};
+    if (mz_cli_wants_help(cli)) {
+        if (command)
+            mz_help_command(&sheet, command);
+        else
+            mz_help_all(&sheet, mz_app_commands());
+        err = mz_sheet_end(&sheet, NULL);
+    } else if (command)
         err = command->run(cli);
-    else if (mz_cli_wants_help(cli))
-        mz_help_all(COMMANDS);
     else {
         err = MZ_FAIL(MZ_EUSAGE, "no command");
         mz_note_fix("`mizan --help` lists the commands");

@@ -3,6 +3,8 @@
  */
 #include "app/options.h"
 
+#include "app/manual.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -112,21 +114,31 @@ const mz_option *mz_option_find(const mz_command *command, const char *name)
 
 /* ---- help ---- */
 
-void mz_help_all(const mz_command *const *commands)
+enum { COLUMNS = 79, LEFT = 24 }; /* LEFT: where the text about an option begins */
+
+void mz_help_all(mz_sheet *s, const mz_command *const *commands)
 {
-    printf("usage: mizan COMMAND [ARGUMENTS] [OPTIONS]\n\n"
-           "Trains, distils and serves language models on unlike chips.\n\n");
+    mz_sheet_add(s, "usage: mizan COMMAND [ARGUMENTS] [OPTIONS]\n\n"
+                    "Trains, distils and serves language models on unlike chips.\n\n");
     int widest = 0;
     for (int i = 0; commands[i]; i++) {
         const int n = (int)strlen(commands[i]->name);
         widest = n > widest ? n : widest;
     }
-    for (int i = 0; commands[i]; i++)
-        printf("  %-*s  %s\n", widest, commands[i]->name, commands[i]->summary);
-    printf("\n`mizan COMMAND --help` shows a command's options; `mizan --version` the version.\n");
+    for (int i = 0; commands[i]; i++) {
+        if (commands[i]->hidden) continue;
+        mz_sheet_addf(s, "  %-*s  ", widest, commands[i]->name);
+        mz_sheet_fill(s, commands[i]->summary, widest + 4, COLUMNS);
+        mz_sheet_add(s, "\n");
+    }
+    mz_sheet_add(s, "\nTopics, for `mizan help TOPIC`:\n\n");
+    for (const mz_topic *t = mz_topics; t->name; t++)
+        mz_sheet_addf(s, "  %-*s  %s\n", widest, t->name, t->summary);
+    mz_sheet_add(s, "\n`mizan COMMAND --help` shows a command's options; `mizan --version` the "
+                    "version;\n`mizan completion bash|zsh|fish` a shell's completion.\n");
 }
 
-static void print_option(const mz_option *o)
+static void add_option(mz_sheet *s, const mz_option *o)
 {
     char left[96];
     const char *value = o->choices ? o->choices : o->value;
@@ -135,19 +147,30 @@ static void print_option(const mz_option *o)
     else
         snprintf(left, sizeof left, "--%s %s%s", o->name, value ? value : "VALUE",
                  o->many ? " ..." : "");
-    if (strlen(left) > 22)
-        printf("  %s\n  %-22s  %s\n", left, "", o->help);
+    if (strlen(left) > LEFT - 4)
+        mz_sheet_addf(s, "  %s\n%*s", left, LEFT + 2, "");
     else
-        printf("  %-22s  %s\n", left, o->help);
+        mz_sheet_addf(s, "  %-*s", LEFT, left);
+    mz_sheet_fill(s, o->help, LEFT + 2, COLUMNS);
+    mz_sheet_add(s, "\n");
 }
 
-void mz_help_command(const mz_command *command)
+void mz_help_command(mz_sheet *s, const mz_command *command)
 {
     const bool has_arguments = command->arguments && command->arguments[0];
-    printf("usage: mizan %s%s%s [OPTIONS]\n\n%s\n", command->name, has_arguments ? " " : "",
-           has_arguments ? command->arguments : "", command->summary);
-    if (command->description) printf("\n%s\n", command->description);
-    printf("\n");
+    mz_sheet_addf(s, "usage: mizan %s%s%s [OPTIONS]\n\n", command->name, has_arguments ? " " : "",
+                  has_arguments ? command->arguments : "");
+    mz_sheet_fill(s, command->summary, 0, COLUMNS);
+    mz_sheet_add(s, "\n\n");
+    if (command->description) {
+        mz_sheet_fill(s, command->description, 0, COLUMNS);
+        mz_sheet_add(s, "\n\n");
+    }
     const mz_option *o;
-    for (int i = 0; (o = mz_option_at(command, i)); i++) print_option(o);
+    for (int i = 0; (o = mz_option_at(command, i)); i++) add_option(s, o);
+    if (!command->examples) return;
+    mz_sheet_add(s, "\nexamples:\n  ");
+    for (const char *c = command->examples; *c; c++)
+        mz_sheet_addf(s, "%c%s", *c, *c == '\n' ? "  " : "");
+    mz_sheet_add(s, "\n");
 }

@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What the table of commands makes besides a parser: help, man pages, completion in three shells.
+
+Usage: test_manual.py PART PROGRAM, PART one of help, man, bash, zsh, fish. Ends with 77 where what
+reads the result is not installed.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+PROGRAM = sys.argv[2]
+
+
+def mizan(*words, code=0):
+    done = subprocess.run([PROGRAM, *words], capture_output=True, text=True)
+    assert done.returncode == code, (words, done.returncode, done.stderr)
+    return done.stdout if code == 0 else done.stderr
+
+
+def commands():
+    """Names of the list, by the two blanks before and after each."""
+    part = mizan("--help").split("Topics")[0]
+    return re.findall(r"^  ([a-z]+(?: [a-z]+)?)  ", part, re.M)
+
+
+def options(command):
+    return re.findall(r"^  (--[a-z-]+)", mizan(*command.split(), "--help"), re.M)
+
+
+def need(tool):
+    if not shutil.which(tool):
+        print(f"{tool} is not installed")
+        sys.exit(77)
+
+
+def narrow(text, where):
+    for line in text.splitlines():
+        assert len(line) <= 80, (where, line)
+
+
+def test_help():
+    assert len(commands()) > 25, commands()
+    narrow(mizan("help"), "help")
+    for command in commands():
+        narrow(mizan(*command.split(), "--help"), command)
+        if command != "chips":  # also a topic
+            assert mizan("help", *command.split()) == mizan(*command.split(), "--help")
+        assert "examples:" in mizan(*command.split(), "--help"), command
+    for topic in ("chips", "placement", "files", "numbers"):
+        text = mizan("help", topic)
+        narrow(text, topic)
+        assert 8 < len(text.splitlines()) <= 26, topic
+        for named in re.findall(r"`mizan ([^`]*)`", text):  # what it names exists
+            words = [w for w in named.split() if w.islower() and not w.startswith("-")]
+            mizan(*words, "--help")
+    assert "did you mean `mizan help chips`" in mizan("help", "chops", code=2)
+    assert "did you mean `mizan verify`" in mizan("verfy", code=2)
+    assert "did you mean --tensors" in mizan("inspect", "x", "--tensor", code=2)
+    assert mizan("version") == mizan("--version")
+
+
+def test_man():
+    need("man")
+    with tempfile.TemporaryDirectory() as folder:
+        mizan("help", "--man", "--out", folder)
+        want = {"mizan.1", "mizan-completion.1"}
+        want |= {"mizan-" + c.replace(" ", "-") + ".1" for c in commands()}
+        assert set(os.listdir(folder)) == want, set(os.listdir(folder)) ^ want
+        assert mizan("help", "--man", "data", "build") == open(f"{folder}/mizan-data-build.1").read()
+        environment = dict(os.environ, LC_ALL="C.UTF-8", MANWIDTH="80", MANROFFOPT="", TERM="dumb")
+        for page in sorted(want):
+            done = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", f"{folder}/{page}"],
+                                  capture_output=True, text=True, env=environment,
+                                  stdin=subprocess.DEVNULL)
+            assert done.returncode == 0 and done.stderr == "", (page, done.stderr)
+            shown = re.sub(".\b", "", done.stdout)
+            for part in ("NAME", "SYNOPSIS", "EXAMPLES", "EXIT STATUS"):
+                assert part in shown, (page, part)
+            narrow(shown, page)
+            source = re.sub(r"(?m)^\.\\\".*", "", open(f"{folder}/{page}").read())
+            assert not re.search(r"(?<!\\)--", source), f"{page}: a dash that is not escaped"
+        for command in commands():
+            shown = re.sub(".\b", "", subprocess.run(
+                ["man", "-l", f"{folder}/mizan-{command.replace(' ', '-')}.1"],
+                capture_output=True, text=True, env=environment).stdout)
+            for option in options(command):
+                assert option in shown, (command, option)
+        if shutil.which("mandoc"):
+            for page in want:
+                done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", f"{folder}/{page}"],
+                                      capture_output=True, text=True)
+                assert done.stdout == "", done.stdout
+
+
+# (what stands on the line, candidates that must be there, candidates that must not)
+CASES = (
+    ("mizan de", {"demo"}, {"data"}),
+    ("mizan to", {"tokenizer"}, {"template"}),
+    ("mizan tokenizer e", {"encode"}, {"decode"}),
+    ("mizan runs ", {"list", "show", "compare", "rm"}, {"demo", "list.yaml"}),
+    ("mizan convert a b --t", {"--to", "--type", "--threads", "--tokenizer"}, {"--chip"}),
+    ("mizan convert a b --type ", {"f32", "q8_0"}, {"hf", "a.yaml"}),
+    ("mizan generate m --isa av", {"avx512", "avx2"}, {"amx"}),
+    ("mizan chips check ", {"cpu", "ref"}, {"a.yaml"}),
+    ("mizan generate m --chip c", {"cpu"}, {"ref"}),
+    ("mizan train a", {"a.yaml"}, {"list"}),
+    ("mizan runs show fol", {"folder"}, {"a.yaml"}),
+    ("mizan completion z", {"zsh"}, {"fish"}),
+    ("mizan help pl", {"placement"}, {"verify"}),
+)
+
+
+def in_folder(candidates):
+    with tempfile.TemporaryDirectory() as folder:
+        open(f"{folder}/a.yaml", "w").close()
+        os.mkdir(f"{folder}/folder")
+        home = tempfile.mkdtemp(dir=folder)
+        environment = dict(os.environ, HOME=home, XDG_CONFIG_HOME=home, XDG_DATA_HOME=home,
+                           PATH=os.path.dirname(PROGRAM) + ":" + os.environ["PATH"], TERM="dumb")
+        for line, want, never in CASES:
+            got = candidates(line, folder, environment)
+            got = {word.rstrip("/") for word in got}
+            assert want <= got and not never & got, (line, sorted(got))
+
+
+def test_bash():
+    need("bash")
+    script = mizan("completion", "bash")
+
+    def candidates(line, folder, environment):
+        words = line.split(" ")
+        quoted = " ".join(f"'{w}'" for w in words)
+        ask = (f"{script}\nCOMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _mizan\n"
+               'printf "%s\\n" "${COMPREPLY[@]}"')
+        done = subprocess.run(["bash", "--norc", "-c", ask], cwd=folder, env=environment,
+                              capture_output=True, text=True)
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+        return done.stdout.split()
+
+    in_folder(candidates)
+    if shutil.which("shellcheck"):
+        subprocess.run(["shellcheck", "-s", "bash", "-"], input=script, text=True, check=True)
+
+
+def test_zsh():
+    need("zsh")
+    # compadd is replaced by one that says what it was given and matched: the listing of a terminal
+    # would have to be read apart.
+    script = mizan("completion", "zsh")
+
+    def candidates(line, folder, environment):
+        with open(f"{folder}/_mizan", "w") as file:
+            file.write(script)
+        inner = r"""
+PS1= ; unsetopt prompt_cr prompt_sp; autoload -Uz compinit; compinit -u -D; source ./_mizan
+compadd() {
+    case " $* " in *' -O '*|*' -A '*|*' -D '*) builtin compadd "$@"; return ;; esac
+    local -a hits; builtin compadd -O hits "$@"
+    print -rl -- $hits >>found; builtin compadd "$@"
+}
+bindkey '^I' complete-word; setopt no_list_beep
+print ready >state
+"""
+        with open(f"{folder}/inner", "w") as file:
+            file.write(inner)
+        outer = r"""
+zmodload zsh/zpty; : >found
+zpty -b shell zsh -f -i
+zpty -w shell 'source ./inner'
+for i in {1..200}; do [[ -s state ]] && break; sleep 0.05; done
+zpty -w -n shell "$1"$'\t'
+zpty -w shell $'\x15print done >>state' 2>/dev/null
+for i in {1..200}; do [[ $(<state) == *done* ]] && break; sleep 0.05; zpty -r -t shell x '*' ; done
+zpty -d shell
+"""
+        subprocess.run(["zsh", "-f", "-c", outer, "zsh", line], cwd=folder, env=environment,
+                       capture_output=True, timeout=60)
+        with open(f"{folder}/found") as file:
+            found = file.read().split()
+        for name in ("state", "found", "inner", "_mizan"):
+            os.path.exists(f"{folder}/{name}") and os.remove(f"{folder}/{name}")
+        return found
+
+    in_folder(candidates)
+
+
+def test_fish():
+    need("fish")
+    script = mizan("completion", "fish")
+
+    def candidates(line, folder, environment):
+        done = subprocess.run(["fish", "--no-config", "-c", f"{script}\ncomplete -C '{line}'"],
+                              cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+        return [row.split("\t")[0] for row in done.stdout.splitlines()]
+
+    in_folder(candidates)
+
+
+if __name__ == "__main__":
+    globals()["test_" + sys.argv[1]]()

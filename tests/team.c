@@ -2,12 +2,12 @@
 /* tests/team.c - see team.h. */
 #include "tests/team.h"
 
-#include "app/chips.h"
 #include "base/file.h"
 #include "base/folder.h"
 #include "base/json.h"
 #include "base/rng.h"
 #include "base/sha256.h"
+#include "lib/chips.h"
 #include "train/checkpoint.h"
 
 #include <setjmp.h>
@@ -59,7 +59,7 @@ int team_set_up(void **state)
     const char *fast = mz_file_is_dir("/dev/shm") ? "/dev/shm" : "/tmp"; /* fsync costs nothing */
     (void)snprintf(folder, sizeof folder, "%s/mz-team-XXXXXX", tmp && *tmp ? tmp : fast);
     if (!mkdtemp(folder)) return -1;
-    ok(mz_app_register_chips());
+    ok(mz_lib_register_chips());
     write_rows();
     team_network("model.path: tests/golden/llama");
     return 0;

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "infer/generate.h"
+#include "infer/prompt.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -48,16 +49,6 @@ static mz_err ids_from_json(const char *path, mz_ids *ids)
     return err;
 }
 
-static mz_err encode_prompt(const mz_tokenizer *t, const char *text, size_t bytes, mz_ids *ids)
-{
-    mz_encoder *e = NULL;
-    const unsigned flags = mz_tokenizer_adds_bos(t) ? MZ_ENCODE_BOS : 0u;
-    MZ_TRY(mz_encoder_new(&e, t));
-    const mz_err err = mz_encode(e, text, bytes, flags, ids);
-    mz_encoder_free(e);
-    return err;
-}
-
 static mz_err read_prompt(const mz_cli *cli, const mz_tokenizer *t, mz_ids *ids)
 {
     const char *text = mz_cli_text(cli, "prompt", NULL),
@@ -68,9 +59,9 @@ static mz_err read_prompt(const mz_cli *cli, const mz_tokenizer *t, mz_ids *ids)
     if ((text != NULL) + (file != NULL) + (list != NULL) != 1)
         return MZ_FAIL(MZ_EUSAGE, "generate needs one of --prompt, --prompt-file and --ids");
     if (list) return ids_from_json(list, ids);
-    if (text) return encode_prompt(t, text, strlen(text), ids);
+    if (text) return mz_prompt_text(t, text, strlen(text), ids);
     MZ_TRY(mz_file_read(file, PROMPT_BYTES, &read, &bytes));
-    const mz_err err = encode_prompt(t, read, bytes, ids);
+    const mz_err err = mz_prompt_text(t, read, bytes, ids);
     mz_mem_free(read);
     return err;
 }

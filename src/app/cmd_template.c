@@ -5,7 +5,7 @@
 #include "app/source.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "text/chat.h"
+#include "infer/prompt.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -79,12 +79,8 @@ static mz_err print(const mz_cli *cli, const mz_chat_template *t, const mz_chat_
 static mz_err bos_text(const char *model, mz_str *out)
 {
     mz_tokenizer *t = NULL;
-    const char *bytes;
-    size_t n;
     MZ_TRY(mz_app_open_tokenizer(&t, model));
-    mz_err err = mz_str_add(out, "", 0);
-    if (err == MZ_OK && mz_tokenizer_bytes(t, mz_tokenizer_bos(t), &bytes, &n))
-        err = mz_str_add(out, bytes, n);
+    const mz_err err = mz_prompt_bos(t, out);
     mz_tokenizer_free(t);
     return err;
 }

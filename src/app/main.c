@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* app/main.c - finds the command, runs it, and says on stderr what went wrong. Floor: app. */
-#include "app/chips.h"
 #include "app/commands.h"
 #include "base/log.h"
 #include "base/torn.h"
+#include "lib/chips.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -83,7 +83,7 @@ static mz_err run(int argc, const char *const *argv)
         return MZ_OK;
     }
     MZ_TRY(mz_torn_guard());
-    MZ_TRY(mz_app_register_chips());
+    MZ_TRY(mz_lib_register_chips());
     MZ_TRY(mz_cli_parse(&cli, mz_app_commands(), argc, argv));
     const mz_command *command = mz_cli_command(cli);
     mz_err err = MZ_OK;

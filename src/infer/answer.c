@@ -11,6 +11,7 @@ typedef struct writing {
     const mz_tokenizer *tokenizer;
     mz_decoder decoder;
     size_t shown; /* bytes of the text that on_text has had */
+    bool enough;  /* on_token wants no more */
 } writing;
 
 static bool is_end(const writing *w, int32_t id)
@@ -53,13 +54,18 @@ static size_t safe_length(const writing *w, const mz_str *text)
     return text->len - keep;
 }
 
-static bool show(writing *w, const mz_str *text, size_t until)
+/* id: the token that was just taken, -1 for what is left at the end. Where somebody has had enough,
+ * *stop says so. */
+static void show(writing *w, const mz_str *text, size_t until, int32_t id, const char **stop)
 {
-    int wants_end = 0;
-    if (w->options->on_text && until > w->shown)
-        wants_end = w->options->on_text(w->options->user, text->text + w->shown, until - w->shown);
-    if (until > w->shown) w->shown = until;
-    return wants_end != 0;
+    const mz_answer_options *o = w->options;
+    const size_t fresh = until > w->shown ? until - w->shown : 0;
+    const char *what = text->text ? text->text + w->shown : "";
+    w->shown += fresh;
+    if (o->on_text && fresh > 0 && o->on_text(o->user, what, fresh) != 0) *stop = "stop";
+    if (!o->on_token || w->enough || (fresh == 0 && id < 0)) return;
+    w->enough = o->on_token(o->user, id, what, fresh) != 0;
+    if (w->enough) *stop = "interrupted";
 }
 
 /* One chosen token into ids and text. a->stop is set where the text ends with it. */
@@ -71,16 +77,20 @@ static mz_err take(writing *w, mz_answer *a, int32_t id)
         return MZ_OK;
     }
     MZ_TRY(mz_ids_add(&a->ids, id));
-    if (!w->tokenizer) return MZ_OK;
+    if (!w->tokenizer) {
+        show(w, &a->text, 0, id, &a->stop);
+        return MZ_OK;
+    }
     MZ_TRY(mz_decoder_put(&w->decoder, id, &a->text));
     const int64_t at = find_stop(w, &a->text, before);
     if (at >= 0) {
         a->text.len = (size_t)at;
         a->text.text[at] = '\0';
+        show(w, &a->text, a->text.len, id, &a->stop);
         a->stop = "stop";
         return MZ_OK;
     }
-    if (a->text.len > 0 && show(w, &a->text, safe_length(w, &a->text))) a->stop = "stop";
+    show(w, &a->text, safe_length(w, &a->text), id, &a->stop);
     return MZ_OK;
 }
 
@@ -105,7 +115,10 @@ static mz_err go_on(writing *w, mz_answer *a, mz_session *s)
     }
     a->seconds = (double)(mz_clock_ns() - start) * 1e-9;
     if (w->tokenizer && strcmp(a->stop, "stop") != 0) MZ_TRY(mz_decoder_end(&w->decoder, &a->text));
-    if (a->text.len > w->shown) (void)show(w, &a->text, a->text.len);
+    if (a->text.len > w->shown) {
+        const char *ignored = NULL; /* it ends anyway */
+        show(w, &a->text, a->text.len, -1, &ignored);
+    }
     return MZ_OK;
 }
 

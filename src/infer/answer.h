@@ -12,6 +12,10 @@
 
 /* A non-zero answer ends the text as "stop". */
 typedef int mz_answer_text_fn(void *user, const char *text, size_t bytes);
+/* Each token that the text goes on with, and what can be shown since the one before (maybe
+ * nothing); at the end once more with id -1 where something is left. A non-zero answer ends the
+ * text as "interrupted". */
+typedef int mz_answer_token_fn(void *user, int32_t id, const char *text, size_t bytes);
 /* Asked before each token; true ends the text as "interrupted". */
 typedef bool mz_answer_halt_fn(void *user);
 
@@ -21,7 +25,8 @@ typedef struct mz_answer_options {
     int64_t n_ends;
     const char *const *stops; /* the text ends before the first of them */
     int n_stops;
-    mz_answer_text_fn *on_text; /* these two may be NULL */
+    mz_answer_text_fn *on_text; /* these three may be NULL */
+    mz_answer_token_fn *on_token;
     mz_answer_halt_fn *is_halted;
     void *user;
 } mz_answer_options;

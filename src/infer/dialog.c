@@ -4,9 +4,9 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "infer/prompt.h"
 #include "infer/served.h"
 
-#include <math.h>
 #include <string.h>
 
 enum { CHUNK = 512, CONTEXT_USUAL = 4096, CONTEXT_LEAST = 16 };
@@ -26,22 +26,6 @@ struct mz_dialog {
 
 /* ---- opening ---- */
 
-static double wanted(double asked, double own)
-{
-    return isnan(asked) ? own : asked;
-}
-
-static mz_sampling sampling_of(const mz_generation *g, const mz_sampling *asked)
-{
-    mz_sampling s = *asked;
-    s.temperature = wanted(asked->temperature, g->samples ? g->temperature : 0.0);
-    s.top_p = wanted(asked->top_p, g->top_p);
-    s.min_p = wanted(asked->min_p, g->min_p);
-    s.repeat_penalty = wanted(asked->repeat_penalty, g->repeat_penalty);
-    if (asked->top_k < 0) s.top_k = g->top_k;
-    return s;
-}
-
 static mz_err load(mz_dialog *d, mz_device *device, const char *model)
 {
     const mz_dialog_options *o = &d->options;
@@ -56,20 +40,11 @@ static mz_err load(mz_dialog *d, mz_device *device, const char *model)
                                    .as_stored = o->as_stored,
                                    .positions = d->context,
                                    .chunk = d->context < CHUNK ? d->context : CHUNK,
-                                   .sampling = sampling_of(&s->generation, &o->sampling)};
+                                   .sampling = mz_served_sampling(&s->generation, &o->sampling)};
     MZ_TRY(mz_served_load(s, &how));
     d->options.answer.ends = s->generation.ends;
     d->options.answer.n_ends = s->generation.n_ends;
     return MZ_OK;
-}
-
-static mz_err read_bos(mz_dialog *d)
-{
-    const char *bytes;
-    size_t n;
-    MZ_TRY(mz_str_add(&d->bos, "", 0));
-    if (!mz_tokenizer_bytes(d->tokenizer, mz_tokenizer_bos(d->tokenizer), &bytes, &n)) return MZ_OK;
-    return mz_str_add(&d->bos, bytes, n);
 }
 
 mz_err mz_dialog_open(mz_dialog **out, mz_device *device, const char *model, const mz_tokenizer *t,
@@ -81,7 +56,7 @@ mz_err mz_dialog_open(mz_dialog **out, mz_device *device, const char *model, con
     d->options = *options;
     d->tokenizer = t;
     mz_err err = mz_encoder_new(&d->encoder, t);
-    if (err == MZ_OK) err = read_bos(d);
+    if (err == MZ_OK) err = mz_prompt_bos(t, &d->bos);
     if (err == MZ_OK) err = load(d, device, model);
     if (err != MZ_OK) {
         mz_dialog_free(d);
@@ -186,14 +161,9 @@ static mz_err encode(mz_dialog *d, int64_t skip, mz_ids *ids)
     const int64_t system = first_of(d), n = d->n - skip;
     const mz_chat_options o = {.bos = d->bos.text, .prompt = true, .thinking = d->options.thinking};
     mz_chat_message *list = NULL;
-    mz_chat_text text = {0};
     MZ_TRY(mz_mem_new(&list, n, sizeof *list));
     for (int64_t i = 0; i < n; i++) list[i] = d->messages[i < system ? i : i + skip];
-    mz_err err = mz_chat_render(&d->options.chat, list, n, &o, &text);
-    if (err == MZ_OK)
-        err = mz_encode_spans(d->encoder, text.text.text, text.text.len, text.trusted,
-                              text.n_trusted, ids);
-    mz_chat_clear(&text);
+    const mz_err err = mz_prompt_chat(d->encoder, &d->options.chat, list, n, &o, ids);
     mz_mem_free(list);
     return err;
 }

@@ -3,6 +3,7 @@
 #include "infer/probe.h"
 
 #include "base/mem.h"
+#include "infer/grid.h"
 #include "infer/outputs.h"
 #include "model/model.h"
 #include "port/source.h"
@@ -12,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PAGE_TOKENS = 16, HEAD_ROWS = 256 };
+enum { PAGE_TOKENS = 16 };
 
 typedef struct probe {
     const mz_probe_options *options;
@@ -21,9 +22,7 @@ typedef struct probe {
     mz_config config;
     mz_model *model;
     mz_st_file *in, *forced;
-    int64_t B, T, counted;
-    int32_t *ids, *pos, *cu, *targets;                     /* [B*T], cu [B+1] */
-    float *weight;                                         /* [B*T] */
+    mz_grid grid;
     int32_t *step_ids, *step_pos, *step_cu, *table, *lens; /* one cached token a sequence */
     int64_t pages_each;
     int32_t *chosen; /* forced ids of one layer, [B*T,k] */
@@ -55,10 +54,10 @@ static mz_err read_ids(const mz_st_file *file, const char *name, int rank, const
 
 static mz_err check_range(const probe *p, const int32_t *ids, const char *name, bool may_skip)
 {
-    for (int64_t i = 0; i < p->B * p->T; i++) {
+    for (int64_t i = 0; i < p->grid.B * p->grid.T; i++) {
         if ((may_skip && ids[i] == -100) || (ids[i] >= 0 && ids[i] < p->config.vocab)) continue;
         const mz_err err = MZ_FAIL(MZ_ECORRUPT, "%s[%lld,%lld] is %d, want 0 .. %lld%s", name,
-                                   (long long)(i / p->T), (long long)(i % p->T), ids[i],
+                                   (long long)(i / p->grid.T), (long long)(i % p->grid.T), ids[i],
                                    (long long)p->config.vocab - 1, may_skip ? " or -100" : "");
         mz_note_where(mz_st_path(p->in), name, -1);
         return err;
@@ -66,7 +65,7 @@ static mz_err check_range(const probe *p, const int32_t *ids, const char *name, 
     return MZ_OK;
 }
 
-static mz_err shape_of_input(probe *p)
+static mz_err shape_of_input(const probe *p, int64_t *B, int64_t *T)
 {
     const mz_st_tensor *t = mz_st_find(p->in, "ids");
     const char *path = mz_st_path(p->in);
@@ -77,70 +76,57 @@ static mz_err shape_of_input(probe *p)
         mz_note_fix("write the token ids as an I64 tensor `ids` of shape [B,T]");
         return err;
     }
-    p->B = t->dim[0];
-    p->T = t->dim[1];
-    if (p->T > INT32_MAX / p->B - p->options->greedy)
+    *B = t->dim[0];
+    *T = t->dim[1];
+    if (*T > INT32_MAX / *B - p->options->greedy)
         return MZ_FAIL(MZ_ENOTSUP, "ids has more than 2^31 tokens");
     return MZ_OK;
 }
 
-/* ids, positions, sequence bounds, targets and their weights. */
 static mz_err read_input(probe *p)
 {
-    MZ_TRY(shape_of_input(p));
-    const int64_t n = p->B * p->T, dim[2] = {p->B, p->T};
-    MZ_TRY(mz_mem_new(&p->ids, n, sizeof *p->ids));
-    MZ_TRY(mz_mem_new(&p->pos, n, sizeof *p->pos));
-    MZ_TRY(mz_mem_new(&p->targets, n, sizeof *p->targets));
-    MZ_TRY(mz_mem_new(&p->weight, n, sizeof *p->weight));
-    MZ_TRY(mz_mem_new(&p->cu, p->B + 1, sizeof *p->cu));
-    MZ_TRY(read_ids(p->in, "ids", 2, dim, p->ids));
-    MZ_TRY(check_range(p, p->ids, "ids", false));
+    int64_t dim[2];
+    MZ_TRY(shape_of_input(p, &dim[0], &dim[1]));
+    MZ_TRY(mz_grid_new(&p->grid, dim[0], dim[1]));
+    MZ_TRY(read_ids(p->in, "ids", 2, dim, p->grid.ids));
+    MZ_TRY(check_range(p, p->grid.ids, "ids", false));
     const bool labels = mz_st_find(p->in, "labels") != NULL;
     if (labels) {
-        MZ_TRY(read_ids(p->in, "labels", 2, dim, p->targets));
-        MZ_TRY(check_range(p, p->targets, "labels", true));
+        MZ_TRY(read_ids(p->in, "labels", 2, dim, p->grid.targets));
+        MZ_TRY(check_range(p, p->grid.targets, "labels", true));
     }
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t t = i % p->T;
-        p->pos[i] = (int32_t)t;
-        if (!labels) p->targets[i] = t + 1 < p->T ? p->ids[i + 1] : -100;
-        p->counted += p->targets[i] != -100;
-    }
-    for (int64_t i = 0; i < n; i++)
-        p->weight[i] = p->targets[i] == -100 ? 0.0f : (float)(1.0 / (double)p->counted);
-    for (int64_t b = 0; b <= p->B; b++) p->cu[b] = (int32_t)(b * p->T);
+    mz_grid_finish(&p->grid, labels);
     return MZ_OK;
 }
 
 static mz_err bind(probe *p)
 {
     const mz_probe_options *o = p->options;
-    const int64_t n = p->B * p->T, rows = n < HEAD_ROWS ? n : HEAD_ROWS;
-    const int64_t positions = p->T + o->greedy;
+    const int64_t n = p->grid.B * p->grid.T, rows = mz_grid_at_once(&p->grid);
+    const int64_t positions = p->grid.T + o->greedy;
     const bool cached = o->decode || o->greedy > 0;
     p->pages_each = (positions + PAGE_TOKENS - 1) / PAGE_TOKENS;
     const mz_model_options mo = {.dtype = o->dtype,
                                  .tokens_max = n,
-                                 .sequences_max = p->B,
+                                 .sequences_max = p->grid.B,
                                  .position_max = positions,
-                                 .head_rows = rows > p->B ? rows : p->B,
+                                 .head_rows = rows > p->grid.B ? rows : p->grid.B,
                                  .train = o->gradients,
                                  .mtp = p->config.mtp_layers > 0,
                                  .keep_hidden = o->hidden,
                                  .forced_router = o->forced != NULL,
-                                 .cache_pages = cached ? p->B * p->pages_each : 0,
+                                 .cache_pages = cached ? p->grid.B * p->pages_each : 0,
                                  .page_tokens = cached ? PAGE_TOKENS : 0,
                                  .pages_per_sequence_max = cached ? p->pages_each : 0};
     MZ_TRY(mz_source_model(&p->model, p->source, p->queue, &mo, o->as_stored));
     if (!cached) return MZ_OK;
-    MZ_TRY(mz_mem_new(&p->step_ids, p->B, sizeof *p->step_ids));
-    MZ_TRY(mz_mem_new(&p->step_pos, p->B, sizeof *p->step_pos));
-    MZ_TRY(mz_mem_new(&p->step_cu, p->B + 1, sizeof *p->step_cu));
-    MZ_TRY(mz_mem_new(&p->lens, p->B, sizeof *p->lens));
-    MZ_TRY(mz_mem_new(&p->table, p->B * p->pages_each, sizeof *p->table));
-    for (int64_t i = 0; i < p->B * p->pages_each; i++) p->table[i] = (int32_t)i;
-    for (int64_t b = 0; b <= p->B; b++) p->step_cu[b] = (int32_t)b;
+    MZ_TRY(mz_mem_new(&p->step_ids, p->grid.B, sizeof *p->step_ids));
+    MZ_TRY(mz_mem_new(&p->step_pos, p->grid.B, sizeof *p->step_pos));
+    MZ_TRY(mz_mem_new(&p->step_cu, p->grid.B + 1, sizeof *p->step_cu));
+    MZ_TRY(mz_mem_new(&p->lens, p->grid.B, sizeof *p->lens));
+    MZ_TRY(mz_mem_new(&p->table, p->grid.B * p->pages_each, sizeof *p->table));
+    for (int64_t i = 0; i < p->grid.B * p->pages_each; i++) p->table[i] = (int32_t)i;
+    for (int64_t b = 0; b <= p->grid.B; b++) p->step_cu[b] = (int32_t)b;
     return MZ_OK;
 }
 
@@ -148,11 +134,11 @@ static mz_err bind(probe *p)
 static mz_err force_layer(probe *p, int64_t layer, int64_t t)
 {
     char name[64];
-    const int64_t k = p->config.moe.top_k, dim[3] = {p->B, p->T, k};
+    const int64_t k = p->config.moe.top_k, dim[3] = {p->grid.B, p->grid.T, k};
     snprintf(name, sizeof name, "router.%lld.ids", (long long)layer);
-    if (!p->chosen) MZ_TRY(mz_mem_new(&p->chosen, p->B * p->T * k, sizeof *p->chosen));
+    if (!p->chosen) MZ_TRY(mz_mem_new(&p->chosen, p->grid.B * p->grid.T * k, sizeof *p->chosen));
     MZ_TRY(read_ids(p->forced, name, 3, dim, p->chosen));
-    for (int64_t i = 0; i < p->B * p->T * k; i++) {
+    for (int64_t i = 0; i < p->grid.B * p->grid.T * k; i++) {
         const bool rises = i % k == 0 || p->chosen[i] > p->chosen[i - 1];
         if (rises && p->chosen[i] >= 0 && p->chosen[i] < p->config.moe.experts) continue;
         const mz_err err = MZ_FAIL(MZ_ECORRUPT, "%s holds %d, want rising ids 0 .. %lld", name,
@@ -160,10 +146,11 @@ static mz_err force_layer(probe *p, int64_t layer, int64_t t)
         mz_note_where(mz_st_path(p->forced), name, -1);
         return err;
     }
-    if (t < 0) return mz_model_force_router(p->model, layer, p->chosen, p->B * p->T);
-    for (int64_t b = 0; b < p->B; b++)
-        memmove(p->chosen + b * k, p->chosen + (b * p->T + t) * k, (size_t)k * sizeof *p->chosen);
-    return mz_model_force_router(p->model, layer, p->chosen, p->B);
+    if (t < 0) return mz_model_force_router(p->model, layer, p->chosen, p->grid.B * p->grid.T);
+    for (int64_t b = 0; b < p->grid.B; b++)
+        memmove(p->chosen + b * k, p->chosen + (b * p->grid.T + t) * k,
+                (size_t)k * sizeof *p->chosen);
+    return mz_model_force_router(p->model, layer, p->chosen, p->grid.B);
 }
 
 static mz_err force(probe *p, int64_t t)
@@ -176,20 +163,14 @@ static mz_err force(probe *p, int64_t t)
 static mz_err take_logits(probe *p)
 {
     float *out = NULL;
-    const int64_t n = p->B * p->T, V = p->config.vocab, dim[3] = {p->B, p->T, V};
-    const int64_t rows = n < HEAD_ROWS ? n : HEAD_ROWS;
+    const int64_t dim[3] = {p->grid.B, p->grid.T, p->config.vocab};
     MZ_TRY(mz_outputs_add(&p->out, "logits", MZ_F32, 3, dim, &out));
-    for (int64_t first = 0; first < n; first += rows) {
-        mz_tensor logits;
-        MZ_TRY(mz_model_logits(p->model, first, n - first < rows ? n - first : rows, &logits));
-        MZ_TRY(mz_fetch_f32(p->queue, &logits, out + first * V));
-    }
-    return MZ_OK;
+    return mz_grid_logits(&p->grid, p->model, p->queue, out);
 }
 
 static mz_err take_hidden(probe *p)
 {
-    const int64_t dim[3] = {p->B, p->T, p->config.width};
+    const int64_t dim[3] = {p->grid.B, p->grid.T, p->config.width};
     for (int64_t i = 0; i <= p->config.layers + 1; i++) {
         char name[64];
         float *out = NULL;
@@ -204,7 +185,7 @@ static mz_err take_hidden(probe *p)
 
 static mz_err take_routers(probe *p)
 {
-    const int64_t dim[3] = {p->B, p->T, p->config.moe.top_k};
+    const int64_t dim[3] = {p->grid.B, p->grid.T, p->config.moe.top_k};
     for (int64_t i = 0; i < p->config.layers; i++) {
         char name[64];
         int64_t *ids = NULL;
@@ -244,11 +225,11 @@ static mz_err take_gradients(probe *p)
 static mz_err take_batch(probe *p)
 {
     const mz_probe_options *o = p->options;
-    const mz_batch batch = {p->B * p->T, p->B, p->ids, p->pos, p->cu, p->targets, p->weight};
+    const mz_batch batch = mz_grid_batch(&p->grid);
     const mz_loss_options lo = {.backward = o->gradients};
-    float *loss = NULL, *each = NULL;
+    float *loss = NULL;
+    double mean = 0.0;
     mz_tensor t;
-    mz_err err;
     MZ_TRY(force(p, -1));
     if (o->gradients) MZ_TRY(mz_model_zero_grads(p->model));
     MZ_TRY(mz_model_forward(p->model, &batch));
@@ -257,45 +238,38 @@ static mz_err take_batch(probe *p)
     if (o->router_out) MZ_TRY(take_routers(p));
     MZ_TRY(mz_outputs_add(&p->out, "loss", MZ_F32, 0, NULL, &loss));
     MZ_TRY(mz_model_loss(p->model, &batch, &lo, &t));
-    MZ_TRY(mz_mem_new(&each, p->B * p->T, sizeof *each));
-    MZ_TRY_GOTO(err, mz_fetch_f32(p->queue, &t, each), done);
-    double sum = 0.0;
-    for (int64_t i = 0; i < p->B * p->T; i++)
-        if (p->targets[i] != -100) sum += (double)each[i];
-    loss[0] = p->counted > 0 ? (float)(sum / (double)p->counted) : NAN;
-    if (o->gradients) err = take_gradients(p);
-done:
-    mz_mem_free(each);
-    return err;
+    MZ_TRY(mz_grid_mean(&p->grid, p->queue, &t, &mean));
+    loss[0] = (float)mean;
+    return o->gradients ? take_gradients(p) : MZ_OK;
 }
 
 /* One token of every sequence, at position t, through the cache. */
 static mz_err cached_step(probe *p, int64_t t, mz_tensor *logits)
 {
-    for (int64_t b = 0; b < p->B; b++) {
+    for (int64_t b = 0; b < p->grid.B; b++) {
         p->step_pos[b] = (int32_t)t;
         p->lens[b] = (int32_t)t + 1;
     }
-    const mz_batch batch = {p->B, p->B, p->step_ids, p->step_pos, p->step_cu, NULL, NULL};
+    const mz_batch batch = {p->grid.B, p->grid.B, p->step_ids, p->step_pos, p->step_cu, NULL, NULL};
     MZ_TRY(mz_model_cached(p->model, &batch, &(mz_cached){.table = p->table, .lens = p->lens}));
-    return mz_model_logits(p->model, 0, p->B, logits);
+    return mz_model_logits(p->model, 0, p->grid.B, logits);
 }
 
 static mz_err take_decode(probe *p)
 {
     float *out = NULL, *rows = NULL;
-    const int64_t V = p->config.vocab, dim[3] = {p->B, p->T, V};
+    const int64_t V = p->config.vocab, dim[3] = {p->grid.B, p->grid.T, V};
     mz_err err = MZ_OK;
     MZ_TRY(mz_outputs_add(&p->out, "decode.logits", MZ_F32, 3, dim, &out));
-    MZ_TRY(mz_mem_new(&rows, p->B * V, sizeof *rows));
-    for (int64_t t = 0; t < p->T; t++) {
+    MZ_TRY(mz_mem_new(&rows, p->grid.B * V, sizeof *rows));
+    for (int64_t t = 0; t < p->grid.T; t++) {
         mz_tensor logits;
-        for (int64_t b = 0; b < p->B; b++) p->step_ids[b] = p->ids[b * p->T + t];
+        for (int64_t b = 0; b < p->grid.B; b++) p->step_ids[b] = p->grid.ids[b * p->grid.T + t];
         MZ_TRY_GOTO(err, force(p, t), done);
         MZ_TRY_GOTO(err, cached_step(p, t, &logits), done);
         MZ_TRY_GOTO(err, mz_fetch_f32(p->queue, &logits, rows), done);
-        for (int64_t b = 0; b < p->B; b++)
-            memcpy(out + (b * p->T + t) * V, rows + b * V, (size_t)V * sizeof *rows);
+        for (int64_t b = 0; b < p->grid.B; b++)
+            memcpy(out + (b * p->grid.T + t) * V, rows + b * V, (size_t)V * sizeof *rows);
     }
 done:
     mz_mem_free(rows);
@@ -306,7 +280,7 @@ done:
 static mz_err choose(probe *p, const float *rows, int64_t *out, int64_t i)
 {
     const int64_t V = p->config.vocab;
-    for (int64_t b = 0; b < p->B; b++) {
+    for (int64_t b = 0; b < p->grid.B; b++) {
         int64_t best = -1;
         for (int64_t v = 0; v < V; v++) {
             const float x = rows[b * V + v];
@@ -324,23 +298,24 @@ static mz_err take_greedy(probe *p)
 {
     int64_t *out = NULL;
     float *rows = NULL;
-    const int64_t N = p->options->greedy, dim[2] = {p->B, N};
+    const int64_t N = p->options->greedy, dim[2] = {p->grid.B, N};
     mz_err err = MZ_OK;
     mz_tensor logits;
     MZ_TRY(mz_outputs_add(&p->out, "greedy.ids", MZ_I64, 2, dim, &out));
-    MZ_TRY(mz_mem_new(&rows, p->B * p->config.vocab, sizeof *rows));
-    for (int64_t b = 0; b < p->B; b++) {
-        p->lens[b] = (int32_t)p->T;
-        p->step_ids[b] = (int32_t)((b + 1) * p->T - 1); /* row of its last token */
+    MZ_TRY(mz_mem_new(&rows, p->grid.B * p->config.vocab, sizeof *rows));
+    for (int64_t b = 0; b < p->grid.B; b++) {
+        p->lens[b] = (int32_t)p->grid.T;
+        p->step_ids[b] = (int32_t)((b + 1) * p->grid.T - 1); /* row of its last token */
     }
-    const mz_batch batch = {p->B * p->T, p->B, p->ids, p->pos, p->cu, NULL, NULL};
+    const mz_batch batch = {
+        p->grid.B * p->grid.T, p->grid.B, p->grid.ids, p->grid.pos, p->grid.cu, NULL, NULL};
     const mz_cached cached = {.table = p->table, .lens = p->lens};
     MZ_TRY_GOTO(err, mz_model_cached(p->model, &batch, &cached), done);
-    MZ_TRY_GOTO(err, mz_model_logits_rows(p->model, p->step_ids, p->B, &logits), done);
+    MZ_TRY_GOTO(err, mz_model_logits_rows(p->model, p->step_ids, p->grid.B, &logits), done);
     for (int64_t i = 0; i < N; i++) {
         MZ_TRY_GOTO(err, mz_fetch_f32(p->queue, &logits, rows), done);
         MZ_TRY_GOTO(err, choose(p, rows, out, i), done);
-        if (i + 1 < N) MZ_TRY_GOTO(err, cached_step(p, p->T + i, &logits), done);
+        if (i + 1 < N) MZ_TRY_GOTO(err, cached_step(p, p->grid.T + i, &logits), done);
     }
 done:
     mz_mem_free(rows);
@@ -368,9 +343,9 @@ static void clear(probe *p)
     mz_source_close(p->source);
     mz_st_close(p->in);
     mz_st_close(p->forced);
-    void *blocks[] = {p->ids,      p->pos,     p->cu,    p->targets, p->weight, p->step_ids,
-                      p->step_pos, p->step_cu, p->table, p->lens,    p->chosen};
+    void *blocks[] = {p->step_ids, p->step_pos, p->step_cu, p->table, p->lens, p->chosen};
     for (int i = 0; i < MZ_COUNT(blocks); i++) mz_mem_free(blocks[i]);
+    mz_grid_clear(&p->grid);
     mz_outputs_clear(&p->out);
     mz_queue_close(p->queue);
 }

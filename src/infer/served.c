@@ -2,6 +2,8 @@
 /* infer/served.c - see served.h. */
 #include "infer/served.h"
 
+#include <math.h>
+
 enum { PAGE = 32 };
 
 mz_err mz_served_open(mz_served *s, mz_device *device, const char *model)
@@ -11,6 +13,34 @@ mz_err mz_served_open(mz_served *s, mz_device *device, const char *model)
     MZ_TRY(mz_source_open(&s->source, model));
     s->config = mz_source_config(s->source);
     return mz_generation_read(&s->generation, s->source);
+}
+
+mz_err mz_served_join(mz_served *s, mz_device *device, mz_source *source,
+                      const mz_generation *generation)
+{
+    MZ_NEED(s && device && source && generation, "an argument is NULL");
+    MZ_TRY(mz_queue_open(&s->queue, device));
+    s->source = source;
+    s->is_shared = true;
+    s->config = mz_source_config(source);
+    s->generation = *generation;
+    return MZ_OK;
+}
+
+static double wanted(double asked, double own)
+{
+    return isnan(asked) ? own : asked;
+}
+
+mz_sampling mz_served_sampling(const mz_generation *g, const mz_sampling *asked)
+{
+    mz_sampling s = *asked;
+    s.temperature = wanted(asked->temperature, g->samples ? g->temperature : 0.0);
+    s.top_p = wanted(asked->top_p, g->top_p);
+    s.min_p = wanted(asked->min_p, g->min_p);
+    s.repeat_penalty = wanted(asked->repeat_penalty, g->repeat_penalty);
+    if (asked->top_k < 0) s.top_k = g->top_k;
+    return s;
 }
 
 mz_err mz_served_load(mz_served *s, const mz_served_options *options)
@@ -25,9 +55,15 @@ mz_err mz_served_load(mz_served *s, const mz_served_options *options)
                                 .head_rows = 1,
                                 .cache_pages = pages,
                                 .page_tokens = PAGE,
-                                .pages_per_sequence_max = pages};
-    mz_source_adapt(s->source, options->adapter);
-    MZ_TRY(mz_source_model(&s->model, s->source, s->queue, &o, options->as_stored));
+                                .pages_per_sequence_max = pages,
+                                .weights = options->weights};
+    if (options->weights) {
+        MZ_TRY(mz_model_new(&s->model, s->queue, s->config, &o));
+    } else {
+        MZ_NEED(!s->is_shared, "somebody else's source is not loaded again");
+        mz_source_adapt(s->source, options->adapter);
+        MZ_TRY(mz_source_model(&s->model, s->source, s->queue, &o, options->as_stored));
+    }
     return mz_session_new(&s->session, s->queue, s->model, &o, &options->sampling);
 }
 
@@ -35,7 +71,7 @@ void mz_served_close(mz_served *s)
 {
     mz_session_free(s->session);
     mz_model_free(s->model);
-    mz_source_close(s->source);
+    if (!s->is_shared) mz_source_close(s->source);
     mz_queue_close(s->queue);
     *s = (mz_served){0};
 }

@@ -19,10 +19,15 @@ typedef struct mz_served {
     mz_generation generation;
     mz_model *model;
     mz_session *session;
+    bool is_shared; /* source and weights are somebody else's */
 } mz_served;
 
 /* model: a folder or a GGUF. No weights yet. */
 mz_err mz_served_open(mz_served *s, mz_device *device, const char *model);
+/* The same on a source that is open already, as others are on it; it must outlive s. Load then
+ * wants `weights`, and touches neither source nor weights. */
+mz_err mz_served_join(mz_served *s, mz_device *device, mz_source *source,
+                      const mz_generation *generation);
 /* Weights, and a cache for `positions` tokens, of which at most `chunk` are computed at a time. */
 typedef struct mz_served_options {
     mz_dtype dtype;
@@ -30,7 +35,10 @@ typedef struct mz_served_options {
     const char *adapter; /* folder of an adapter that is added to the weights, or NULL */
     int64_t positions, chunk;
     mz_sampling sampling;
+    const mz_params *weights; /* of the source, loaded, in dtype; NULL: its own */
 } mz_served_options;
+/* What is asked, and where that is NaN (top_k: -1) what the model wants. */
+mz_sampling mz_served_sampling(const mz_generation *g, const mz_sampling *asked);
 mz_err mz_served_load(mz_served *s, const mz_served_options *options);
 void mz_served_close(mz_served *s);
 

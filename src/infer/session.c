@@ -84,6 +84,15 @@ void mz_session_reset(mz_session *s)
     s->logits.buf = NULL;
 }
 
+mz_err mz_session_sample(mz_session *s, const mz_sampling *sampling)
+{
+    MZ_NEED(s && sampling && sampling->repeat_last <= s->history,
+            "no session or sampling, or it looks back further than the session was made for");
+    s->sampling = *sampling;
+    s->drawn = 0;
+    return MZ_OK;
+}
+
 int64_t mz_session_shared(const mz_session *s, const int32_t *ids, int64_t n)
 {
     int64_t same = 0;

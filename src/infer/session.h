@@ -27,6 +27,9 @@ mz_err mz_session_new(mz_session **s, mz_queue *q, mz_model *m, const mz_model_o
 void mz_session_free(mz_session *s); /* NULL is legal */
 void mz_session_reset(
     mz_session *s); /* an empty text again, the same random stream from its start */
+/* Chooses so from now on, with the random stream from its start. repeat_last is at most what the
+ * session was made with. */
+mz_err mz_session_sample(mz_session *s, const mz_sampling *sampling);
 /* Appends n >= 1 ids to the text and computes the logits of the last. */
 mz_err mz_session_feed(mz_session *s, const int32_t *ids, int64_t n);
 /* How many of these ids, from the first on, are those of the text. */

@@ -36,6 +36,7 @@ static mz_err check_options(const mz_config *c, const mz_model_options *o)
                 o->position_max > 0 && o->head_rows >= 0,
             "tokens_max, sequences_max, position_max or head_rows is out of range");
     MZ_NEED(!o->stored || !o->train, "stored weights are not trained");
+    MZ_NEED(!o->weights || (!o->train && !o->stored), "shared weights are not trained");
     MZ_NEED(o->part_layers >= 0 && o->part_first >= 0 &&
                 o->part_first + o->part_layers <= c->layers,
             "layers %lld and %lld more, of %lld", (long long)o->part_first,
@@ -142,7 +143,10 @@ static mz_err describe(mz_model *m, mz_queue *q, const mz_config *c, const mz_mo
     n->acc = mz_dtype_acc(o->dtype);
     n->T = o->tokens_max;
     if (!o->mtp) n->config.mtp_layers = 0; /* a layer that is not bound has no parameters here */
-    MZ_TRY(mz_params_list_stored(&n->params, &n->config, o->dtype, o->stored, o->stored_user));
+    if (o->weights)
+        MZ_TRY(mz_params_list_shared(&n->params, &n->config, o->dtype, o->weights));
+    else
+        MZ_TRY(mz_params_list_stored(&n->params, &n->config, o->dtype, o->stored, o->stored_user));
     MZ_TRY(mz_mem_new(&m->blocks, n->config.layers, sizeof *m->blocks));
     MZ_TRY(mz_mem_new(&m->mtp, n->config.mtp_layers, sizeof *m->mtp));
     MZ_TRY(describe_inputs(m));

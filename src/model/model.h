@@ -36,7 +36,10 @@ typedef struct mz_model_options {
     mz_stored_fn
         *stored;       /* how weights lie, where not in `dtype`; NULL = all do. Not when training */
     void *stored_user; /* both are only used while the model is made */
-    bool forced_router; /* expert ids come from mz_model_force_router */
+    const mz_params *weights; /* of the same network on the same device, loaded: read here too, not
+                                 booked again; they must live as long. NULL: its own. Not when
+                                 training, and not with `stored` */
+    bool forced_router;       /* expert ids come from mz_model_force_router */
     /* cached decode: 0 pages = none. A page holds page_tokens positions of one sequence. */
     int64_t cache_pages, page_tokens, pages_per_sequence_max;
 } mz_model_options;

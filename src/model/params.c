@@ -142,6 +142,51 @@ mz_err mz_params_list_stored(mz_params *p, const mz_config *c, mz_dtype dtype, m
     return MZ_OK;
 }
 
+/* ---- weights that another list has ---- */
+
+typedef struct sharing {
+    const mz_params *from;
+} sharing;
+
+static mz_err stored_as(void *user, const mz_param *p, mz_stored *out)
+{
+    const sharing *s = user;
+    const mz_param *has = mz_params_find(s->from, p->name);
+    MZ_NEED(has, "the shared weights have no %s", p->name);
+    out->dtype = has->dtype;
+    return MZ_OK;
+}
+
+static mz_err share(mz_param *p, const mz_params *from)
+{
+    const mz_param *has = mz_params_find(from, p->name);
+    MZ_NEED(has && has->w.buf, "the shared weights have no %s", p->name);
+    bool fits = has->rank == p->rank && has->dtype == p->dtype;
+    for (int i = 0; fits && i < p->rank; i++) fits = has->dim[i] == p->dim[i];
+    MZ_NEED(fits, "the shared %s has another shape or dtype", p->name);
+    p->w = has->w;
+    p->outside = true;
+    return MZ_OK;
+}
+
+mz_err mz_params_list_shared(mz_params *p, const mz_config *c, mz_dtype dtype,
+                             const mz_params *from)
+{
+    mz_params list;
+    sharing s = {.from = from};
+    MZ_NEED(p && from, "no list, or nothing to share");
+    MZ_TRY(mz_params_list_stored(&list, c, dtype, stored_as, &s));
+    for (int64_t i = 0; i < list.n; i++) {
+        const mz_err err = share(&list.list[i], from);
+        if (err == MZ_OK) continue;
+        mz_params_clear(&list);
+        return err;
+    }
+    list.weights_bytes = 0;
+    *p = list;
+    return MZ_OK;
+}
+
 /* ---- booking ---- */
 
 mz_err mz_params_alloc(mz_params *p, mz_device *device, bool train)

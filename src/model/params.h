@@ -59,6 +59,10 @@ typedef struct mz_params {
 mz_err mz_params_list(mz_params *p, const mz_config *c, mz_dtype dtype);
 mz_err mz_params_list_stored(mz_params *p, const mz_config *c, mz_dtype dtype, mz_stored_fn *stored,
                              void *user);
+/* The same list with the weights that `from` has: borrowed, and nothing is booked for them. `from`
+ * is of the same network (MZ_EINVAL if not) and may hold more than it. */
+mz_err mz_params_list_shared(mz_params *p, const mz_config *c, mz_dtype dtype,
+                             const mz_params *from);
 /* Books the buffers and sets w (and g if `train`). */
 mz_err mz_params_alloc(mz_params *p, mz_device *device, bool train);
 void mz_params_clear(mz_params *p);

@@ -81,6 +81,32 @@ mz_err mz_source_load(const mz_source *s, mz_params *p, mz_queue *q)
     return mz_adapter_apply(s->adapter, &base, q);
 }
 
+/* Whether the weights may stay as they lie in the file. */
+static bool may_lie(const mz_source *s, bool as_stored)
+{
+    return as_stored && s->gguf && !(s->adapter && s->adapter[0]);
+}
+
+mz_err mz_source_weights(mz_params *p, const mz_source *s, mz_queue *q, mz_dtype dtype,
+                         bool as_stored)
+{
+    MZ_NEED(p && s && q, "no parameters, source or queue");
+    mz_gguf_lie lie = {.file = s->gguf, .config = &s->config, .q = q, .dtype = dtype};
+    mz_params made;
+    mz_config c = s->config;
+    c.mtp_layers = 0;
+    MZ_TRY(mz_params_list_stored(&made, &c, dtype, may_lie(s, as_stored) ? mz_gguf_stored : NULL,
+                                 &lie));
+    mz_err err = mz_params_alloc(&made, q->device, false);
+    if (err == MZ_OK) err = mz_source_load(s, &made, q);
+    if (err != MZ_OK) {
+        mz_params_clear(&made);
+        return err;
+    }
+    *p = made;
+    return MZ_OK;
+}
+
 mz_err mz_source_model(mz_model **m, const mz_source *s, mz_queue *q, const mz_model_options *o,
                        bool as_stored)
 {
@@ -88,7 +114,7 @@ mz_err mz_source_model(mz_model **m, const mz_source *s, mz_queue *q, const mz_m
     mz_gguf_lie lie = {.file = s->gguf, .config = &s->config, .q = q, .dtype = o->dtype};
     mz_model_options with = *o;
     mz_model *made = NULL;
-    if (as_stored && s->gguf && !o->train && !(s->adapter && s->adapter[0])) {
+    if (may_lie(s, as_stored) && !o->train) {
         with.stored = mz_gguf_stored;
         with.stored_user = &lie;
     }

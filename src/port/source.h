@@ -24,6 +24,10 @@ void mz_source_adapt(mz_source *s, const char *folder);
 /* Copies the weights to the chip, each rounded once to the parameter's dtype. Waits. */
 mz_err mz_source_load(const mz_source *s, mz_params *p, mz_queue *q);
 
+/* The weights alone, without MTP layers, for models that share them (mz_model_options.weights);
+ * as_stored as below. The caller clears p before the source is closed. Waits. */
+mz_err mz_source_weights(mz_params *p, const mz_source *s, mz_queue *q, mz_dtype dtype,
+                         bool as_stored);
 /* A model with the source's weights in it. as_stored: the weights of a GGUF are used as they lie in
  * the file, in blocks and mapped, as far as the chip takes them (what it does not is said in the
  * log) and o->train is off; else, and from a folder, they are copied into o->dtype. The source must

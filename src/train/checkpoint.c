@@ -169,21 +169,26 @@ static mz_err list_steps(const char *run, int64_t **steps, int64_t *n)
     return err;
 }
 
-static mz_err path_of(char out[MZ_CHECKPOINT_PATH], const char *run, int64_t step,
-                      const char *suffix)
+static mz_err path_of(char out[MZ_CHECKPOINT_PATH], const char *run, int64_t step)
 {
     char folder[MZ_CHECKPOINT_PATH], name[64];
-    (void)snprintf(name, sizeof name, "step-%08" PRId64 "%s", step, suffix);
+    (void)snprintf(name, sizeof name, "step-%08" PRId64, step);
     MZ_TRY(folder_of(folder, run));
     return join(out, folder, name);
 }
 
-/* Out of the way first, so that a removal that is cut short leaves no name without .tmp. */
-static mz_err remove_step(const char *run, int64_t step)
+static mz_err with_suffix(char out[MZ_CHECKPOINT_PATH], const char *path, const char *suffix)
 {
-    char path[MZ_CHECKPOINT_PATH], old[MZ_CHECKPOINT_PATH];
-    MZ_TRY(path_of(path, run, step, ""));
-    MZ_TRY(path_of(old, run, step, ".old.tmp"));
+    const int n = snprintf(out, MZ_CHECKPOINT_PATH, "%s%s", path, suffix);
+    MZ_NEED(n >= 0 && n < MZ_CHECKPOINT_PATH, "the path of a checkpoint is too long");
+    return MZ_OK;
+}
+
+/* Out of the way first, so that a removal that is cut short leaves no name without .tmp. */
+static mz_err remove_whole(const char *path)
+{
+    char old[MZ_CHECKPOINT_PATH];
+    MZ_TRY(with_suffix(old, path, ".old.tmp"));
     if (!mz_file_exists(path)) return MZ_OK;
     MZ_TRY(mz_folder_remove(old));
     MZ_TRY(mz_folder_rename(path, old));
@@ -212,7 +217,7 @@ static mz_err newest(const char *run, char path[MZ_CHECKPOINT_PATH], bool *found
     mz_err err = list_steps(run, &steps, &n);
     *found = false;
     for (int64_t i = 0; i < n && err == MZ_OK && !*found; i++) {
-        err = path_of(path, run, steps[i], "");
+        err = path_of(path, run, steps[i]);
         if (err == MZ_OK) err = mz_checkpoint_verify(path, NULL);
         *found = err == MZ_OK;
         if (err != MZ_ECORRUPT && err != MZ_EIO) continue; /* whole, or no memory */
@@ -286,9 +291,32 @@ static mz_err prune(const char *run, int64_t keep, int64_t best)
 {
     int64_t *steps = NULL, n = 0;
     mz_err err = list_steps(run, &steps, &n);
-    for (int64_t i = keep; i < n && err == MZ_OK; i++)
-        if (steps[i] != best) err = remove_step(run, steps[i]);
+    for (int64_t i = keep; i < n && err == MZ_OK; i++) {
+        char path[MZ_CHECKPOINT_PATH];
+        if (steps[i] == best) continue;
+        err = path_of(path, run, steps[i]);
+        if (err == MZ_OK) err = remove_whole(path);
+    }
     mz_mem_free(steps);
+    return err;
+}
+
+mz_err mz_checkpoint_put(const mz_checkpointed *c, const mz_held *h, const mz_progress *p,
+                         const char *folder)
+{
+    MZ_NEED(c && h && p && folder, "no state, no progress, or no folder");
+    char temp[MZ_CHECKPOINT_PATH];
+    MZ_TRY(with_suffix(temp, folder, ".tmp"));
+    MZ_TRY(mz_folder_remove(temp));
+    MZ_TRY(mz_file_mkdirs(temp));
+    mz_err err = write_files(c, h, p, temp);
+    if (err == MZ_OK) err = remove_whole(folder); /* a damaged one of the same name */
+    if (err == MZ_OK) err = mz_folder_rename(temp, folder);
+    if (err != MZ_OK) {
+        const mz_err_info why = *mz_err_last();
+        (void)mz_folder_remove(temp); /* what stays is swept at the next start */
+        mz_err_restore(&why);
+    }
     return err;
 }
 
@@ -296,20 +324,9 @@ mz_err mz_checkpoint_write(const mz_checkpointed *c, const mz_held *h, const mz_
                            int64_t keep)
 {
     MZ_NEED(c && h && p && keep >= 1, "no run, no progress, or nothing is to be kept");
-    char temp[MZ_CHECKPOINT_PATH], path[MZ_CHECKPOINT_PATH];
-    MZ_TRY(path_of(temp, c->run, p->step, ".tmp"));
-    MZ_TRY(path_of(path, c->run, p->step, ""));
-    MZ_TRY(mz_folder_remove(temp));
-    MZ_TRY(mz_file_mkdirs(temp));
-    mz_err err = write_files(c, h, p, temp);
-    if (err == MZ_OK) err = remove_step(c->run, p->step); /* a damaged one of the same step */
-    if (err == MZ_OK) err = mz_folder_rename(temp, path);
-    if (err != MZ_OK) {
-        const mz_err_info why = *mz_err_last();
-        (void)mz_folder_remove(temp); /* what stays is swept at the next start */
-        mz_err_restore(&why);
-        return err;
-    }
+    char path[MZ_CHECKPOINT_PATH];
+    MZ_TRY(path_of(path, c->run, p->step));
+    MZ_TRY(mz_checkpoint_put(c, h, p, path));
     return prune(c->run, keep, p->best_step);
 }
 
@@ -321,19 +338,30 @@ mz_err mz_checkpoint_save(const mz_checkpointed *c, const mz_progress *p, int64_
     return mz_checkpoint_write(c, &h, p, keep);
 }
 
+static mz_err take_files(const mz_checkpointed *c, mz_progress *p, const char *folder)
+{
+    char path[MZ_CHECKPOINT_PATH];
+    MZ_TRY(join(path, folder, "state.json"));
+    MZ_TRY(mz_state_load_progress(c, p, path));
+    MZ_TRY(mz_state_load_weights(c, folder));
+    MZ_TRY(join(path, folder, "optimizer.safetensors"));
+    return mz_state_load_optimizer(c, path);
+}
+
+mz_err mz_checkpoint_get(const mz_checkpointed *c, mz_progress *p, const char *folder)
+{
+    MZ_NEED(c && p && folder, "no state, no progress, or no folder");
+    MZ_TRY(mz_checkpoint_verify(folder, NULL));
+    return take_files(c, p, folder);
+}
+
 mz_err mz_checkpoint_load(const mz_checkpointed *c, mz_progress *p, bool *found)
 {
     MZ_NEED(c && p && found, "no run, no progress, or no place for the answer");
-    char folder[MZ_CHECKPOINT_PATH], path[MZ_CHECKPOINT_PATH];
+    char folder[MZ_CHECKPOINT_PATH];
     bool is_there = false;
     MZ_TRY(newest(c->run, folder, &is_there));
-    if (is_there) {
-        MZ_TRY(join(path, folder, "state.json"));
-        MZ_TRY(mz_state_load_progress(c, p, path));
-        MZ_TRY(mz_state_load_weights(c, folder));
-        MZ_TRY(join(path, folder, "optimizer.safetensors"));
-        MZ_TRY(mz_state_load_optimizer(c, path));
-    }
+    if (is_there) MZ_TRY(take_files(c, p, folder));
     *found = is_there;
     return MZ_OK;
 }

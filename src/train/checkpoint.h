@@ -64,6 +64,12 @@ mz_err mz_checkpoint_save(const mz_checkpointed *c, const mz_progress *p, int64_
 struct mz_held;
 mz_err mz_checkpoint_write(const mz_checkpointed *c, const struct mz_held *h, const mz_progress *p,
                            int64_t keep);
+/* One checkpoint in a folder of any name, whole or not at all; what lay there before is replaced,
+ * so the caller looks first whether it may. Of c the run is not looked at. */
+mz_err mz_checkpoint_put(const mz_checkpointed *c, const struct mz_held *h, const mz_progress *p,
+                         const char *folder);
+/* Verifies every checksum of such a folder, then loads it. */
+mz_err mz_checkpoint_get(const mz_checkpointed *c, mz_progress *p, const char *folder);
 /* Loads the newest whole one. *found false, all else untouched, where the run has none. */
 mz_err mz_checkpoint_load(const mz_checkpointed *c, mz_progress *p, bool *found);
 /* Removes what interrupted saves and removals have left. Only under the run's lock. */

@@ -74,7 +74,7 @@ class Floors(Tree):
             "src/chip/chip.h": '#include "base/err.h"\n#include "tensor/tensor.h"\n',
             "src/chips/cpu/cpu.c": '#include "chips/cpu/cpu.h"\n#include "chip/chip.h"\n',
             "src/chips/one/gpu.c": '#include "chips/kernels/text.h"\n',
-            "src/app/lib.c": '#include "mizan.h"\n#include "serve/api.h"\n',
+            "src/lib/lib.c": '#include "mizan.h"\n#include "serve/api.h"\n',
             "emu/common/memory.c": '#include "common/memory.h"\n',
             "emu/one/driver.c": '#include "common/memory.h"\n#include "one/abi.h"\n',
             "tests/op/test_a.c": '#include "tests/near.h"\n#include "app/main.h"\n',
@@ -211,7 +211,7 @@ class Words(Tree):
             "src/chips/nvidia/abi.h": "int cuInit; /* CUDA, NVIDIA, cublasLt */\n",
             "src/chips/ascend/abi.h": "aclnnAdd HUAWEI\n",
             "src/chips/kernels/matmul.cl": "/* OpenCL C and CUDA C */\n",
-            "src/app/chips.c": "mz_nvidia, mz_ascend\n",
+            "src/lib/chips.c": "mz_nvidia, mz_ascend\n",
             "emu/cambricon/a.c": "cnrtMalloc MLU\n",
             "tests/abi/test_a.c": "nvidia\n",
         })

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* app/chips.c - the one list of the chips that are built in. A new chip is a folder and a row.
- * Floor: app. */
-#include "app/chips.h"
+/* lib/chips.c - the one list of the chips that are built in. A new chip is a folder and a row.
+ * Floor: lib. */
+#include "lib/chips.h"
 
 #include "chips/cpu/cpu.h"
 #include "chips/far/far.h"
@@ -9,10 +9,11 @@
 #include "chips/hosted/hosted.h"
 #include "chips/ref/ref.h"
 
-mz_err mz_app_register_chips(void)
+mz_err mz_lib_register_chips(void)
 {
     const mz_chip *const chips[] = {mz_cpu_chip(), &mz_chip_ref, mz_far_chip(), mz_hosted_chip(),
                                     mz_fault_chip()};
-    for (int i = 0; i < MZ_COUNT(chips); i++) MZ_TRY(mz_chip_register(chips[i]));
+    for (int i = 0; i < MZ_COUNT(chips); i++)
+        if (mz_chip_find(chips[i]->name) != chips[i]) MZ_TRY(mz_chip_register(chips[i]));
     return MZ_OK;
 }

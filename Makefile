@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 # Extra arguments of ctest, as in: make check ARGS='-L op'
 ARGS   ?=
 
-.PHONY: all run check check-long check-peers bench install format setup clean help
+.PHONY: all run check check-long check-peers bench install uninstall wheel format setup clean help
 .DEFAULT_GOAL := all
 
 all: ## the program, optimised: build/mizan
@@ -41,6 +41,15 @@ bench: ## speed against peers, as CSV in bench/results
 
 install: all ## into $(DESTDIR)$(PREFIX)
 	cmake --install build --prefix $(PREFIX)
+
+wheel: all ## a Python wheel that carries libmizan.so, into dist/
+	@scripts/setup package
+	rm -rf build/python && cp -r python build/python
+	cp -L build/libmizan.so.1 build/python/mizan/
+	cd build/python && /usr/bin/python3 setup.py -q bdist_wheel -d $(CURDIR)/dist
+
+uninstall: ## what the last `make install` wrote
+	@sed "s|^|$(DESTDIR)|" build/install_manifest.txt | xargs -r rm -f --
 
 format: ## rewrite the C files as .clang-format has them
 	tools/check_format --fix

@@ -27,5 +27,3 @@ target_link_libraries(mizan_shared PRIVATE $<TARGET_FILE:mizan_core> ${MIZAN_SHA
 file(RELATIVE_PATH MIZAN_PC_UP "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
 string(REGEX REPLACE "/$" "" MIZAN_PC_UP "${MIZAN_PC_UP}")
 configure_file(cmake/mizan.pc.in mizan.pc @ONLY)
-install(TARGETS mizan_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(FILES ${CMAKE_BINARY_DIR}/mizan.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 # Extra arguments of ctest, as in: make check ARGS='-L op'
 ARGS   ?=
 
-.PHONY: all run check check-long check-peers bench install uninstall wheel format setup clean help
+.PHONY: all run check check-long check-peers bench install uninstall wheel deb format setup clean help
 .DEFAULT_GOAL := all
 
 all: ## the program, optimised: build/mizan
@@ -47,6 +47,10 @@ wheel: all ## a Python wheel that carries libmizan.so, into dist/
 	rm -rf build/python && cp -r python build/python
 	cp -L build/libmizan.so.1 build/python/mizan/
 	cd build/python && /usr/bin/python3 setup.py -q bdist_wheel -d $(CURDIR)/dist
+
+deb: ## Debian packages into dist/, checked by lintian
+	@scripts/setup build package
+	scripts/make-deb dist
 
 uninstall: ## what the last `make install` wrote
 	@sed "s|^|$(DESTDIR)|" build/install_manifest.txt | xargs -r rm -f --

@@ -247,15 +247,36 @@ static bool is_idle(const mz_st_tensor *t, const mz_config *c, const mz_hub *hub
     return false;
 }
 
-/* used: [n] sorted by address */
-static mz_err check_rest(const mz_config *c, const mz_hub *hub, const mz_st_tensor **used,
-                         int64_t n)
+/* Whether it belongs to an MTP layer, of which generating and judging bind none. */
+static bool is_of_mtp(const mz_st_tensor *t, const mz_config *c)
 {
+    char layer[64];
+    for (int64_t i = 0; i < c->mtp_layers; i++) {
+        (void)snprintf(layer, sizeof layer, "model.layers.%lld.", (long long)(c->layers + i));
+        if (mz_str_starts(t->name, layer)) return true;
+    }
+    return false;
+}
+
+static bool binds_mtp(const mz_params *p, const mz_config *c)
+{
+    char layer[64];
+    (void)snprintf(layer, sizeof layer, "model.layers.%lld.", (long long)c->layers);
+    for (int64_t i = 0; i < p->n; i++)
+        if (mz_str_starts(p->list[i].name, layer)) return true;
+    return false;
+}
+
+/* used: [n] sorted by address */
+static mz_err check_rest(const mz_params *p, const mz_config *c, const mz_hub *hub,
+                         const mz_st_tensor **used, int64_t n)
+{
+    const bool leaves_mtp = !binds_mtp(p, c);
     for (int64_t i = 0; i < mz_hub_count(hub); i++) {
         const char *file = NULL;
         const mz_st_tensor *t = mz_hub_at(hub, i, &file);
         if (n > 0 && bsearch(&t, used, (size_t)n, sizeof *used, by_address)) continue;
-        if (is_idle(t, c, hub)) continue;
+        if (is_idle(t, c, hub) || (leaves_mtp && is_of_mtp(t, c))) continue;
         const mz_err err =
             MZ_FAIL(MZ_ECORRUPT, "%s belongs to no part of the network that config.json describes",
                     t->name);
@@ -293,7 +314,7 @@ static mz_err check_network(const mz_params *p, const mz_config *c, const mz_hub
     if (n > 0) memcpy(sorted, used, (size_t)n * sizeof *used);
     qsort(sorted, (size_t)n, sizeof *sorted, by_address);
     if (p->is_part) return MZ_OK; /* the rest is the other parts' */
-    return check_rest(c, hub, sorted, n);
+    return check_rest(p, c, hub, sorted, n);
 }
 
 mz_err mz_hf_check(const mz_config *c, const mz_hub *hub)

@@ -140,7 +140,7 @@ class Vocab(_Handle):
         text, count = c.c_void_p(), c.c_size_t()
         _check(function(self._open, *arguments, c.byref(text), c.byref(count)))
         try:
-            return c.string_at(text, count.value)  # type: ignore[arg-type]
+            return c.string_at(text, count.value)
         finally:
             _lib.mz_lm_free(text)
 

@@ -30,9 +30,10 @@ class Options(Sized):
 
 
 class Info(Sized):
-    _fields_ = [("size", c.c_size_t), ("family", c.c_char * 32)] + [
-        (name, c.c_int64)
-        for name in ("vocab", "width", "layers", "positions", "parameters", "weight_bytes")
+    _fields_ = [
+        ("size", c.c_size_t), ("family", c.c_char * 32), ("vocab", c.c_int64), ("width", c.c_int64),
+        ("layers", c.c_int64), ("positions", c.c_int64), ("parameters", c.c_int64),
+        ("weight_bytes", c.c_int64),
     ]
 
 
@@ -77,8 +78,9 @@ class TrainerOptions(Sized):
 
 
 class Optim(Sized):
-    _fields_ = [("size", c.c_size_t)] + [
-        (name, c.c_double) for name in ("lr", "beta1", "beta2", "eps", "weight_decay", "clip")
+    _fields_ = [
+        ("size", c.c_size_t), ("lr", c.c_double), ("beta1", c.c_double), ("beta2", c.c_double),
+        ("eps", c.c_double), ("weight_decay", c.c_double), ("clip", c.c_double),
     ]
 
 

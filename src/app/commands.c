@@ -4,6 +4,7 @@
 #include "app/commands.h"
 
 static const mz_command *const COMMANDS[] = {&mz_cmd_demo,
+                                             &mz_cmd_doctor,
                                              &mz_cmd_data_build,
                                              &mz_cmd_data_show,
                                              &mz_cmd_train,

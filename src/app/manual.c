@@ -54,7 +54,7 @@ static void paragraph(mz_sheet *s, const char *text)
         text += n + (text[n] == '\n');
         if ((line[0] == ' ') != as_is && line[0]) {
             as_is = !as_is;
-            mz_sheet_add(s, as_is ? ".PP\n.nf\n" + (is_new ? 4 : 0) : ".fi\n");
+            mz_sheet_add(s, !as_is ? ".fi\n" : is_new ? ".nf\n" : ".PP\n.nf\n");
         }
         if (line[0] == '\0') {
             if (!as_is && *text && *text != ' ') mz_sheet_add(s, ".PP\n");

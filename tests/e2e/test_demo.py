@@ -28,7 +28,7 @@ def text(path):
 
 
 def run(words, folder):
-    return subprocess.run([PROGRAM, *words], cwd=folder, capture_output=True, text=True, timeout=100)
+    return subprocess.run([PROGRAM, *words], cwd=folder, capture_output=True, text=True, timeout=200)
 
 
 def main():

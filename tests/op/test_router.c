@@ -156,6 +156,29 @@ static void gradients(void **state)
     }
 }
 
+/* The normalised share of a lone expert is 1 whatever its score: no gradient, not even rounding's.
+ */
+static void lone_expert_has_no_slope(void **state)
+{
+    (void)state;
+    for (int score = MZ_SCORE_SOFTMAX; score <= MZ_SCORE_SIGMOID; score++) {
+        mz_desc d = desc_of((mz_router_score)score);
+        d.u.router.k = 1, d.u.router.normalise = d.u.router.backward = true;
+        d.u.router.factor = 2.5;
+        mz_op *op = mzt_bind(mzt_reference(), &d);
+        mz_args args = {.router = {.weights = mzt_new(MZ_F64, 2, MZT_DIMS(T, 1)),
+                                   .ids = mzt_new(MZ_I32, 2, MZT_DIMS(T, 1)),
+                                   .logits = mzt_random(MZ_F64, 2, MZT_DIMS(T, E), 3),
+                                   .saved = mzt_saved(op),
+                                   .dweights = mzt_random(MZ_F64, 2, MZT_DIMS(T, 1), 4)}};
+        args.router.dlogits = mzt_like(args.router.logits);
+        assert_int_equal(mz_forward(op, &args), MZ_OK);
+        assert_int_equal(mz_backward(op, &args), MZ_OK);
+        assert_true(mzt_is(args.router.dlogits, 0.0, (double[T * E]){0}));
+        mz_op_free(op);
+    }
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -249,6 +272,7 @@ int main(void)
         cmocka_unit_test(no_number_chooses_too),
         cmocka_unit_test(forced_ids_keep_their_order),
         cmocka_unit_test(gradients),
+        cmocka_unit_test(lone_expert_has_no_slope),
         cmocka_unit_test(refusals),
         cmocka_unit_test(balance_by_hand),
         cmocka_unit_test(balance_of_nothing_is_zero),

@@ -174,10 +174,10 @@ static void slope_of_scores(const mz_router_desc *d, const mz_args *args, int64_
     const int32_t *ids = (const int32_t *)mz_cpu_data(args->router.ids) + t * d->k;
     const mz_tensor *dprobs = args->router.dprobs;
     double sum = 1e-20, dot = 0.0, all = 0.0, dot_all = 0.0;
-    for (int64_t j = 0; j < d->k; j++) {
-        sum += k->s[ids[j]];
-        dot += get(args->router.dweights, t * d->k + j) * k->s[ids[j]];
-    }
+    for (int64_t j = 0; j < d->k; j++) sum += k->s[ids[j]];
+    /* by shares: a lone expert's is 1, and its score's gradient 0, not what rounding leaves */
+    for (int64_t j = 0; j < d->k; j++)
+        dot += get(args->router.dweights, t * d->k + j) * (k->s[ids[j]] / sum);
     for (int64_t e = 0; e < d->E; e++) {
         k->c[e] = dprobs ? get(dprobs, t * d->E + e) : 0.0;
         all += k->s[e];
@@ -186,8 +186,8 @@ static void slope_of_scores(const mz_router_desc *d, const mz_args *args, int64_
     for (int64_t e = 0; e < d->E && d->score == MZ_SCORE_SIGMOID; e++)
         k->c[e] = k->c[e] / all - dot_all / (all * all);
     for (int64_t j = 0; j < d->k; j++) {
-        const double dw = d->factor * get(args->router.dweights, t * d->k + j);
-        k->c[ids[j]] += d->normalise ? dw / sum - d->factor * dot / (sum * sum) : dw;
+        const double dw = get(args->router.dweights, t * d->k + j);
+        k->c[ids[j]] += d->factor * (d->normalise ? (dw - dot) / sum : dw);
     }
 }
 

@@ -101,10 +101,9 @@ static void backward_scores(const mz_router_desc *d, const mz_args *args, int64_
     const mz_tensor *ids = args->router.ids, *dweights = args->router.dweights;
     const mz_tensor *dprobs = args->router.dprobs;
     double sum = 1e-20, dot = 0.0, all = 0.0, dot_all = 0.0;
-    for (int64_t j = 0; j < d->k; j++) {
-        sum += s[id2(ids, t, j)];
-        dot += at2(dweights, t, j) * s[id2(ids, t, j)];
-    }
+    for (int64_t j = 0; j < d->k; j++) sum += s[id2(ids, t, j)];
+    /* by shares: a lone expert's is 1, and its score's gradient 0, not what rounding leaves */
+    for (int64_t j = 0; j < d->k; j++) dot += at2(dweights, t, j) * (s[id2(ids, t, j)] / sum);
     for (int64_t e = 0; e < d->E; e++) {
         all += s[e];
         dot_all += dprobs ? at2(dprobs, t, e) * s[e] : 0.0;
@@ -114,8 +113,8 @@ static void backward_scores(const mz_router_desc *d, const mz_args *args, int64_
         ds[e] = d->score == MZ_SCORE_SOFTMAX ? dp : dp / all - dot_all / (all * all);
     }
     for (int64_t j = 0; j < d->k; j++) {
-        const double dw = d->factor * at2(dweights, t, j);
-        ds[id2(ids, t, j)] += d->normalise ? dw / sum - d->factor * dot / (sum * sum) : dw;
+        const double dw = at2(dweights, t, j);
+        ds[id2(ids, t, j)] += d->factor * (d->normalise ? (dw - dot) / sum : dw);
     }
 }
 

@@ -170,6 +170,11 @@ static void doze(void)
     (void)sigtimedwait(&child, NULL, &tick);
 }
 
+static void pass_on_stop(const watch *w)
+{
+    if (w->l->stops && w->l->stops(w->l->user)) atomic_store(&w->hall->stops, 1);
+}
+
 /* Until all have ended well, or the first has not. Of the time between two looks no more than two
  * ticks count. */
 static mz_err watch_all(watch *w)
@@ -181,7 +186,7 @@ static mz_err watch_all(watch *w)
         const int64_t now = mz_clock_ns(), passed = now - w->now;
         w->now = now;
         err = look(w, passed < 2 * TICK_NS ? passed : 2 * TICK_NS, &alive);
-        if (w->l->stops && w->l->stops(w->l->user)) atomic_store(&w->hall->stops, 1);
+        pass_on_stop(w);
         if (err == MZ_OK && alive == 0) break;
     }
     return err;
@@ -228,6 +233,7 @@ static mz_err run(watch *w)
     (void)sigaddset(&child, SIGCHLD);
     (void)sigprocmask(SIG_BLOCK, &child, &before); /* for sigtimedwait */
     mz_err err = MZ_OK;
+    pass_on_stop(w); /* who was asked before there were ranks does not let a short run end */
     for (int r = 0; r < w->l->size && err == MZ_OK; r++) err = start(w, r);
     if (err == MZ_OK) err = watch_all(w);
     if (err != MZ_OK) {

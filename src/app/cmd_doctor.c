@@ -50,7 +50,7 @@ static void add(findings *f, const char *name, level l, const char *what, const 
     if (f->n == FINDINGS) return;
     finding *one = &f->list[f->n++];
     one->name = name, one->level = l;
-    (void)snprintf(one->what, sizeof one->what, "%s", what);
+    (void)snprintf(one->what, sizeof one->what, "%.*s", (int)sizeof one->what - 1, what);
     (void)snprintf(one->fix, sizeof one->fix, "%s", l == OK ? "" : fix);
 }
 

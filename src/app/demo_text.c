@@ -4,6 +4,8 @@
 #include "app/demo.h"
 
 #include "base/file.h"
+#include "base/mem.h"
+#include "base/sha256.h"
 #include "train/bytes.h"
 
 #include <stdio.h>
@@ -25,6 +27,25 @@ static size_t without_marks(char *text, size_t n)
     return to;
 }
 
+/* SHA-256 of the text that the folder's tokenizer, shards and held-out part were made from. */
+static const char SUM[] = "text.sha256";
+
+/* The tokenizer and what it made of the text stay: another text would be judged by pieces of it
+ * that the network has seen. */
+static mz_err must_be_the_same(const mz_demo *d, const char *path, const char *text, size_t n)
+{
+    char hex[MZ_SHA256_HEX] = "", *was = NULL;
+    size_t length = 0;
+    MZ_TRY(mz_sha256(hex, text, n));
+    MZ_TRY(mz_file_read(mz_demo_path(d, SUM), MZ_SHA256_HEX, &was, &length));
+    const bool same = strcmp(was, hex) == 0;
+    mz_mem_free(was);
+    if (same) return MZ_OK;
+    const mz_err err = MZ_FAIL(MZ_EUSAGE, "%s was begun with another text than %s", d->out, path);
+    mz_note_fix("name another folder with --out, or leave --text out to go on with its text");
+    return err;
+}
+
 /* Every twentieth piece of 4 KiB, cut at ends of lines, is held out: the text is of many kinds, one
  * file after the other, and its end would be of one. */
 static mz_err split(const mz_demo *d, const char *text, size_t n)
@@ -41,6 +62,9 @@ static mz_err split(const mz_demo *d, const char *text, size_t n)
     if (err == MZ_OK && part[1].len < PIECE)
         err = MZ_FAIL(MZ_ECORRUPT, "%zu bytes of text are too few to train on", n);
     if (err == MZ_OK) err = mz_file_write(mz_demo_path(d, "held.txt"), part[1].text, part[1].len);
+    char hex[MZ_SHA256_HEX] = "";
+    if (err == MZ_OK) err = mz_sha256(hex, text, n);
+    if (err == MZ_OK) err = mz_file_write(mz_demo_path(d, SUM), hex, strlen(hex));
     if (err == MZ_OK) err = mz_file_write(mz_demo_path(d, "train.txt"), part[0].text, part[0].len);
     mz_str_clear(&part[0]);
     mz_str_clear(&part[1]);
@@ -62,8 +86,10 @@ mz_err mz_demo_text(const mz_demo *d)
     mz_err err = mz_bytes_add(&b, path);
     if (err == MZ_OK) {
         const size_t n = without_marks((char *)b.text, b.len);
-        err = split(d, (char *)b.text, n);
-        fprintf(stderr, "text       %.1f MB of English from %s\n", (double)n / 1e6, path);
+        err = mz_demo_has(d, "train.txt") ? must_be_the_same(d, path, (char *)b.text, n)
+                                          : split(d, (char *)b.text, n);
+        if (err == MZ_OK)
+            fprintf(stderr, "text       %.1f MB of English from %s\n", (double)n / 1e6, path);
     }
     mz_bytes_clear(&b);
     return err;

@@ -48,6 +48,13 @@ def main():
         made = open(log).read().count("\n")
         assert made > 0 and not os.path.exists(f"{folder}/d/result.json")
 
+        held = open(f"{folder}/d/held.txt").read()
+        with open(f"{folder}/other.txt", "w") as file:
+            file.write(held * 40)
+        other = run(["other.txt" if word == "book.txt" else word for word in demo], folder)
+        assert other.returncode == 2 and "another text" in other.stderr, other.stderr
+        assert open(f"{folder}/d/held.txt").read() == held
+
         done = run(demo, folder)
         assert done.returncode == 0, done.stderr
         assert "going on" in done.stderr and "SIGKILL" in done.stderr, done.stderr

@@ -359,12 +359,11 @@ static inline uint64_t first_join(const piece *p, size_t i)
 }
 
 /* In place: the symbols, and what each joins to with its right neighbour. */
-static size_t join_short(const piece *p)
+static size_t join_short(const piece *p, uint64_t *join)
 {
     const mz_bpe *bpe = p->bpe;
     uint32_t *symbols = p->symbols;
     size_t n = p->n;
-    uint64_t join[MZ_BPE_SHORT];
     for (size_t i = 0; i + 1 < n; i++) join[i] = first_join(p, i);
     while (n > 1) {
         size_t best = 0;
@@ -373,9 +372,9 @@ static size_t join_short(const piece *p)
         if (join[best] == UINT64_MAX) break;
         symbols[best] = (uint32_t)join[best];
         n--;
-        memmove(symbols + best + 1, symbols + best + 2, (n - best - 1) * sizeof *symbols);
+        /* few, so that a call would take longer */
+        for (size_t i = best + 1; i < n; i++) symbols[i] = symbols[i + 1], join[i] = join[i + 1];
         if (best + 1 < n) {
-            memmove(join + best + 1, join + best + 2, (n - best - 2) * sizeof *join);
             join[best] = joins(bpe, symbols[best], symbols[best + 1]);
         }
         if (best > 0) join[best - 1] = joins(bpe, symbols[best - 1], symbols[best]);
@@ -484,27 +483,25 @@ static size_t join_long(const piece *p, mz_bpe_work *w)
 mz_err mz_bpe_piece(const mz_bpe *bpe, mz_bpe_work *work, const char *bytes, size_t n, int32_t *out,
                     size_t *count)
 {
-    if (bpe->ignore_merges) {
-        out[0] = mz_bpe_find(bpe, bytes, n);
-        *count = 1;
-        if (out[0] >= 0) return MZ_OK;
-    }
-    uint32_t few[MZ_BPE_SHORT];
-    uint32_t *symbols = few;
-    if (n > MZ_BPE_SHORT) {
-        MZ_TRY(reserve(work, n));
-        symbols = work->symbols;
-    }
+    probe whole = {0};
+    if (bpe->ignore_merges) whole = probe_of(bpe, bytes, n);
+    MZ_TRY(reserve(work, n));
+    uint32_t *symbols = work->symbols;
     size_t used = 0;
     for (size_t i = 0; i < n; i++) {
         const int32_t id = bpe->byte_id[(unsigned char)bytes[i]];
         if (id >= 0) symbols[used++] = (uint32_t)id;
     }
+    if (bpe->ignore_merges) { /* only now: its line of the table was on its way */
+        out[0] = find(bpe, &whole);
+        *count = 1;
+        if (out[0] >= 0) return MZ_OK;
+    }
     const piece p = {.bpe = bpe,
                      .bytes = used == n ? (const unsigned char *)bytes : NULL,
                      .symbols = symbols,
                      .n = used};
-    if (used > 0) used = n > MZ_BPE_SHORT ? join_long(&p, work) : join_short(&p);
+    if (used > 0) used = n > MZ_BPE_SHORT ? join_long(&p, work) : join_short(&p, work->joins);
     for (size_t i = 0; i < used; i++) out[i] = (int32_t)symbols[i];
     *count = used;
     return MZ_OK;

@@ -71,10 +71,11 @@ uint32_t mz_bpe_letter(unsigned char byte);
 int32_t mz_bpe_find(const mz_bpe *bpe, const char *bytes, size_t n);
 
 typedef struct mz_bpe_work {
-    uint32_t *symbols; /* of a long piece */
-    uint32_t *before, *after;
+    uint32_t *symbols;
+    uint32_t *before, *after; /* these and the heap: of a long piece */
     struct mz_bpe_join *heap;
     size_t cap;
+    uint64_t joins[MZ_BPE_SHORT]; /* not on the stack, where hardening zeroes it for each piece */
 } mz_bpe_work;
 void mz_bpe_work_clear(mz_bpe_work *work);
 

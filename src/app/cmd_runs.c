@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* app/cmd_runs.c - `mizan runs list|show|hash`: what run folders hold. Floor: app. */
 #include "app/commands.h"
+#include "app/run_name.h"
 #include "base/file.h"
 #include "base/folder.h"
 #include "base/sha256.h"
@@ -10,20 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static mz_err need_run(const char *run)
-{
-    char path[MZ_CHECKPOINT_PATH];
-    MZ_TRY(mz_path_join(path, sizeof path, run, "train.yaml"));
-    if (mz_file_exists(path)) return MZ_OK;
-    const mz_err err = MZ_FAIL(MZ_EIO, "%s is no run folder: it has no train.yaml", run);
-    mz_note_where(run, "train.yaml", -1);
-    return err;
-}
-
 /* The newest whole checkpoint, which has to be there. */
-static mz_err newest(const char *run, char path[MZ_CHECKPOINT_PATH], json_t **state)
+static mz_err newest(const char *word, char path[MZ_CHECKPOINT_PATH], json_t **state)
 {
-    MZ_TRY(need_run(run));
+    char run[MZ_RUN_PATH];
+    MZ_TRY(mz_run_find(word, run));
     MZ_TRY(mz_checkpoint_newest(run, path, state));
     if (*state) return MZ_OK;
     return MZ_FAIL(MZ_EIO, "%s has no checkpoint yet", run);
@@ -121,9 +113,9 @@ static void print_record(const char *run, const json_t *r)
 static mz_err show(const mz_cli *cli)
 {
     char folder[MZ_CHECKPOINT_PATH] = "";
-    const char *run = mz_cli_argument(cli, 0);
+    char run[MZ_RUN_PATH];
     json_t *state = NULL;
-    MZ_TRY(need_run(run));
+    MZ_TRY(mz_run_find(mz_cli_argument(cli, 0), run));
     MZ_TRY(mz_checkpoint_newest(run, folder, &state));
     json_t *last = last_record(run);
     if (!mz_cli_flag(cli, "json")) {

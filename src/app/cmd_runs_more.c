@@ -2,6 +2,7 @@
 /* app/cmd_runs_more.c - `mizan runs compare|save|rm`: runs beside each other, a checkpoint on
  * request, a run no longer wanted. Floor: app. */
 #include "app/commands.h"
+#include "app/run_name.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/folder.h"
@@ -14,20 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static mz_err need_run(const char *run)
-{
-    char path[MZ_CHECKPOINT_PATH];
-    MZ_TRY(mz_path_join(path, sizeof path, run, "train.yaml"));
-    if (mz_file_exists(path)) return MZ_OK;
-    const mz_err err = MZ_FAIL(MZ_EIO, "%s is no run folder: it has no train.yaml", run);
-    mz_note_where(run, "train.yaml", -1);
-    return err;
-}
-
 /* ---- compare ---- */
 
 typedef struct run_log {
-    const char *run;
+    char run[MZ_RUN_PATH];
     mz_train_config *config;
     double *loss; /* [n] of step i + 1; NaN where it was not finite */
     int64_t n, cap;
@@ -81,13 +72,12 @@ static mz_err read_log(run_log *l)
     return err;
 }
 
-static mz_err read_run(run_log *l, const char *run)
+static mz_err read_run(run_log *l, const char *word)
 {
     char path[MZ_CHECKPOINT_PATH];
-    l->run = run;
-    MZ_TRY(need_run(run));
+    MZ_TRY(mz_run_find(word, l->run));
     MZ_TRY(mz_mem_new(&l->config, 1, sizeof *l->config));
-    MZ_TRY(mz_path_join(path, sizeof path, run, "train.yaml"));
+    MZ_TRY(mz_path_join(path, sizeof path, l->run, "train.yaml"));
     MZ_TRY(mz_config_load(l->config, path, NULL, 0));
     return read_log(l);
 }
@@ -207,7 +197,6 @@ static mz_err compare(const mz_cli *cli)
 static mz_err look_at(const char *run, mz_lock *lock, bool *idle)
 {
     char path[MZ_CHECKPOINT_PATH];
-    MZ_TRY(need_run(run));
     MZ_TRY(mz_path_join(path, sizeof path, run, "lock"));
     const mz_err err = mz_lock_take(lock, path);
     *idle = err == MZ_OK;
@@ -244,10 +233,11 @@ static mz_err wait_for(const char *run, const char *request, double seconds)
 static mz_err save(const mz_cli *cli)
 {
     char request[MZ_CHECKPOINT_PATH];
-    const char *run = mz_cli_argument(cli, 0);
+    char run[MZ_RUN_PATH];
     mz_lock lock = {-1};
     bool idle = false;
     int64_t step = -1;
+    MZ_TRY(mz_run_find(mz_cli_argument(cli, 0), run));
     MZ_TRY(look_at(run, &lock, &idle));
     mz_lock_drop(&lock);
     if (idle) {
@@ -274,9 +264,10 @@ static mz_err save(const mz_cli *cli)
 static mz_err rm(const mz_cli *cli)
 {
     for (int i = 0; i < mz_cli_count(cli); i++) {
-        const char *run = mz_cli_argument(cli, i);
+        char run[MZ_RUN_PATH];
         mz_lock lock = {-1};
         bool idle = false;
+        MZ_TRY(mz_run_find(mz_cli_argument(cli, i), run));
         MZ_TRY(look_at(run, &lock, &idle));
         if (!idle) {
             const mz_err err = MZ_FAIL(MZ_EBUSY, "a process trains in %s", run);

@@ -42,6 +42,7 @@ typedef struct run {
     mz_progress progress;
     int64_t saved_step; /* of the newest checkpoint, -1: none; it may still be being written */
     int64_t started_ns;
+    bool is_resumed; /* no step was made yet since the run went on */
 } run;
 
 /* ---- the network ---- */
@@ -256,6 +257,7 @@ static mz_err resume(run *r)
     MZ_TRY(agree_on_start(r));
     if (!writes(r)) return MZ_OK;
     MZ_TRY(mz_path_join(path, sizeof path, r->config->run_dir, "log.jsonl"));
+    r->is_resumed = found;
     if (found) mz_log(MZ_LOG_INFO, "going on after step %lld", (long long)p->step);
     return mz_runlog_open(&r->log, path, p->step, p->step < r->config->run_steps);
 }
@@ -399,6 +401,8 @@ static mz_err one_step(run *r)
     MZ_TRY(mz_loop_step(r->loop, &r->progress, &record));
     MZ_TRY(look(r, &record, &is_best));
     record.is_done = r->progress.step >= c->run_steps;
+    record.is_resumed = r->is_resumed;
+    r->is_resumed = false;
     record.peak_bytes = peak_bytes(r);
     if (writes(r)) MZ_TRY(mz_runlog_put(&r->log, &record));
     if (is_best && c->run_keep_best) MZ_TRY(save(r));

@@ -110,6 +110,7 @@ mz_err mz_runlog_put(mz_appender *log, const mz_step_record *r)
         number(a[1], r->lr), number(a[2], r->grad_norm), number(a[3], r->tokens_per_s),
         number(a[4], r->flops_per_s), (long long)r->skipped, r->time);
     if (err == MZ_OK) err = add_looks(&line, r);
+    if (err == MZ_OK && r->is_resumed) err = mz_str_addf(&line, ", \"resumed\": true");
     if (err == MZ_OK && r->is_done)
         err = mz_str_addf(&line, ", \"done\": true, \"peak_bytes\": %zu", r->peak_bytes);
     if (err == MZ_OK) err = mz_str_add(&line, "}\n", 2);

@@ -19,11 +19,11 @@ typedef struct mz_step_record {
     int64_t step, steps;     /* steps: of the whole run */
     int64_t samples, tokens; /* so far */
     double loss, lr, grad_norm, tokens_per_s, flops_per_s;
-    int64_t skipped;         /* steps so far */
-    const char *why_skipped; /* NULL: the step was taken */
-    double time;             /* seconds since 1970 */
-    bool is_done;
-    size_t peak_bytes; /* so far; logged where is_done */
+    int64_t skipped;          /* steps so far */
+    const char *why_skipped;  /* NULL: the step was taken */
+    double time;              /* seconds since 1970 */
+    bool is_done, is_resumed; /* is_resumed: the first step since the run went on */
+    size_t peak_bytes;        /* so far; logged where is_done */
     /* what was looked at after the step; not logged where NaN or NULL */
     double eval_loss;
     const char *text;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/train/test_answers.c - of a conversation exactly the answers are learnt, each with its end
  * token, whatever template writes it and whatever people typed. */
-#include "tests/train/scratch.h"
+#include "tests/scratch.h"
 
 #include "base/mem.h"
 #include "text/train.h"

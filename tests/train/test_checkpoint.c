@@ -2,7 +2,7 @@
 /* tests/train/test_checkpoint.c - a state comes back bit for bit, or an older one does, said aloud:
  * whichever file call fails, whichever byte is flipped. */
 #include "tests/model/tiny.h"
-#include "tests/train/scratch.h"
+#include "tests/scratch.h"
 
 #include "base/file.h"
 #include "base/folder.h"

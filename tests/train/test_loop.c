@@ -2,7 +2,7 @@
 /* tests/train/test_loop.c - one step: what its loss is the mean of, that cutting it into
  * micro-batches changes nothing, which way the selection bias moves, what a skipped step leaves. */
 #include "tests/model/tiny.h"
-#include "tests/train/scratch.h"
+#include "tests/scratch.h"
 
 #include "base/str.h"
 #include "train/loop.h"

@@ -5,7 +5,7 @@
  */
 #include "tests/model/tiny.h"
 #include "tests/near.h"
-#include "tests/train/scratch.h"
+#include "tests/scratch.h"
 
 #include "base/file.h"
 #include "train/checkpoint.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/train/test_shards.c - token shards: what is written is read, whatever the cut; what is
  * damaged is not; and texts of every kind of file become the same ids. */
-#include "tests/train/scratch.h"
+#include "tests/scratch.h"
 
 #include "base/file.h"
 #include "base/folder.h"

@@ -2,7 +2,7 @@
 /* tests/train/test_train_config.c - what a configuration says, and forty bad ones with position and
  * hint.
  */
-#include "tests/train/scratch.h"
+#include "tests/scratch.h"
 #include "train/config.h"
 
 #include "base/mem.h"

@@ -2,7 +2,7 @@
 /* tests/train/test_train_data.c - which ids a sample holds, in which order, and which lines are
  * refused.
  */
-#include "tests/train/scratch.h"
+#include "tests/scratch.h"
 #include "train/data.h"
 #include "train/fill.h"
 #include "train/order.h"

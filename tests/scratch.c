@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/train/scratch.c - see scratch.h. */
-#include "tests/train/scratch.h"
+/* tests/scratch.c - see scratch.h. */
+#include "tests/scratch.h"
 
 #include "base/file.h"
 #include "base/folder.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/train/scratch.h - a folder of the test's own, and files in it. */
-#ifndef MZ_TESTS_TRAIN_SCRATCH_H
-#define MZ_TESTS_TRAIN_SCRATCH_H
+/* tests/scratch.h - a folder of the test's own, and files in it. */
+#ifndef MZ_TESTS_SCRATCH_H
+#define MZ_TESTS_SCRATCH_H
 
 #include <stddef.h>
 

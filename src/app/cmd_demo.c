@@ -140,7 +140,8 @@ static mz_err report(const mz_cli *cli, const mz_demo *d, const result *r)
     }
     print_text(json_string_value(r->text));
     printf("held-out text: %.3f bits a byte; an order-2 byte model: %.3f\n", r->bits, r->order2);
-    printf("written: %s/model (Hugging Face), %s/model.gguf\n\nTry next:\n", d->out, d->out);
+    printf("written: %s/model (Hugging Face), %s/model.gguf, %s/loss.svg\n\nTry next:\n", d->out,
+           d->out, d->out);
     /* as it was called: after `make run` it is in no PATH */
     const char *m = program_invocation_name, *out = d->out;
     printf("  %s generate %s/model --prompt \"Love is\" --temperature 0.7\n", m, out);
@@ -148,6 +149,7 @@ static mz_err report(const mz_cli *cli, const mz_demo *d, const result *r)
     printf("  %s inspect %s/model\n", m, out);
     printf("  %s eval %s/model --text %s/held.txt --context 128\n", m, out, out);
     printf("  %s runs show %s/run\n", m, out);
+    printf("  %s runs plot %s/run --term\n", m, out);
     printf("  %s help\n", m);
     return MZ_OK;
 }

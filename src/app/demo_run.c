@@ -4,11 +4,13 @@
 #include "app/demo.h"
 
 #include "app/progress.h"
+#include "app/terminal.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/folder.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "runs/plot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -328,48 +330,30 @@ mz_err mz_demo_checkpoint(const mz_demo *d, char path[MZ_DEMO_PATH])
 
 /* ---- the curve ---- */
 
-enum { WIDE = 60, HIGH = 8 };
-
-typedef struct curve {
-    int64_t steps, n[WIDE];
-    double sum[WIDE];
-} curve;
-
-static void gather(void *user, const json_t *o)
+/* Means of the first and of the last steps; a single one says little. */
+static void ends(const mz_series *s, double *first, double *last)
 {
-    curve *c = user;
-    const int64_t step = (int64_t)number(o, "step");
-    if (step < 1 || step > c->steps) return;
-    const int64_t at = (step - 1) * WIDE / c->steps;
-    c->sum[at] += number(o, "loss");
-    c->n[at]++;
+    const int64_t n = s->n == 0 ? 0 : s->n < 80 ? (s->n + 3) / 4 : 20;
+    *first = *last = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        *first += s->list[i].value[MZ_METRIC_LOSS] / (double)n;
+        *last += s->list[s->n - 1 - i].value[MZ_METRIC_LOSS] / (double)n;
+    }
 }
 
 mz_err mz_demo_curve(const mz_demo *d, double *first, double *last, int64_t *steps)
 {
-    curve c = {0};
-    double low = 1e300, high = 0.0, before = 0.0;
-    MZ_TRY(planned_steps(d, &c.steps));
-    MZ_TRY(each_line(d, "run", gather, &c));
-    for (int i = 0; i < WIDE; i++) { /* fewer steps than columns: the loss before stays */
-        c.sum[i] = c.n[i] > 0 ? c.sum[i] / (double)c.n[i] : before;
-        before = c.sum[i];
-        low = c.sum[i] < low ? c.sum[i] : low;
-        high = c.sum[i] > high ? c.sum[i] : high;
-    }
-    *first = c.sum[0], *last = c.sum[WIDE - 1], *steps = c.steps;
-    const double unit = (high - low) / HIGH > 0.0 ? (high - low) / HIGH : 1.0;
-    fprintf(stderr, "\n");
-    for (int row = HIGH - 1; row >= 0; row--) {
-        fprintf(stderr, "%9.2f |", low + unit * (row + 0.5));
-        for (int i = 0; i < WIDE; i++) {
-            const int at = (int)((c.sum[i] - low) / unit);
-            fputc((at < HIGH ? at : HIGH - 1) == row ? '*' : ' ', stderr);
-        }
-        fputc('\n', stderr);
-    }
-    fprintf(stderr, "     loss +");
-    for (int i = 0; i < WIDE; i++) fputc('-', stderr);
-    fprintf(stderr, "\n%70s%lld\n", "step ", (long long)c.steps);
-    return MZ_OK;
+    const mz_terminal t = mz_terminal_of_stdout();
+    const mz_plot_screen screen = {.columns = 80, .rows = 10, .unicode = t.unicode};
+    mz_series s = {0};
+    mz_str text = {0};
+    mz_err err = planned_steps(d, steps);
+    if (err == MZ_OK) err = mz_series_read(&s, mz_demo_path(d, "run"));
+    if (err == MZ_OK) ends(&s, first, last);
+    mz_series_clear(&s);
+    if (err == MZ_OK) err = mz_run_plot_svg(mz_demo_path(d, "run"), mz_demo_path(d, "loss.svg"));
+    if (err == MZ_OK) err = mz_run_plot_text(&text, mz_demo_path(d, "run"), &screen);
+    if (err == MZ_OK) fprintf(stderr, "\n%s\n", text.text);
+    mz_str_clear(&text);
+    return err;
 }

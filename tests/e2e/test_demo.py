@@ -64,6 +64,7 @@ def main():
         result = json.load(open(f"{folder}/d/result.json"))
         assert result["schema"] == 1 and result["steps"] == len(steps)
         assert 0 < result["bits_per_byte"] < 8 and 0 < result["order2_bits_per_byte"] < 3, result
+        assert open(f"{folder}/d/loss.svg").read().startswith("<"), "no picture"
         assert result["loss"] < result["first_loss"], result
         tries = [line[2:] for line in done.stdout.split("Try next:")[1].splitlines() if line]
         assert len(tries) >= 5, done.stdout

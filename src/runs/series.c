@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { DEPTH = 16, LATELY = 20 };
+enum { DEPTH = 16, LATELY = 20, RESUMES_MOST = 1 << 22 };
 
 static const struct {
     const char *key, *title;
@@ -78,8 +78,6 @@ static void take_member(mz_record *r, const char *key, double x, bool is_true)
         r->time = x;
     else if (strcmp(key, "done") == 0)
         r->is_done = is_true;
-    else if (strcmp(key, "resumed") == 0)
-        r->is_resumed = is_true;
 }
 
 static mz_err read_line(mz_scan *s, mz_record *r)
@@ -162,6 +160,37 @@ static mz_err map_log(mz_map *map, char path[MZ_RUN_PATH], const char *run, bool
     return *is_there ? mz_map_open(map, path) : MZ_OK;
 }
 
+/* ---- restarts ---- */
+
+/* The record after this step is the first of a process; what later ones began was made again. */
+static void mark(mz_series *s, int64_t after)
+{
+    for (int64_t i = 0; i < s->n; i++) {
+        if (s->list[i].step <= after) continue;
+        s->list[i].is_resumed = s->list[i].step == after + 1;
+    }
+}
+
+/* {"after_step": N, ...} a line; a last one without its end, or one that is none, says nothing. */
+static mz_err mark_restarts(mz_series *s, const char *run)
+{
+    static const char key[] = "{\"after_step\": ";
+    char path[MZ_RUN_PATH], *text = NULL;
+    size_t bytes = 0;
+    MZ_TRY(mz_path_join(path, sizeof path, run, "resumed.jsonl"));
+    if (!mz_file_exists(path)) return MZ_OK;
+    MZ_TRY(mz_file_read(path, RESUMES_MOST, &text, &bytes));
+    for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1) {
+        int64_t after = 0;
+        if (!mz_str_starts(at, key)) continue;
+        char *number = at + sizeof key - 1;
+        number[strcspn(number, ",}\n")] = '\0';
+        if (mz_str_to_i64(number, &after)) mark(s, after);
+    }
+    mz_mem_free(text);
+    return MZ_OK;
+}
+
 mz_err mz_series_read(mz_series *s, const char *run)
 {
     char path[MZ_RUN_PATH];
@@ -174,7 +203,7 @@ mz_err mz_series_read(mz_series *s, const char *run)
     const mz_err err = add_lines(s, &map, path);
     remember(s, &map);
     mz_map_close(&map);
-    return err;
+    return err == MZ_OK ? mark_restarts(s, run) : err;
 }
 
 mz_err mz_series_read_tail(mz_series *s, const char *run, int64_t most)

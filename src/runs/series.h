@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* runs/series.h - RUN/log.jsonl as columns of numbers, read at once or followed while it grows.
+/* runs/series.h - RUN/log.jsonl (and resumed.jsonl) as columns of numbers, read at once or followed
+ * while it grows.
  *
  * A last line without its end is being written: it is left for the next call. A run that goes on
  * from a checkpoint rewrites its log; who follows it then begins anew.

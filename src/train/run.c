@@ -42,7 +42,6 @@ typedef struct run {
     mz_progress progress;
     int64_t saved_step; /* of the newest checkpoint, -1: none; it may still be being written */
     int64_t started_ns;
-    bool is_resumed; /* no step was made yet since the run went on */
 } run;
 
 /* ---- the network ---- */
@@ -232,6 +231,23 @@ static mz_err agree_on_start(run *r)
     return MZ_OK;
 }
 
+/* RUN/resumed.jsonl: after which steps the run went on, for its pictures. The log itself is that of
+ * a run that was never stopped. */
+static mz_err note_start(run *r, bool goes_on)
+{
+    char path[MZ_CHECKPOINT_PATH], line[96];
+    mz_appender a = {.fd = -1};
+    MZ_TRY(mz_path_join(path, sizeof path, r->config->run_dir, "resumed.jsonl"));
+    if (!goes_on) return mz_folder_remove(path);
+    if (r->progress.step >= r->config->run_steps) return MZ_OK; /* nothing is left to do */
+    const int n = snprintf(line, sizeof line, "{\"after_step\": %lld, \"time\": %.3f}\n",
+                           (long long)r->progress.step, mz_clock_wall_s());
+    MZ_TRY(mz_appender_open(&a, path));
+    const mz_err err = mz_appender_put(&a, line, (size_t)n);
+    mz_appender_close(&a);
+    return err;
+}
+
 /* Weights, progress and log as the newest checkpoint has them, or as a run begins. */
 static mz_err resume(run *r)
 {
@@ -257,7 +273,7 @@ static mz_err resume(run *r)
     MZ_TRY(agree_on_start(r));
     if (!writes(r)) return MZ_OK;
     MZ_TRY(mz_path_join(path, sizeof path, r->config->run_dir, "log.jsonl"));
-    r->is_resumed = found;
+    MZ_TRY(note_start(r, found));
     if (found) mz_log(MZ_LOG_INFO, "going on after step %lld", (long long)p->step);
     return mz_runlog_open(&r->log, path, p->step, p->step < r->config->run_steps);
 }
@@ -401,8 +417,6 @@ static mz_err one_step(run *r)
     MZ_TRY(mz_loop_step(r->loop, &r->progress, &record));
     MZ_TRY(look(r, &record, &is_best));
     record.is_done = r->progress.step >= c->run_steps;
-    record.is_resumed = r->is_resumed;
-    r->is_resumed = false;
     record.peak_bytes = peak_bytes(r);
     if (writes(r)) MZ_TRY(mz_runlog_put(&r->log, &record));
     if (is_best && c->run_keep_best) MZ_TRY(save(r));

@@ -48,9 +48,12 @@ static void every_member_is_read(void **state)
         "\"time\": 10.0}\n"
         "{\"step\": 2, \"loss\": null, \"skipped\": 1, \"time\": 12.0, \"sample\": \"a\\u0000, "
         "\\\"loss\\\": 9\", \"more\": {\"loss\": [7]}, \"eval_loss\": 2.25}\n"
-        "{\"step\": 3, \"loss\": 2, \"skipped\": 1, \"time\": 14.5, \"resumed\": true, "
+        "{\"step\": 3, \"loss\": 2, \"skipped\": 1, \"time\": 14.5, "
         "\"eval_loss\": 2.75}\n"
         "{\"step\": 4, \"loss\": 1.75, \"skipped\": 1, \"time\": 15, \"done\": true}\n");
+    (void)scratch_write("run/resumed.jsonl",
+                        "{\"after_step\": 3, \"time\": 1}\n"
+                        "{\"after_step\": 2, \"time\": 2}\n{\"after_step\": 1");
     assert_int_equal(mz_series_read(&s, scratch_path("run")), MZ_OK);
     assert_int_equal(s.n, 4);
     const mz_record *r = s.list;
@@ -60,6 +63,7 @@ static void every_member_is_read(void **state)
     assert_true(isnan(r[1].value[MZ_METRIC_LOSS]) && near(r[1].value[MZ_METRIC_EVAL], 2.25));
     assert_true(!mz_series_skipped(&s, 0) && mz_series_skipped(&s, 1) && !mz_series_skipped(&s, 2));
     assert_true(!r[1].is_resumed && r[2].is_resumed && !r[2].is_done && r[3].is_done);
+    assert_true(!r[3].is_resumed); /* step 4 was made again by the process that made step 3 */
     assert_true(near(mz_series_best(&s, &step), 2.25) && step == 2);
     assert_true(near(mz_series_pace(&s), 0.5)); /* not over the pause before the resume */
     mz_series_clear(&s);

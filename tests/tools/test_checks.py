@@ -149,6 +149,14 @@ class Size(Tree):
         self.fails({"src/base/a.c": "int f(int a, int b, int c, int d, int e, int g, int h, int i)\n{\n}\n"},
                    "src/base/a.c:1: f has 8 parameters")
 
+    def test_a_kernel_has_its_pointers_as_parameters(self):
+        many = ", ".join(f"GLOBAL int *p{i}" for i in range(12))
+        self.passes({"src/chips/kernels/a.cl": f"KERNEL void f({many})\n{{\n}}\n"})
+        self.fails({"src/chips/kernels/a.cl": f"KERNEL void f({many}, int i)\n{{\n}}\n"},
+                   "src/chips/kernels/a.cl:1: f has 13 parameters")
+        self.fails({"src/chips/kernels/a.cl": f"HELPER void f({many})\n{{\n}}\n"},
+                   "src/chips/kernels/a.cl:1: f has 12 parameters")
+
     def test_signature_counts_from_its_first_line(self):
         text = "\n/* c */\n\nstatic int\nf(int a,\n  int b)\n{\n" + "    g();\n" * 76 + "}\n"
         self.passes({"src/base/a.c": text.replace("    g();\n", "", 1)})

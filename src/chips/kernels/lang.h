@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* chips/kernels/lang.h - the words in which one source is OpenCL C 1.2 and CUDA C.
+ *
+ * Includes nothing but args.h, so that a compiler at run time needs no folder of headers. The build
+ * (cmake/kernels.cmake) puts it in place of each kernel file's #include.
+ *
+ *   KERNEL void f(GLOBAL const store *x, mz_kview vx)    a kernel of MZ_KERNEL_GROUP items
+ *   HELPER float g(LOCAL float *x)                        a function of the file
+ *   LOCAL float x[64];                                    shared by a group; in a kernel only
+ *   ITEM, GROUPS(d), GROUP_OF(d), GLOBAL_ITEM             where this item stands; 64 bits
+ *   BARRIER                                               all items of a group, or none
+ *
+ * Build options: DTYPE, the compute dtype (args.h) that `store`, LOAD and STORE speak of;
+ * OUT_DTYPE, a second one for STORE_OUT (DTYPE where it is not given). Sums are float. Rules that
+ * every kernel keeps: barriers stand where all items of a group pass; no atomics; sums in an order
+ * that depends on shapes alone, so that bits repeat. Floor: chips. */
+#ifndef MZ_CHIPS_KERNELS_LANG_H
+#define MZ_CHIPS_KERNELS_LANG_H
+
+#include "chips/kernels/args.h"
+
+#ifndef DTYPE
+#define DTYPE MZ_KERNEL_F32
+#endif
+#ifndef OUT_DTYPE
+#define OUT_DTYPE DTYPE
+#endif
+#define GROUP MZ_KERNEL_GROUP
+
+typedef mz_i64 i64;
+
+#ifdef MZ_KERNEL_OPENCL
+
+#define KERNEL __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+#define HELPER static inline
+#define GLOBAL __global
+#define LOCAL __local
+#define CONSTANT __constant
+#define RESTRICT restrict
+#define ITEM ((int)get_local_id(0))
+#define GROUP_OF(d) ((i64)get_group_id(d))
+#define GROUPS(d) ((i64)get_num_groups(d))
+#define BARRIER barrier(CLK_LOCAL_MEM_FENCE)
+#define AS_UINT(x) as_uint(x)
+#define AS_FLOAT(x) as_float(x)
+typedef ulong u64;
+typedef half f16_store;
+#define F16_LOAD(p, i) vload_half((size_t)(i), p)
+#define F16_STORE(p, i, x) vstore_half_rte(x, (size_t)(i), p)
+
+#else /* CUDA C */
+
+#define KERNEL extern "C" __global__ __launch_bounds__(GROUP)
+#define HELPER static __device__ __forceinline__
+#define GLOBAL
+#define LOCAL __shared__
+#define CONSTANT static __device__ const
+#define RESTRICT __restrict__
+#define ITEM ((int)threadIdx.x)
+#define GROUP_OF(d) ((i64)((d) == 0 ? blockIdx.x : (d) == 1 ? blockIdx.y : blockIdx.z))
+#define GROUPS(d) ((i64)((d) == 0 ? gridDim.x : (d) == 1 ? gridDim.y : gridDim.z))
+#define BARRIER __syncthreads()
+#define AS_UINT(x) __float_as_uint(x)
+#define AS_FLOAT(x) __uint_as_float(x)
+typedef unsigned int uint;
+typedef unsigned short ushort;
+typedef unsigned char uchar;
+typedef unsigned long long u64;
+typedef unsigned short f16_store;
+#define F16_LOAD(p, i) f16_to_float((p)[i])
+#define F16_STORE(p, i, x) ((p)[i] = f16_of_float(x))
+
+HELPER float f16_to_float(ushort bits)
+{
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+    return x;
+}
+
+HELPER ushort f16_of_float(float x)
+{
+    ushort bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+
+#endif
+
+#define GLOBAL_ITEM (GROUP_OF(0) * GROUP + ITEM)
+#define INFINITE AS_FLOAT(0x7f800000u)
+#define NOT_A_NUMBER AS_FLOAT(0x7fc00000u)
+
+HELPER float bf16_to_float(ushort bits)
+{
+    return AS_FLOAT((uint)bits << 16);
+}
+
+/* To nearest, ties to even; a NaN stays one. */
+HELPER ushort bf16_of_float(float x)
+{
+    const uint bits = AS_UINT(x);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return (ushort)((bits >> 16) | 0x40u);
+    return (ushort)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+#if DTYPE == MZ_KERNEL_F32
+typedef float store;
+#define LOAD(p, i) ((p)[i])
+#define STORE(p, i, x) ((p)[i] = (x))
+#elif DTYPE == MZ_KERNEL_BF16
+typedef ushort store;
+#define LOAD(p, i) bf16_to_float((p)[i])
+#define STORE(p, i, x) ((p)[i] = bf16_of_float(x))
+#elif DTYPE == MZ_KERNEL_F16
+typedef f16_store store;
+#define LOAD(p, i) F16_LOAD(p, i)
+#define STORE(p, i, x) F16_STORE(p, i, x)
+#else
+#error "DTYPE is none of args.h"
+#endif
+
+#if OUT_DTYPE == MZ_KERNEL_F32
+typedef float out_store;
+#define LOAD_OUT(p, i) ((p)[i])
+#define STORE_OUT(p, i, x) ((p)[i] = (x))
+#elif OUT_DTYPE == MZ_KERNEL_BF16
+typedef ushort out_store;
+#define LOAD_OUT(p, i) bf16_to_float((p)[i])
+#define STORE_OUT(p, i, x) ((p)[i] = bf16_of_float(x))
+#elif OUT_DTYPE == MZ_KERNEL_F16
+typedef f16_store out_store;
+#define LOAD_OUT(p, i) F16_LOAD(p, i)
+#define STORE_OUT(p, i, x) F16_STORE(p, i, x)
+#else
+#error "OUT_DTYPE is none of args.h"
+#endif
+
+#endif

@@ -44,10 +44,11 @@ const mz_kernel_text mz_kernel_texts[] = {\n${table}};\nconst int mz_kernel_text
 endif()
 
 file(GLOB MIZAN_KERNELS CONFIGURE_DEPENDS src/chips/kernels/*.cl)
+file(GLOB MIZAN_KERNEL_HEADERS CONFIGURE_DEPENDS src/chips/kernels/*.h)
 set(MIZAN_KERNEL_TEXTS ${CMAKE_BINARY_DIR}/kernel_texts.c)
 add_custom_command(OUTPUT ${MIZAN_KERNEL_TEXTS}
   COMMAND ${CMAKE_COMMAND} -D OUT=${MIZAN_KERNEL_TEXTS} -D ROOT=${CMAKE_SOURCE_DIR}
           -P ${CMAKE_SOURCE_DIR}/cmake/kernels.cmake
-  DEPENDS ${MIZAN_KERNELS} src/chips/kernels/lang.h src/chips/kernels/args.h cmake/kernels.cmake
+  DEPENDS ${MIZAN_KERNELS} ${MIZAN_KERNEL_HEADERS} cmake/kernels.cmake
   COMMENT "texts of the device kernels" VERBATIM)
 target_sources(mizan_core PRIVATE ${MIZAN_KERNEL_TEXTS})

@@ -32,10 +32,4 @@ typedef struct mz_kview {
     mz_i64 at, s0, s1, s2;
 } mz_kview;
 
-typedef struct mz_kswiglu {
-    mz_i64 T, F;
-    mz_kview y, gate, up; /* y is dy in backward */
-    mz_kview dgate, dup;
-} mz_kswiglu;
-
 #endif

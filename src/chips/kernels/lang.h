@@ -5,13 +5,18 @@
  * (cmake/kernels.cmake) puts it in place of each kernel file's #include.
  *
  *   KERNEL void f(GLOBAL const store *x, mz_kview vx)    a kernel of MZ_KERNEL_GROUP items
- *   HELPER float g(LOCAL float *x)                        a function of the file
+ *   HELPER float g(LOCAL_PTR float *x)                     a function of the file
  *   LOCAL float x[64];                                    shared by a group; in a kernel only
+ *   LOCAL_PTR float *x                                    a parameter of a HELPER that points there
  *   ITEM, GROUPS(d), GROUP_OF(d), GLOBAL_ITEM             where this item stands; 64 bits
- *   BARRIER                                               all items of a group, or none
+ *   BARRIER, GLOBAL_BARRIER                               all items of a group, or none; the second
+ *                                                         for global memory too
+ *   group_sum(x, part), group_max                         over a group, to every item
  *
  * Build options: DTYPE, the compute dtype (args.h) that `store`, LOAD and STORE speak of;
- * OUT_DTYPE, a second one for STORE_OUT (DTYPE where it is not given). Sums are float. Rules that
+ * OUT_DTYPE, a second one for STORE_OUT (DTYPE where it is not given). `store` may be
+ * copied as it is. Sums are float; nothing is fused by the compiler (CUDA C is compiled with
+ * -fmad=false), FMA() says where a product and a sum are. Rules that
  * every kernel keeps: barriers stand where all items of a group pass; no atomics; sums in an order
  * that depends on shapes alone, so that bits repeat. Floor: chips. */
 #ifndef MZ_CHIPS_KERNELS_LANG_H
@@ -30,23 +35,28 @@
 typedef mz_i64 i64;
 
 #ifdef MZ_KERNEL_OPENCL
+#pragma OPENCL FP_CONTRACT OFF
 
 #define KERNEL __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 #define HELPER static inline
 #define GLOBAL __global
 #define LOCAL __local
+#define LOCAL_PTR __local
 #define CONSTANT __constant
 #define RESTRICT restrict
 #define ITEM ((int)get_local_id(0))
 #define GROUP_OF(d) ((i64)get_group_id(d))
 #define GROUPS(d) ((i64)get_num_groups(d))
 #define BARRIER barrier(CLK_LOCAL_MEM_FENCE)
+#define GLOBAL_BARRIER barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
+#define UNROLL _Pragma("unroll")
+#define FMA(a, b, c) fma(a, b, c)
 #define AS_UINT(x) as_uint(x)
 #define AS_FLOAT(x) as_float(x)
 typedef ulong u64;
-typedef half f16_store;
-#define F16_LOAD(p, i) vload_half((size_t)(i), p)
-#define F16_STORE(p, i, x) vstore_half_rte(x, (size_t)(i), p)
+typedef ushort f16_store;
+#define F16_LOAD(p, i) vload_half((size_t)(i), (GLOBAL const half *)(p))
+#define F16_STORE(p, i, x) vstore_half_rte(x, (size_t)(i), (GLOBAL half *)(p))
 
 #else /* CUDA C */
 
@@ -54,12 +64,16 @@ typedef half f16_store;
 #define HELPER static __device__ __forceinline__
 #define GLOBAL
 #define LOCAL __shared__
+#define LOCAL_PTR
 #define CONSTANT static __device__ const
 #define RESTRICT __restrict__
 #define ITEM ((int)threadIdx.x)
 #define GROUP_OF(d) ((i64)((d) == 0 ? blockIdx.x : (d) == 1 ? blockIdx.y : blockIdx.z))
 #define GROUPS(d) ((i64)((d) == 0 ? gridDim.x : (d) == 1 ? gridDim.y : gridDim.z))
 #define BARRIER __syncthreads()
+#define GLOBAL_BARRIER __syncthreads() /* orders what the block wrote to global memory too */
+#define UNROLL _Pragma("unroll")
+#define FMA(a, b, c) fmaf(a, b, c)
 #define AS_UINT(x) __float_as_uint(x)
 #define AS_FLOAT(x) __uint_as_float(x)
 typedef unsigned int uint;
@@ -134,5 +148,34 @@ typedef f16_store out_store;
 #else
 #error "OUT_DTYPE is none of args.h"
 #endif
+
+/* The sum of x over the group's items, as a tree: in every item, and the same bits always. part
+ * [GROUP] may be used again at once. All items call it. */
+HELPER float group_sum(float x, LOCAL_PTR float *part)
+{
+    part[ITEM] = x;
+    BARRIER;
+    for (int n = GROUP / 2; n > 0; n /= 2) {
+        if (ITEM < n) part[ITEM] += part[ITEM + n];
+        BARRIER;
+    }
+    x = part[0];
+    BARRIER;
+    return x;
+}
+
+/* The largest x, NaN left aside, likewise. */
+HELPER float group_max(float x, LOCAL_PTR float *part)
+{
+    part[ITEM] = x;
+    BARRIER;
+    for (int n = GROUP / 2; n > 0; n /= 2) {
+        if (ITEM < n) part[ITEM] = fmax(part[ITEM], part[ITEM + n]);
+        BARRIER;
+    }
+    x = part[0];
+    BARRIER;
+    return x;
+}
 
 #endif

@@ -3,6 +3,7 @@
  *
  * Source: Shazeer 2020, "GLU Variants Improve Transformer", arXiv:2002.05202. Groups: (T F) /
  * GROUP, rounded up. Floor: chips. */
+#include "chips/kernels/args_token.h"
 #include "chips/kernels/lang.h"
 
 HELPER float sigmoid(float x)

@@ -118,9 +118,3 @@ mz_err mz_demo_network(const mz_demo *d)
     const int n = snprintf(text, sizeof text, NETWORK, MZ_DEMO_VOCAB);
     return mz_file_write(mz_demo_path(d, "config.json"), text, (size_t)n);
 }
-
-mz_err mz_demo_ranks(mz_str *yaml, bool (*usable)(void *user, const char *spec), void *user)
-{
-    if (!usable(user, "opencl:0")) return MZ_OK;
-    return mz_str_addf(yaml, "ranks: [{chip: cpu, share: 1}, {chip: \"opencl:0\", share: 1}]\n");
-}

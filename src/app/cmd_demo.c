@@ -113,6 +113,7 @@ static mz_err write_models(const mz_demo *d, result *r)
     json_t *o = NULL;
     (void)snprintf(seed, sizeof seed, "%lld", (long long)d->seed);
     MZ_TRY(mz_demo_checkpoint(d, checkpoint));
+    fprintf(stderr, "writing    a Hugging Face folder and a GGUF; judging the model\n");
     MZ_TRY(convert(d, checkpoint, "hf", "model"));
     MZ_TRY(convert(d, checkpoint, "gguf", "model.gguf"));
     MZ_TRY(judge(d, r));

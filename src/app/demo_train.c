@@ -51,16 +51,17 @@ static double pace(const training *t)
 
 static void show(training *t, mz_progress_line *p)
 {
-    char line[80], left[32];
+    char line[80], time[32];
     const mz_record *last = mz_series_last(&t->log);
     if (!last || last->step == t->shown || !mz_progress_is_due(p)) return;
-    const double rest = pace(t) * (double)(t->steps - last->step);
+    const bool is_last = last->step == t->steps;
+    const double rest = fmin(pace(t) * (double)(t->steps - last->step), t->limit_s - used(t));
     t->shown = last->step;
-    (void)snprintf(line, sizeof line, "training   %3lld %%  step %lld/%lld  loss %.3f  %s left",
+    (void)snprintf(line, sizeof line, "training   %3lld %%  step %lld/%lld  loss %.3f  %s%s%s",
                    (long long)(100 * last->step / t->steps), (long long)last->step,
-                   (long long)t->steps, last->value[MZ_METRIC_LOSS],
-                   mz_progress_time(left, fmin(rest, fmax(t->limit_s - used(t), 0.0))));
-    mz_progress_show(p, last->step == t->steps, line);
+                   (long long)t->steps, last->value[MZ_METRIC_LOSS], is_last ? "in " : "",
+                   mz_progress_time(time, is_last ? used(t) : rest), is_last ? "" : " left");
+    mz_progress_show(p, is_last, line);
 }
 
 /* Whether the plan cannot be kept: seen early, it costs little to begin anew with fewer steps. */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/unit/test_order2.c - the order-2 byte model by hand, and which ranks the demonstration
- * takes. */
-#include "app/demo.h"
+/* tests/unit/test_order2.c - the order-2 byte model by hand, and words as a shell reads them. */
 #include "app/order2.h"
+#include "app/shell.h"
 #include "base/str.h"
 
 #include <math.h>
@@ -37,21 +36,20 @@ static void too_little(void **state)
     assert_true(fabs(bits - 7.0) < 1e-12);
 }
 
-static bool is_there(void *user, const char *spec)
+/* As a shell takes them apart again. */
+static void words_are_quoted(void **state)
 {
-    return strcmp(user, spec) == 0;
-}
-
-static void ranks_by_what_is_usable(void **state)
-{
+    static const char *const words[][2] = {
+        {"run-1/a.b", "run-1/a.b"}, {"", "''"},         {"a b", "'a b'"}, {"it's", "'it'\\''s'"},
+        {"$(x)`y`", "'$(x)`y`'"},   {"a\nb", "'a\nb'"}, {"~", "'~'"},     {"*", "'*'"},
+    };
     (void)state;
-    mz_str s = {0};
-    char none[] = "far", one[] = "opencl:0";
-    assert_int_equal(mz_demo_ranks(&s, is_there, none), MZ_OK);
-    assert_int_equal(s.len, 0);
-    assert_int_equal(mz_demo_ranks(&s, is_there, one), MZ_OK);
-    assert_non_null(strstr(s.text, "{chip: cpu, share: 1}, {chip: \"opencl:0\", share: 1}"));
-    mz_str_clear(&s);
+    for (int i = 0; i < MZ_COUNT(words); i++) {
+        mz_str s = {0};
+        assert_int_equal(mz_shell_word(&s, words[i][0]), MZ_OK);
+        assert_string_equal(s.text, words[i][1]);
+        mz_str_clear(&s);
+    }
 }
 
 int main(void)
@@ -59,7 +57,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_hand),
         cmocka_unit_test(too_little),
-        cmocka_unit_test(ranks_by_what_is_usable),
+        cmocka_unit_test(words_are_quoted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,7 +53,7 @@ static void show(training *t, mz_progress_line *p)
 {
     char line[80], time[32];
     const mz_record *last = mz_series_last(&t->log);
-    if (!last || last->step == t->shown || !mz_progress_is_due(p)) return;
+    if (!last || last->step <= t->from || last->step == t->shown || !mz_progress_is_due(p)) return;
     const bool is_last = last->step == t->steps;
     const double rest = fmin(pace(t) * (double)(t->steps - last->step), t->limit_s - used(t));
     t->shown = last->step;

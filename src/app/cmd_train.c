@@ -20,6 +20,12 @@
 
 static const mz_option OPTIONS[] = {
     {.name = "dry-run", .help = "say what it would take in memory, and end"},
+    {.name = "profile",
+     .kind = MZ_OPTION_TEXT,
+     .value = "FILE",
+     .help = "write the time of each of the last 131072 operators, for a trace viewer "
+             "(chrome://tracing, "
+             "Perfetto); rank N > 0 writes FILE.rankN"},
     {0},
 };
 
@@ -263,7 +269,8 @@ static mz_err train(const mz_cli *cli, const mz_train_config *c, view *v)
 {
     *v =
         (view){.in_place = isatty(STDERR_FILENO) == 1, .first_step = -1, .begun_ns = mz_clock_ns()};
-    const mz_train_hooks hooks = {.user = v, .stops = stops, .step = show};
+    const mz_train_hooks hooks = {
+        .user = v, .stops = stops, .step = show, .profile = mz_cli_text(cli, "profile", NULL)};
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     (void)sigemptyset(&action.sa_mask);
     (void)sigaction(SIGTERM, &action, NULL);

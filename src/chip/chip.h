@@ -26,6 +26,7 @@ enum { MZ_CHIP_ABI = 1 };
 
 typedef struct mz_chip mz_chip;
 typedef struct mz_op mz_op;
+typedef struct mz_profile mz_profile; /* chip/profile.h */
 
 typedef enum mz_state { MZ_STATE_NONE, MZ_STATE_NATIVE, MZ_STATE_COMPOSED, MZ_STATE_HOST } mz_state;
 const char *mz_state_name(mz_state s); /* "native" ... */
@@ -101,7 +102,8 @@ struct mz_queue {
     /* where each call's operator is noted, seq << 16 | kind << 1 | pass, for who watches this
      * process from outside (comm/comm.h); NULL: nowhere */
     uint64_t *pulse;
-    int n_ops; /* bound and not yet freed */
+    mz_profile *profile; /* notes each operator's time and shapes; NULL: nobody asks. Borrowed */
+    int n_ops;           /* bound and not yet freed */
 };
 
 struct mz_op {

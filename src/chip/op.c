@@ -3,7 +3,9 @@
  * keeping the trace that a fault's report is made of.
  *
  * Floor:  chip. May use tensor, base. */
+#include "base/clock.h"
 #include "base/mem.h"
+#include "chip/profile.h"
 #include "chip/queue.h"
 
 #include <stdio.h>
@@ -139,12 +141,14 @@ mz_err mz_op_run(mz_op *op, mz_pass pass, const mz_args *args)
     MZ_NEED(pass == MZ_FORWARD || op->slot->backward, "%s has no backward pass",
             mz_op_name(op->desc.kind));
     record(q, op, pass);
-    const mz_err err =
-        pass == MZ_FORWARD ? op->slot->forward(op, args) : op->slot->backward(op, args);
+    const int64_t begun_ns = q->profile ? mz_clock_ns() : 0;
+    mz_err err = pass == MZ_FORWARD ? op->slot->forward(op, args) : op->slot->backward(op, args);
     /* The parts of a composition came through here themselves and have told their story. */
     const bool is_composed = op->slot != &q->chip->op[op->desc.kind];
     if (err != MZ_OK) return err == MZ_ECHIP && !is_composed ? mz_queue_report(q, err) : err;
-    return q->device->options.sync_each ? mz_queue_sync(q) : MZ_OK;
+    if (q->device->options.sync_each) err = mz_queue_sync(q);
+    if (q->profile && err == MZ_OK) mz_profile_op(q->profile, op, pass, args, begun_ns);
+    return err;
 }
 
 size_t mz_op_saved(const mz_op *op)

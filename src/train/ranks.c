@@ -61,7 +61,8 @@ static mz_err work(void *user, mz_comm *comm)
 {
     const ranks *r = user;
     voice v = {.comm = comm, .ours = r->o->hooks};
-    const mz_train_hooks hooks = {.user = &v, .stops = told_to_stop, .step = tell_step};
+    const mz_train_hooks hooks = {
+        .user = &v, .stops = told_to_stop, .step = tell_step, .profile = r->o->hooks->profile};
     mz_device *device = NULL;
     if (comm->rank != 0) mz_log_to(NULL, NULL); /* rank 0 says it for all */
     MZ_TRY(open_chip(&device, &r->now, &r->o->chip, comm->rank));

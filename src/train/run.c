@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "chip/profile.h"
 #include "train/claim.h"
 #include "train/loop.h"
 #include "train/snapshot.h"
@@ -16,6 +17,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { PROFILE_SPANS = 1 << 17 }; /* the last hundred steps of a small model, in 19 MiB */
 
 typedef struct run {
     const mz_train_config *config;
@@ -36,6 +39,7 @@ typedef struct run {
     mz_loop *loop;
     mz_validation *validation; /* NULL: none is asked for */
     mz_snapshot *snapshot;     /* NULL: saves are waited for */
+    mz_profile *profile;       /* NULL: none is asked for */
     mz_str text;               /* what the model wrote last */
     char request[MZ_CHECKPOINT_PATH];
     mz_appender log;
@@ -182,6 +186,8 @@ static mz_err build(run *r)
         r->queue->rank = r->comm->rank;
         r->queue->pulse = r->comm->pulse;
     }
+    if (r->hooks->profile) MZ_TRY(mz_profile_new(&r->profile, PROFILE_SPANS));
+    r->queue->profile = r->profile;
     MZ_TRY(mz_model_new(&r->model, r->queue, &r->network, &o));
     MZ_TRY(mz_trainer_new(&r->trainer, r->queue, r->model));
     const mz_data_options how = mz_loop_data_options(c, r->network.vocab);
@@ -414,7 +420,9 @@ static mz_err one_step(run *r)
     mz_step_record record;
     bool is_best = false;
     const mz_train_config *c = r->config;
+    const int64_t begun_ns = mz_clock_ns();
     MZ_TRY(mz_loop_step(r->loop, &r->progress, &record));
+    if (r->profile) mz_profile_note(r->profile, "step", r->progress.step, begun_ns);
     MZ_TRY(look(r, &record, &is_best));
     record.is_done = r->progress.step >= c->run_steps;
     record.peak_bytes = peak_bytes(r);
@@ -474,6 +482,7 @@ static void clear(run *r)
     mz_trainer_free(r->trainer);
     mz_model_free(r->model);
     mz_queue_close(r->queue);
+    mz_profile_free(r->profile);
     mz_source_close(r->source);
     mz_appender_close(&r->log);
     mz_str_clear(&r->yaml);
@@ -497,6 +506,23 @@ static mz_err train(run *r)
     return learn(r);
 }
 
+/* Also of a run that failed: what it did last may tell why. */
+static mz_err write_profile(const run *r, mz_err err)
+{
+    char path[MZ_CHECKPOINT_PATH + 16];
+    const int rank = r->comm ? r->comm->rank : 0;
+    if (!r->profile) return err;
+    if (rank == 0)
+        (void)snprintf(path, sizeof path, "%s", r->hooks->profile);
+    else
+        (void)snprintf(path, sizeof path, "%s.rank%d", r->hooks->profile, rank);
+    const mz_err_info why = *mz_err_last();
+    const mz_err written = mz_profile_write(r->profile, path, rank);
+    if (err == MZ_OK) return written;
+    mz_err_restore(&why);
+    return err;
+}
+
 mz_err mz_train_rank(const mz_train_config *c, mz_device *device, const mz_train_hooks *hooks,
                      mz_comm *comm)
 {
@@ -508,7 +534,7 @@ mz_err mz_train_rank(const mz_train_config *c, mz_device *device, const mz_train
     r->device = device;
     r->comm = comm;
     r->claim.lock.fd = r->log.fd = -1;
-    const mz_err err = train(r);
+    const mz_err err = write_profile(r, train(r));
     clear(r);
     return err;
 }

@@ -29,6 +29,9 @@ typedef struct mz_train_hooks {
     bool (*stops)(void *user); /* asked after every step; NULL: never */
     /* after every step; NULL: not called. mz_log says what else there is to say. */
     void (*step)(void *user, const mz_step_record *r);
+    /* where the time of the run's last operators is written at its end, as chip/profile.h has it;
+     * rank N > 0 writes to NAME.rankN. NULL: nowhere */
+    const char *profile;
 } mz_train_hooks;
 
 mz_err mz_train_run(const mz_train_config *c, mz_device *device, const mz_train_hooks *hooks);

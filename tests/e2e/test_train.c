@@ -208,6 +208,43 @@ static void test_validation(void **state)
     assert_int_equal(train("one", name, NULL), 0);
 }
 
+/* Two ranks, a file each: operators of both directions and the steps, with the same bits as
+ * without.
+ */
+static void test_profile(void **state)
+{
+    (void)state;
+    char run[PATH_BYTES];
+    (void)snprintf(run, sizeof run, "run.dir=%s", program_path("traced"));
+    const char *const words[] = {
+        "train",       program_path("train.yaml"),
+        run,           "run.eval_every=0",
+        "run.steps=3", "ranks=[{chip: cpu, share: 2},{chip: cpu, share: 2}]",
+        "--profile",   program_path("trace.json"),
+        NULL};
+    if (program_run(words) != 0) fail_msg("%s", program_text("err"));
+    for (int rank = 0; rank < 2; rank++) {
+        json_error_t why;
+        int steps = 0, backward = 0;
+        size_t i;
+        const json_t *span;
+        json_t *all =
+            json_load_file(program_path(rank ? "trace.json.rank1" : "trace.json"), 0, &why);
+        if (!all) fail_msg("rank %d: %s", rank, why.text);
+        json_array_foreach(json_object_get(all, "traceEvents"), i, span)
+        {
+            assert_int_equal(whole(span, "pid"), rank);
+            const char *name = json_string_value(json_object_get(span, "name"));
+            const char *kind = json_string_value(json_object_get(span, "cat"));
+            steps += strcmp(name, "step") == 0;
+            backward += kind && strcmp(name, "matmul") == 0 && strcmp(kind, "backward") == 0;
+        }
+        assert_int_equal(steps, 3);
+        assert_true(backward >= 3 * 8); /* seven of the block and the head, for each sample set */
+        json_decref(all);
+    }
+}
+
 /* ---- runs ---- */
 
 static void test_compare(void **state)
@@ -308,9 +345,10 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_build),       cmocka_unit_test(test_validation),
-        cmocka_unit_test(test_refusals),    cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_save_and_rm), cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_build),   cmocka_unit_test(test_validation),
+        cmocka_unit_test(test_profile), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_compare), cmocka_unit_test(test_save_and_rm),
+        cmocka_unit_test(test_clock),
     };
     return cmocka_run_group_tests(tests, set_up, program_tear_down);
 }

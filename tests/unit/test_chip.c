@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_chip.c - the chip core on a chip that is the oracle with its sync, launches and
  * answers under the test's control: registry, devices, buffers, ask-bind-run, fault reports. */
+#include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "chip/element.h"
+#include "chip/profile.h"
 #include "chips/ref/ref.h"
 #include "tests/near.h"
+#include "tests/scratch.h"
+
+#include <jansson.h>
 
 #include <string.h>
 
@@ -363,6 +369,87 @@ static void every_allocation_may_fail(void **state)
     }
 }
 
+/* ---- profile ---- */
+
+static json_t *spans_of(const mz_profile *p, int64_t *n)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    json_error_t why;
+    const char *path = scratch_path("profile.json");
+    assert_int_equal(mz_profile_write(p, path, 3), MZ_OK);
+    assert_int_equal(mz_file_read(path, 1 << 20, &text, &bytes), MZ_OK);
+    json_t *all = json_loadb(text, bytes, 0, &why);
+    mz_mem_free(text);
+    if (!all) fail_msg("%s", why.text);
+    *n = (int64_t)json_array_size(json_object_get(all, "traceEvents")) - 1; /* one names the rank */
+    return all;
+}
+
+static const json_t *span_at(const json_t *all, int64_t i)
+{
+    return json_array_get(json_object_get(all, "traceEvents"), (size_t)i + 1);
+}
+
+static void check_span(const json_t *span, const char *name, json_int_t number)
+{
+    assert_string_equal(json_string_value(json_object_get(span, "name")), name);
+    const json_t *args = json_object_get(span, "args");
+    assert_int_equal(json_integer_value(json_object_get(args, "number")), number);
+    assert_int_equal(json_integer_value(json_object_get(span, "pid")), 3);
+    assert_int_equal(json_integer_value(json_object_get(span, "tid")), 0);
+    assert_true(json_number_value(json_object_get(span, "ts")) >= 0.0);
+    assert_true(json_number_value(json_object_get(span, "dur")) >= 0.0);
+}
+
+/* Five calls and a note into room for four: the newest stay, in order, with the shapes they had. */
+static void profiles_keep_the_newest_spans(void **state)
+{
+    (void)state;
+    const int64_t n = 4, one = 1;
+    int64_t count = 0;
+    mz_queue *q = open_queue(NULL);
+    mz_op *op = bind(q, &SUMSQ);
+    mz_buffer *buf = NULL;
+    assert_int_equal(mz_buffer_new(&buf, q->device, 64), MZ_OK);
+    const mz_tensor x = mz_view(buf, 0, MZ_F32, 1, &n), out = mz_view(buf, 32, MZ_F32, 1, &one);
+    const mz_args args = {.sumsq = {.out = &out, .x = &x}};
+    assert_int_equal(mz_profile_new(&q->profile, 0), MZ_EINVAL);
+    assert_int_equal(mz_profile_new(&q->profile, 4), MZ_OK);
+    for (int i = 0; i < 5; i++) assert_int_equal(mz_op_run(op, MZ_FORWARD, &args), MZ_OK);
+    control.next_launch = MZ_ECHIP; /* one that failed is none */
+    assert_int_equal(mz_op_run(op, MZ_FORWARD, &args), MZ_ECHIP);
+    mz_profile_note(q->profile, "step", 7, mz_clock_ns());
+    assert_int_equal(mz_profile_count(q->profile), 4);
+    json_t *all = spans_of(q->profile, &count);
+    assert_int_equal(count, 4);
+    for (int64_t i = 0; i < 3; i++) check_span(span_at(all, i), "sumsq", i + 3);
+    check_span(span_at(all, 3), "step", 7);
+    const json_t *shapes = json_object_get(span_at(all, 0), "args");
+    assert_string_equal(json_string_value(json_object_get(shapes, "x")), "F32 [4]");
+    assert_string_equal(json_string_value(json_object_get(shapes, "out")), "F32 [1]");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(all, "otherData"), "lost")),
+                     2);
+    json_decref(all);
+    assert_int_equal(mz_profile_write(q->profile, scratch_path("none/profile.json"), 0), MZ_EIO);
+    mz_profile_free(q->profile);
+    mz_profile_free(NULL);
+    mz_buffer_free(buf);
+    mz_op_free(op);
+    close_queue(q);
+}
+
+static int set_up(void **state)
+{
+    return make_fake(state) == 0 ? scratch_make(state) : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)scratch_remove(state);
+    return mzt_teardown(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +463,7 @@ int main(void)
         cmocka_unit_test(faults_name_the_operators_between_two_syncs),
         cmocka_unit_test(sync_each_narrows_it_to_the_operator),
         cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(profiles_keep_the_newest_spans),
     };
-    return cmocka_run_group_tests(tests, make_fake, mzt_teardown);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
 }

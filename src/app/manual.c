@@ -8,9 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The day of the manual, not of the build: the same source makes the same pages. */
-static const char DATE[] = "2026-11-26";
-
 void mz_manual_name(char name[64], const mz_command *command)
 {
     (void)snprintf(name, 64, "mizan%s%s", command ? "-" : "", command ? command->name : "");
@@ -130,7 +127,7 @@ static void head(mz_sheet *s, const mz_command *command, const char *summary)
         const char upper = (char)(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
         mz_sheet_addf(s, "%s%c", upper == '-' ? "\\" : "", upper);
     }
-    mz_sheet_addf(s, "\" 1 %s \"Mizan %s\" \"Mizan\"\n.SH NAME\n", DATE, MIZAN_VERSION);
+    mz_sheet_addf(s, "\" 1 %s \"Mizan %s\" \"Mizan\"\n.SH NAME\n", MIZAN_DATE, MIZAN_VERSION);
     put(s, name);
     mz_sheet_add(s, " \\- ");
     put(s, summary);

@@ -14,6 +14,7 @@ import sys
 import tempfile
 
 PROGRAM = sys.argv[2]
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def mizan(*words, code=0):
@@ -72,6 +73,14 @@ def test_man():
         want |= {"mizan-" + c.replace(" ", "-") + ".1" for c in commands()}
         assert set(os.listdir(folder)) == want, set(os.listdir(folder)) ^ want
         assert mizan("help", "--man", "data", "build") == open(f"{folder}/mizan-data-build.1").read()
+        heads = [re.search(r'^\.TH "\S+" 1 (\S+) "(.*)" "Mizan"$', open(f"{folder}/{page}").read(),
+                           re.M) for page in want]
+        assert len({head.groups() for head in heads}) == 1, "one day and one version"
+        cmake = open(f"{ROOT}/CMakeLists.txt").read()
+        day = re.search(r"^set\(MIZAN_DATE ([0-9-]+)\)", cmake, re.M)[1]
+        epoch = os.environ.get("SOURCE_DATE_EPOCH")  # a package's build has another
+        assert heads[0][1] == day or epoch, (heads[0][1], day)
+        assert f"Mizan {re.search('VERSION ([0-9.]+) ', cmake)[1]}" == heads[0][2]
         environment = dict(os.environ, LC_ALL="C.UTF-8", MANWIDTH="80", MANROFFOPT="", TERM="dumb")
         for page in sorted(want):
             done = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", f"{folder}/{page}"],

@@ -2,7 +2,10 @@
 /* app/completion.c - completions for bash, zsh and fish out of the table of commands. Floor: app.
  *
  * Each shell gets a script that needs nothing but the shell: names, options and fixed values stand
- * in it. bash's word breaks cut at ':', so chips are offered without what follows a colon. */
+ * in it. bash cuts the line at ':' and '=' too; its script joins such words again, and gives back
+ * what follows the cut. */
+#include "app/completion.h"
+
 #include "app/manual.h"
 
 #include "app/options.h"
@@ -32,16 +35,9 @@ mz_value_kind mz_value_of_arguments(const mz_command *command)
     return MZ_VALUE_FILE;
 }
 
-/* A list with blanks in place of '|'. */
-static void add_choices(mz_sheet *s, const char *choices)
+void mz_complete_choices(mz_sheet *s, const char *choices)
 {
     for (; *choices; choices++) mz_sheet_addf(s, "%c", *choices == '|' ? ' ' : *choices);
-}
-
-static void add_chips(mz_sheet *s)
-{
-    for (int i = 0; i < mz_chip_count(); i++)
-        mz_sheet_addf(s, "%s%s", i > 0 ? " " : "", mz_chip_get(i)->name);
 }
 
 /* The first words of all commands, each once; `after`: the second words of those that begin so. */
@@ -101,7 +97,7 @@ static void bash_values(mz_sheet *s, const mz_command *c)
         mz_sheet_addf(s, "        --%s) ", o->name);
         if (o->choices) {
             mz_sheet_add(s, "words='");
-            add_choices(s, o->choices);
+            mz_complete_choices(s, o->choices);
             mz_sheet_add(s, "'; kind=words");
         } else
             mz_sheet_add(s, kind == MZ_VALUE_FILE     ? "kind='file'"
@@ -115,32 +111,70 @@ static void bash_values(mz_sheet *s, const mz_command *c)
         mz_sheet_addf(s, "%s--%s", i ? " " : "", o->name);
     mz_sheet_add(s, "'\n        rest=");
     const mz_value_kind kind = mz_value_of_arguments(c);
-    if (kind == MZ_VALUE_CHIP || kind == MZ_VALUE_COMMAND)
+    if (mz_complete_has_keys(c))
+        mz_sheet_add(s, "KEYS");
+    else if (kind == MZ_VALUE_CHIP || kind == MZ_VALUE_COMMAND)
         mz_sheet_add(s, kind == MZ_VALUE_CHIP ? "$chips" : "\"$commands $topics\"");
     else if (c->arguments && strchr(c->arguments, '|')) {
         mz_sheet_add(s, "'");
-        add_choices(s, c->arguments);
+        mz_complete_choices(s, c->arguments);
         mz_sheet_add(s, "'");
     } else
         mz_sheet_add(s, kind == MZ_VALUE_FILE ? "FILE" : kind == MZ_VALUE_FOLDER ? "DIR" : "''");
     mz_sheet_add(s, " ;;\n");
 }
 
-static void bash(mz_sheet *s, const mz_command *const *commands)
+/* The line as it was typed: bash has cut it at ':' and '=', which are words of their own then. */
+static const char BASH_LINE[] =
+    "    local -a line=()\n"
+    "    local i word glue='' cur prev last cut\n"
+    "    for ((i = 0; i <= COMP_CWORD; i++)); do\n"
+    "        word=${COMP_WORDS[i]}\n"
+    "        if [[ -n $glue || ($word == [:=]* && ${#line[@]} -gt 1) ]]; then\n"
+    "            line[${#line[@]} - 1]+=$word\n"
+    "        else\n            line+=(\"$word\")\n        fi\n"
+    "        glue=''\n"
+    "        [[ $word != *[:=] ]] || glue=1\n"
+    "    done\n"
+    "    cur=${line[${#line[@]} - 1]} prev=${line[${#line[@]} - 2]}\n"
+    "    last=${COMP_WORDS[COMP_CWORD]}\n"
+    "    [[ $last != [:=] ]] || last=''\n"
+    "    cut=${cur%\"$last\"}\n";
+
+/* What is given for the word that stands last. `seconds` is set where a group's name stands. */
+static const char BASH_WORDS[] =
+    "    if [[ -z $kind && $cur == -* ]]; then\n"
+    "        COMPREPLY=($(compgen -W \"$options\" -- \"$cur\"))\n"
+    "        return\n    fi\n"
+    "    if [[ -z $kind ]]; then\n"
+    "        case $rest in\n"
+    "        FILE) kind='file' ;;\n"
+    "        DIR) kind=folder ;;\n"
+    "        KEYS)\n"
+    "            kind='file'\n"
+    "            for word in \"${line[@]:first:${#line[@]} - first - 1}\"; do\n"
+    "                [[ $word == -* ]] || kind=keys\n"
+    "            done ;;\n"
+    "        *) kind=words words=$rest ;;\n"
+    "        esac\n    fi\n"
+    "    case $kind in\n"
+    "    file)\n"
+    "        compopt -o filenames 2>/dev/null\n"
+    "        mapfile -t COMPREPLY < <(compgen -f -- \"$cur\") ;;\n"
+    "    folder)\n"
+    "        compopt -o filenames 2>/dev/null\n"
+    "        mapfile -t COMPREPLY < <(compgen -d -- \"$cur\") ;;\n"
+    "    keys) _mizan_key \"$cur\" ;;\n"
+    "    words) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")) ;;\n"
+    "    esac\n"
+    "    for i in \"${!COMPREPLY[@]}\"; do\n"
+    "        COMPREPLY[i]=${COMPREPLY[i]#\"$cut\"}\n"
+    "    done\n"
+    "}\ncomplete -F _mizan mizan\n";
+
+static void bash_groups(mz_sheet *s, const mz_command *const *commands)
 {
-    mz_sheet_add(s, "# SPDX-License-Identifier: Apache-2.0\n"
-                    "# bash completion of mizan, made by `mizan completion bash`\n"
-                    "# shellcheck shell=bash disable=SC2034,SC2207\n"
-                    "_mizan()\n{\n"
-                    "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}\n"
-                    "    local command='' kind='' words='' options='' rest='' seconds=''\n"
-                    "    local chips='");
-    add_chips(s);
-    mz_sheet_add(s, "'\n    local commands='");
-    add_words(s, commands, NULL);
-    mz_sheet_add(s, "'\n    local topics='");
-    add_topics(s);
-    mz_sheet_add(s, "'\n    case ${COMP_WORDS[1]} in\n");
+    mz_sheet_add(s, "    case ${line[1]} in\n");
     for (int i = 0; commands[i]; i++) {
         if (!begins_group(commands, i)) continue;
         const int n = (int)strcspn(commands[i]->name, " ");
@@ -151,45 +185,46 @@ static void bash(mz_sheet *s, const mz_command *const *commands)
         add_words(s, commands, first);
         mz_sheet_add(s, "' ;;\n");
     }
-    mz_sheet_add(s, "    esac\n    case \"${COMP_WORDS[1]} ${COMP_WORDS[2]}\" in\n    ");
+    mz_sheet_add(s, "    esac\n    case \"${line[1]} ${line[2]}\" in\n    ");
     add_pattern(s, commands, true);
-    mz_sheet_add(s, ") command=\"${COMP_WORDS[1]} ${COMP_WORDS[2]}\" ;;\n    *)\n"
-                    "        case ${COMP_WORDS[1]} in\n        ");
+    mz_sheet_add(s, ") command=\"${line[1]} ${line[2]}\" first=3 ;;\n    *)\n"
+                    "        case ${line[1]} in\n        ");
     add_pattern(s, commands, false);
-    mz_sheet_add(s, ") command=${COMP_WORDS[1]} ;;\n        esac ;;\n    esac\n"
-                    "    COMPREPLY=()\n"
-                    "    if [[ $COMP_CWORD -eq 1 ]]; then\n"
+    mz_sheet_add(s, ") command=${line[1]} ;;\n        esac ;;\n    esac\n");
+}
+
+static void bash(mz_sheet *s, const mz_command *const *commands)
+{
+    mz_sheet_add(s, "# SPDX-License-Identifier: Apache-2.0\n"
+                    "# bash completion of mizan, made by `mizan completion bash`\n"
+                    "# shellcheck shell=bash disable=SC2034,SC2207\n");
+    mz_complete_keys_bash(s);
+    mz_sheet_add(s, "_mizan()\n{\n");
+    mz_sheet_add(s, BASH_LINE);
+    mz_sheet_add(s, "    local command='' kind='' words='' options='' rest='' seconds='' first=2\n"
+                    "    local chips='");
+    mz_complete_chips(s, ":");
+    mz_sheet_add(s, "'\n    local commands='");
+    add_words(s, commands, NULL);
+    mz_sheet_add(s, "'\n    local topics='");
+    add_topics(s);
+    mz_sheet_add(s, "'\n");
+    bash_groups(s, commands);
+    mz_sheet_add(s, "    COMPREPLY=()\n"
+                    "    if [[ ${#line[@]} -eq 2 ]]; then\n"
                     "        COMPREPLY=($(compgen -W \"$commands --help --version\" -- \"$cur\"))\n"
                     "        return\n    fi\n"
-                    "    if [[ $COMP_CWORD -eq 2 && -n $seconds && $cur != -* ]]; then\n"
+                    "    if [[ ${#line[@]} -eq 3 && -n $seconds && $cur != -* ]]; then\n"
                     "        COMPREPLY=($(compgen -W \"$seconds\" -- \"$cur\"))\n"
                     "        return\n    fi\n    case $command in\n");
     for (int i = 0; commands[i]; i++) bash_values(s, commands[i]);
-    mz_sheet_add(s, "    esac\n"
-                    "    if [[ -z $kind && $cur == -* ]]; then\n"
-                    "        COMPREPLY=($(compgen -W \"$options\" -- \"$cur\"))\n"
-                    "        return\n    fi\n"
-                    "    if [[ -z $kind ]]; then\n"
-                    "        case $rest in\n"
-                    "        FILE) kind='file' ;;\n"
-                    "        DIR) kind=folder ;;\n"
-                    "        *) kind=words words=$rest ;;\n"
-                    "        esac\n    fi\n"
-                    "    case $kind in\n"
-                    "    file)\n"
-                    "        compopt -o filenames 2>/dev/null\n"
-                    "        mapfile -t COMPREPLY < <(compgen -f -- \"$cur\") ;;\n"
-                    "    folder)\n"
-                    "        compopt -o filenames 2>/dev/null\n"
-                    "        mapfile -t COMPREPLY < <(compgen -d -- \"$cur\") ;;\n"
-                    "    words) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")) ;;\n"
-                    "    esac\n}\ncomplete -F _mizan mizan\n");
+    mz_sheet_add(s, "    esac\n");
+    mz_sheet_add(s, BASH_WORDS);
 }
 
 /* ---- zsh ---- */
 
-/* In single quotes, and with what _arguments and _describe take apart behind a backslash. */
-static void zsh_text(mz_sheet *s, const char *text)
+void mz_complete_zsh_text(mz_sheet *s, const char *text)
 {
     for (; *text; text++)
         if (*text == '\'')
@@ -202,11 +237,11 @@ static void zsh_action(mz_sheet *s, mz_value_kind kind, const char *choices)
 {
     if (choices) {
         mz_sheet_add(s, "(");
-        add_choices(s, choices);
+        mz_complete_choices(s, choices);
         mz_sheet_add(s, ")");
     } else if (kind == MZ_VALUE_CHIP) {
         mz_sheet_add(s, "(");
-        add_chips(s);
+        mz_complete_chips(s, "\\:");
         mz_sheet_add(s, ")");
     } else
         mz_sheet_add(s, kind == MZ_VALUE_FILE      ? "_files"
@@ -221,19 +256,22 @@ static void zsh_command(mz_sheet *s, const mz_command *c)
     mz_sheet_addf(s, "    '%s')\n        _arguments", c->name);
     for (int i = 0; (o = mz_option_at(c, i)); i++) {
         mz_sheet_addf(s, " \\\n            '%s--%s[", o->many ? "*" : "", o->name);
-        zsh_text(s, o->help);
+        mz_complete_zsh_text(s, o->help);
         mz_sheet_add(s, "]");
         if (o->kind != MZ_OPTION_FLAG) {
             mz_sheet_add(s, ":");
-            zsh_text(s, o->value ? o->value : "value");
+            mz_complete_zsh_text(s, o->value ? o->value : "value");
             mz_sheet_add(s, ":");
             zsh_action(s, mz_value_of_option(o), o->choices);
         }
         mz_sheet_add(s, "'");
     }
-    if (c->arguments && c->arguments[0]) {
+    if (mz_complete_has_keys(c)) {
+        mz_sheet_add(s, " \\\n            '1:CONFIG.yaml:_files'"
+                        " \\\n            '*:KEY=VALUE:_mizan_key'");
+    } else if (c->arguments && c->arguments[0]) {
         mz_sheet_add(s, " \\\n            '*:");
-        zsh_text(s, c->arguments);
+        mz_complete_zsh_text(s, c->arguments);
         mz_sheet_add(s, ":");
         zsh_action(s, mz_value_of_arguments(c),
                    strchr(c->arguments, '|') && !strstr(c->arguments, "COMMAND") ? c->arguments
@@ -258,7 +296,7 @@ static void zsh_described(mz_sheet *s, const mz_command *const *commands, const 
             mz_sheet_addf(s, "%.*s:", (int)(second - name), name);
         else {
             mz_sheet_addf(s, "%s:", after ? second + 1 : name);
-            zsh_text(s, commands[i]->summary);
+            mz_complete_zsh_text(s, commands[i]->summary);
         }
         mz_sheet_add(s, "'");
     }
@@ -268,8 +306,9 @@ static void zsh(mz_sheet *s, const mz_command *const *commands)
 {
     mz_sheet_add(s, "#compdef mizan\n"
                     "# SPDX-License-Identifier: Apache-2.0\n"
-                    "# zsh completion of mizan, made by `mizan completion zsh`\n"
-                    "_mizan_words() {\n    local -a first=(");
+                    "# zsh completion of mizan, made by `mizan completion zsh`\n");
+    mz_complete_keys_zsh(s);
+    mz_sheet_add(s, "_mizan_words() {\n    local -a first=(");
     add_words(s, commands, NULL);
     add_topics(s);
     mz_sheet_add(s, ")\n    compadd -a first\n}\n"
@@ -305,7 +344,7 @@ static void zsh(mz_sheet *s, const mz_command *const *commands)
 
 /* ---- fish ---- */
 
-static void fish_text(mz_sheet *s, const char *text)
+void mz_complete_fish_text(mz_sheet *s, const char *text)
 {
     mz_sheet_add(s, "'");
     mz_sheet_escape(s, text, "'\\", "\\");
@@ -317,9 +356,9 @@ static void fish_values(mz_sheet *s, mz_value_kind kind, const char *choices)
     if (choices || kind == MZ_VALUE_CHIP) {
         mz_sheet_add(s, " -x -a '");
         if (choices)
-            add_choices(s, choices);
+            mz_complete_choices(s, choices);
         else
-            add_chips(s);
+            mz_complete_chips(s, ":");
         mz_sheet_add(s, "'");
     } else
         mz_sheet_add(s, kind == MZ_VALUE_FILE     ? " -r -F"
@@ -334,12 +373,17 @@ static void fish_command(mz_sheet *s, const mz_command *c)
         mz_sheet_addf(s, "complete -c mizan -n '__mizan_at \"%s\"' -l %s", c->name, o->name);
         if (o->kind != MZ_OPTION_FLAG) fish_values(s, mz_value_of_option(o), o->choices);
         mz_sheet_add(s, " -d ");
-        fish_text(s, o->help);
+        mz_complete_fish_text(s, o->help);
         mz_sheet_add(s, "\n");
     }
     const mz_value_kind kind = mz_value_of_arguments(c);
     const bool is_list = c->arguments && strchr(c->arguments, '|') && kind != MZ_VALUE_COMMAND;
     if (!is_list && kind == MZ_VALUE_OTHER) return;
+    if (mz_complete_has_keys(c)) /* behind the words of the command and the file */
+        mz_sheet_addf(s,
+                      "complete -c mizan -n '__mizan_at \"%s\"; and __mizan_more %d' -a "
+                      "'(__mizan_keys)'\n",
+                      c->name, strchr(c->name, ' ') ? 3 : 2);
     mz_sheet_addf(s, "complete -c mizan -n '__mizan_at \"%s\"'", c->name);
     if (kind == MZ_VALUE_COMMAND)
         mz_sheet_add(s, " -a '$__mizan_first $__mizan_topics'\n");
@@ -359,7 +403,9 @@ static void fish(mz_sheet *s, const mz_command *const *commands)
     add_words(s, commands, NULL);
     mz_sheet_add(s, "\nset -g __mizan_topics");
     add_topics(s);
-    mz_sheet_add(s, "\n# Which command stands on the line, the longest name that fits.\n"
+    mz_sheet_add(s, "\n");
+    mz_complete_keys_fish(s);
+    mz_sheet_add(s, "# Which command stands on the line, the longest name that fits.\n"
                     "function __mizan_at\n"
                     "    set -l words (commandline -opc)\n"
                     "    set -l two \"$words[2] $words[3]\"\n"
@@ -383,13 +429,13 @@ static void fish(mz_sheet *s, const mz_command *const *commands)
             mz_sheet_addf(s, "complete -c mizan -n '__mizan_words 1' -a %.*s", n, name);
         if (!second) {
             mz_sheet_add(s, " -d ");
-            fish_text(s, commands[i]->summary);
+            mz_complete_fish_text(s, commands[i]->summary);
         }
         if (!second || begins_group(commands, i)) mz_sheet_add(s, "\n");
         if (!second) continue;
         mz_sheet_addf(s, "complete -c mizan -n '__mizan_group %.*s' -a %s -d ", n, name,
                       second + 1);
-        fish_text(s, commands[i]->summary);
+        mz_complete_fish_text(s, commands[i]->summary);
         mz_sheet_add(s, "\n");
     }
     for (int i = 0; commands[i]; i++) fish_command(s, commands[i]);

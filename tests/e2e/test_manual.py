@@ -121,10 +121,21 @@ CASES = (
     ("mizan runs show fol", {"folder"}, {"a.yaml"}),
     ("mizan completion z", {"zsh"}, {"fish"}),
     ("mizan help pl", {"placement"}, {"verify"}),
+    ("mizan chips check far:", {"far:f16", "far:matmul"}, {"far", "far:slow=SEED"}),
+    ("mizan generate m --chip far:m", {"far:matmul"}, {"far:f16"}),
+    ("mizan chips check hosted:far:f", {"hosted:far:f16"}, {"hosted:far:matmul"}),
+    ("mizan train ", {"a.yaml", "folder"}, {"optim.lr="}),
+    ("mizan train a.yaml op", {"optim.lr=", "optim.clip="}, {"run.dir=", "a.yaml"}),
+    ("mizan train --json a.yaml schedule.k", {"schedule.kind="}, {"schedule.warmup="}),
+    ("mizan train a.yaml schedule.kind=co", {"schedule.kind=cosine", "schedule.kind=constant"},
+     {"schedule.kind=wsd"}),
+    ("mizan config show a.yaml recompute=", {"recompute=true", "recompute=false"}, {"dtype="}),
+    ("mizan train a.yaml optim.lr=1 data.path=f", {"data.path=folder"}, {"data.path=a.yaml"}),
+    ("mizan train a.yaml --chip cp", {"cpu"}, {"ref"}),
 )
 
 
-def in_folder(candidates):
+def in_folder(candidates, shell):
     with tempfile.TemporaryDirectory() as folder:
         open(f"{folder}/a.yaml", "w").close()
         os.mkdir(f"{folder}/folder")
@@ -133,7 +144,11 @@ def in_folder(candidates):
                            PATH=os.path.dirname(PROGRAM) + ":" + os.environ["PATH"], TERM="dumb")
         for line, want, never in CASES:
             got = candidates(line, folder, environment)
+            before = line.split(" ")[-1].rpartition("=")
             got = {word.rstrip("/") for word in got}
+            if shell == "zsh":  # gives what follows the equals sign
+                got = {"".join(before[:2]) + word if before[1] else word + "=" * (
+                    word + "=" in want | never) for word in got}
             assert want <= got and not never & got, (line, sorted(got))
 
 
@@ -142,16 +157,19 @@ def test_bash():
     script = mizan("completion", "bash")
 
     def candidates(line, folder, environment):
-        words = line.split(" ")
+        # bash cuts the line at ':' and '=' too, and puts candidates in place of what follows there
+        words = [part for word in line.split(" ") for part in re.findall("[:=]+|[^:=]+", word) or [""]]
+        last = line.split(" ")[-1]
+        kept = last[: len(last) - len(re.split("[:=]", last)[-1])]
         quoted = " ".join(f"'{w}'" for w in words)
         ask = (f"{script}\nCOMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _mizan\n"
                'printf "%s\\n" "${COMPREPLY[@]}"')
         done = subprocess.run(["bash", "--norc", "-c", ask], cwd=folder, env=environment,
                               capture_output=True, text=True)
         assert done.returncode == 0 and done.stderr == "", done.stderr
-        return done.stdout.split()
+        return [kept + word for word in done.stdout.split()]
 
-    in_folder(candidates)
+    in_folder(candidates, "bash")
     if shutil.which("shellcheck"):
         subprocess.run(["shellcheck", "-s", "bash", "-"], input=script, text=True, check=True)
 
@@ -195,7 +213,7 @@ zpty -d shell
             os.path.exists(f"{folder}/{name}") and os.remove(f"{folder}/{name}")
         return found
 
-    in_folder(candidates)
+    in_folder(candidates, "zsh")
 
 
 def test_fish():
@@ -208,7 +226,7 @@ def test_fish():
         assert done.returncode == 0 and done.stderr == "", done.stderr
         return [row.split("\t")[0] for row in done.stdout.splitlines()]
 
-    in_folder(candidates)
+    in_folder(candidates, "fish")
 
 
 if __name__ == "__main__":

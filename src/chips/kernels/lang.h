@@ -11,6 +11,7 @@
  *   ITEM, GROUPS(d), GROUP_OF(d), GLOBAL_ITEM             where this item stands; 64 bits
  *   BARRIER, GLOBAL_BARRIER                               all items of a group, or none; the second
  *                                                         for global memory too
+ *   vec8, VEC_LOAD(p), VEC_FMA(a, v, w) = a v + w         eight floats that an item holds as one
  *   group_sum(x, part), group_max                         over a group, to every item
  *
  * Build options: DTYPE, the compute dtype (args.h) that `store`, LOAD and STORE speak of;
@@ -53,10 +54,34 @@ typedef mz_i64 i64;
 #define FMA(a, b, c) fma(a, b, c)
 #define AS_UINT(x) as_uint(x)
 #define AS_FLOAT(x) as_float(x)
+typedef float8 vec8;
+#define VEC_SPLAT(x) ((float8)(x))
+#define VEC_FMA(a, b, c) fma((float8)(a), b, c)
+#define VEC_LOAD(p) vload8(0, p)
+#define VEC_STORE(p, v) vstore8(v, 0, p)
 typedef ulong u64;
 typedef ushort f16_store;
 #define F16_LOAD(p, i) vload_half((size_t)(i), (GLOBAL const half *)(p))
 #define F16_STORE(p, i, x) vstore_half_rte(x, (size_t)(i), (GLOBAL half *)(p))
+
+HELPER float vec_sum(float8 v)
+{
+    const float4 half_sum = v.lo + v.hi;
+    return (half_sum.x + half_sum.y) + (half_sum.z + half_sum.w);
+}
+
+HELPER float vec_max(float8 v)
+{
+    const float4 half_max = fmax(v.lo, v.hi);
+    return fmax(fmax(half_max.x, half_max.y), fmax(half_max.z, half_max.w));
+}
+
+/* Elements low..high-1 of v, `other` elsewhere. */
+HELPER float8 vec_within(float8 v, int low, int high, float other)
+{
+    const int8 i = (int8)(0, 1, 2, 3, 4, 5, 6, 7);
+    return select((float8)other, v, (i >= low) & (i < high));
+}
 
 #else /* CUDA C */
 
@@ -81,6 +106,14 @@ typedef unsigned short ushort;
 typedef unsigned char uchar;
 typedef unsigned long long u64;
 typedef unsigned short f16_store;
+struct vec8 {
+    float x[8];
+};
+#define VEC_SPLAT(x) vec_splat(x)
+#define VEC_FMA(a, b, c) vec_fma(a, b, c)
+#define VEC_LOAD(p) vec_load(p)
+#define VEC_STORE(p, v) vec_store(p, v)
+#define EIGHT UNROLL for (int i = 0; i < 8; i++)
 #define F16_LOAD(p, i) f16_to_float((p)[i])
 #define F16_STORE(p, i, x) ((p)[i] = f16_of_float(x))
 
@@ -96,6 +129,80 @@ HELPER ushort f16_of_float(float x)
     ushort bits;
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
     return bits;
+}
+
+HELPER vec8 vec_splat(float x)
+{
+    vec8 v;
+    EIGHT v.x[i] = x;
+    return v;
+}
+
+HELPER vec8 vec_fma(float a, vec8 b, vec8 c)
+{
+    EIGHT c.x[i] = fmaf(a, b.x[i], c.x[i]);
+    return c;
+}
+
+HELPER vec8 vec_load(const float *p)
+{
+    vec8 v;
+    EIGHT v.x[i] = p[i];
+    return v;
+}
+
+HELPER void vec_store(float *p, vec8 v)
+{
+    EIGHT p[i] = v.x[i];
+}
+
+HELPER vec8 operator*(vec8 v, float x)
+{
+    EIGHT v.x[i] *= x;
+    return v;
+}
+
+HELPER vec8 operator*(vec8 v, vec8 w)
+{
+    EIGHT v.x[i] *= w.x[i];
+    return v;
+}
+
+HELPER vec8 operator-(vec8 v, float x)
+{
+    EIGHT v.x[i] -= x;
+    return v;
+}
+
+HELPER vec8 operator-(vec8 v, vec8 w)
+{
+    EIGHT v.x[i] -= w.x[i];
+    return v;
+}
+
+HELPER vec8 exp(vec8 v)
+{
+    EIGHT v.x[i] = expf(v.x[i]);
+    return v;
+}
+
+HELPER float vec_sum(vec8 v)
+{
+    return ((v.x[0] + v.x[4]) + (v.x[1] + v.x[5])) + ((v.x[2] + v.x[6]) + (v.x[3] + v.x[7]));
+}
+
+HELPER float vec_max(vec8 v)
+{
+    float most = v.x[0];
+    EIGHT most = fmaxf(most, v.x[i]);
+    return most;
+}
+
+/* Elements low..high-1 of v, `other` elsewhere. */
+HELPER vec8 vec_within(vec8 v, int low, int high, float other)
+{
+    EIGHT v.x[i] = i >= low && i < high ? v.x[i] : other;
+    return v;
 }
 
 #endif
@@ -116,6 +223,17 @@ HELPER ushort bf16_of_float(float x)
     if ((bits & 0x7fffffffu) > 0x7f800000u) return (ushort)((bits >> 16) | 0x40u);
     return (ushort)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
+
+/* LOAD8: eight neighbours as a vec8. */
+#ifndef MZ_KERNEL_OPENCL
+#define LOAD8(p, i) load_eight((p) + (i))
+#elif DTYPE == MZ_KERNEL_F32
+#define LOAD8(p, i) vload8(0, (p) + (i))
+#elif DTYPE == MZ_KERNEL_BF16
+#define LOAD8(p, i) as_float8(convert_uint8(vload8(0, (p) + (i))) << 16)
+#else
+#define LOAD8(p, i) vload_half8(0, (GLOBAL const half *)(p) + (i))
+#endif
 
 #if DTYPE == MZ_KERNEL_F32
 typedef float store;
@@ -147,6 +265,15 @@ typedef f16_store out_store;
 #define STORE_OUT(p, i, x) F16_STORE(p, i, x)
 #else
 #error "OUT_DTYPE is none of args.h"
+#endif
+
+#ifndef MZ_KERNEL_OPENCL
+HELPER vec8 load_eight(const store *p)
+{
+    vec8 v;
+    EIGHT v.x[i] = LOAD(p, i);
+    return v;
+}
 #endif
 
 /* The sum of x over the group's items, as a tree: in every item, and the same bits always. part

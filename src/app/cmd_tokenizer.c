@@ -10,12 +10,13 @@
 #include "text/unicode.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEPTH = 64, KEY_BYTES = 16, BLOCK_BYTES = 1 << 16 };
+enum { DEPTH = 64, KEY_BYTES = 16, BLOCK_BYTES = 1 << 16, PIPE_BYTES = 1 << 20 };
 
 static const mz_option ENCODE_OPTIONS[] = {
     {.name = "jsonl",
@@ -41,8 +42,6 @@ typedef struct work {
     size_t at, end, block_cap;
     char *room; /* texts with escapes, unescaped */
     size_t room_cap;
-    char *numbers; /* ids, written */
-    size_t numbers_cap;
     unsigned flags;
 } work;
 
@@ -59,34 +58,34 @@ static mz_err in_line(int64_t number)
 
 enum { NUMBER_BYTES = 12 }; /* of an id, and what separates it from the next */
 
-/* Writes x and returns the end. */
-static char *put_number(char *at, int32_t x)
+/* Writes x and returns the end. Two digits at a time: there are as many ids as words. */
+static char *put_number(char *at, uint32_t x)
 {
-    char digits[NUMBER_BYTES];
-    int n = 0;
-    uint32_t left = (uint32_t)x;
-    do digits[n++] = (char)('0' + left % 10);
-    while (left /= 10);
-    while (n > 0) *at++ = digits[--n];
-    return at;
+    static const char pairs[] =
+        "0001020304050607080910111213141516171819202122232425262728293031323334"
+        "3536373839404142434445464748495051525354555657585960616263646566676869"
+        "707172737475767778798081828384858687888990919293949596979899";
+    const int n = 1 + (x > 9) + (x > 99) + (x > 999) + (x > 9999) + (x > 99999) + (x > 999999) +
+                  (x > 9999999) + (x > 99999999) + (x > 999999999);
+    int left = n;
+    for (; left > 1; x /= 100) memcpy(at + (left -= 2), pairs + 2 * (x % 100), 2);
+    if (left == 1) *at = (char)('0' + x);
+    return at + n;
 }
 
 /* `open`, the ids with `separator` between, `close`. */
 static mz_err put_ids(work *w, const char *open, char separator, const char *close)
 {
-    const size_t need = w->ids.count * NUMBER_BYTES + 1;
-    if (need > w->numbers_cap) {
-        MZ_TRY(mz_mem_grow(&w->numbers, (int64_t)(2 * need), 1));
-        w->numbers_cap = 2 * need;
-    }
-    char *at = w->numbers;
+    mz_str *out = &w->out;
+    MZ_TRY(mz_str_add(out, open, strlen(open)));
+    MZ_TRY(mz_str_reserve(out, w->ids.count * NUMBER_BYTES));
+    char *at = out->text + out->len;
     for (size_t i = 0; i < w->ids.count; i++) {
         if (i > 0) *at++ = separator;
-        at = put_number(at, w->ids.at[i]);
+        at = put_number(at, (uint32_t)w->ids.at[i]);
     }
-    MZ_TRY(mz_str_add(&w->out, open, strlen(open)));
-    MZ_TRY(mz_str_add(&w->out, w->numbers, (size_t)(at - w->numbers)));
-    return mz_str_add(&w->out, close, strlen(close));
+    out->len = (size_t)(at - out->text);
+    return mz_str_add(out, close, strlen(close));
 }
 
 static mz_err flush(mz_str *out)
@@ -249,9 +248,21 @@ static mz_err do_line(work *w, const char *line, size_t bytes, bool decode)
     return put_ids(w, "{\"ids\":[", ',', "]}\n");
 }
 
+/* Reader, program and writer of a pipe wait for each other less often the more it holds. */
+static void widen(FILE *file)
+{
+#ifdef F_SETPIPE_SZ
+    (void)fcntl(fileno(file), F_SETPIPE_SZ, PIPE_BYTES); /* not a pipe, or not allowed: as it is */
+#else
+    (void)file;
+#endif
+}
+
 static mz_err lines(work *w, bool decode)
 {
     mz_err err = MZ_OK;
+    widen(stdin);
+    widen(stdout);
     for (int64_t number = 1; err == MZ_OK; number++) {
         const char *line;
         size_t bytes;
@@ -322,7 +333,6 @@ static mz_err run(const mz_cli *cli, bool decode)
     mz_ids_clear(&w.ids);
     mz_str_clear(&w.out);
     mz_mem_free(w.room);
-    mz_mem_free(w.numbers);
     mz_mem_free(w.block);
     return err;
 }

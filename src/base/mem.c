@@ -12,8 +12,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { ALIGN = 64 };
+enum { ALIGN = 64, LARGE_PAGE = 2 << 20 /* of x86-64, and of 64-bit Arm with pages of 4 KiB */ };
 
 typedef struct {
     void *base; /* what calloc gave */
@@ -155,6 +156,17 @@ void mz_mem_free(void *p)
     const block b = read_header(p);
     atomic_fetch_sub(&used, b.bytes);
     free(b.base);
+}
+
+void mz_mem_prefer_large_pages(void *p)
+{
+#ifdef MADV_HUGEPAGE
+    const uintptr_t bytes = p ? read_header(p).bytes : 0, mask = LARGE_PAGE - 1;
+    const uintptr_t first = ((uintptr_t)p + mask) & ~mask, last = ((uintptr_t)p + bytes) & ~mask;
+    if (last > first) (void)madvise((void *)first, last - first, MADV_HUGEPAGE);
+#else
+    (void)p;
+#endif
 }
 
 mz_err mz_mem_strdup(char **out, const char *text)

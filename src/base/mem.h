@@ -19,6 +19,9 @@ mz_err mz_mem_new(void *pp, int64_t count, size_t size);
 /* Like realloc for memory of mz_mem_new: keeps the first bytes, zeroes the rest. */
 mz_err mz_mem_grow(void *pp, int64_t count, size_t size);
 void mz_mem_free(void *p); /* NULL is legal */
+/* Memory of mz_mem_new that is about to be written and then read here and there: large pages for
+ * what there is of it, where the system has them. Changes nothing else, and cannot fail. */
+void mz_mem_prefer_large_pages(void *p);
 mz_err mz_mem_strdup(char **out, const char *text);
 
 /* Bytes in use now and at most so far, through mz_mem_new, in this process. */

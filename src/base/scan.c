@@ -41,6 +41,7 @@ bool mz_scan_done(mz_scan *s)
 size_t mz_scan_utf8(const unsigned char *p, size_t left)
 {
     const unsigned char c = p[0];
+    if (left >= 2 && c >= 0xc2 && c < 0xe0) return (p[1] & 0xc0) == 0x80 ? 2 : 0;
     const size_t n = c < 0x80 ? 1 : (c >> 5) == 6 ? 2 : (c >> 4) == 14 ? 3 : (c >> 3) == 30 ? 4 : 0;
     if (n == 0 || n > left) return 0;
     uint32_t point = n == 1 ? c : c & (0x7fu >> n);
@@ -110,14 +111,40 @@ static mz_err escape(mz_scan *s, uint32_t *out)
     return MZ_OK;
 }
 
-/* Bytes from here on that stand for themselves. */
-static size_t plain_run(const mz_scan *s)
+/* Whether each of eight bytes is a character of ASCII that stands for itself in a string: none
+ * above 0x7f, below 0x20, a quote or a backslash. Borrows can only make a good byte above a bad one
+ * bad. */
+static inline bool all_plain(uint64_t x)
 {
-    size_t at = s->at;
-    while (at < s->end && s->text[at] >= 0x20 && s->text[at] < 0x80 && s->text[at] != '"' &&
-           s->text[at] != '\\')
+    const uint64_t ones = 0x0101010101010101u, top = 0x8080808080808080u;
+    const uint64_t quote = x ^ ones * '"', slash = x ^ ones * '\\';
+    return ((x | (x - ones * 0x20) | (quote - ones) | (slash - ones)) & top) == 0;
+}
+
+/* Bytes from `start` on that stand for themselves; what ends them may be text that is not UTF-8. */
+static size_t plain_run(const mz_scan *s, size_t start)
+{
+    size_t at = start;
+    while (at < s->end) {
+        const unsigned char c = s->text[at];
+        if (c >= 0x80) {
+            const size_t length = mz_scan_utf8(s->text + at, s->end - at);
+            if (length == 0) break;
+            at += length;
+            continue;
+        }
+        uint64_t eight;
+        if (s->end - at >= sizeof eight) {
+            memcpy(&eight, s->text + at, sizeof eight);
+            if (all_plain(eight)) {
+                at += sizeof eight;
+                continue;
+            }
+        }
+        if (c < 0x20 || c == '"' || c == '\\') break;
         at++;
-    return at - s->at;
+    }
+    return at - start;
 }
 
 mz_err mz_scan_string(mz_scan *s, char *out, size_t *bytes)
@@ -126,23 +153,19 @@ mz_err mz_scan_string(mz_scan *s, char *out, size_t *bytes)
     const size_t start = s->at - 1;
     size_t n = 0;
     for (;;) {
+        const size_t length = plain_run(s, s->at);
+        if (out) memcpy(out + n, s->text + s->at, length);
+        n += length;
+        s->at += length;
         if (s->at >= s->end) return mz_scan_bad(s, start, "a string that does not end");
         const unsigned char c = s->text[s->at];
         if (c == '"') break;
         if (c < 0x20) return mz_scan_bad(s, s->at, "a control character in a string");
-        if (c == '\\') {
-            uint32_t point = 0;
-            s->at++;
-            MZ_TRY(escape(s, &point));
-            n += utf8_write(out ? out + n : NULL, point);
-            continue;
-        }
-        const size_t length =
-            c < 0x80 ? plain_run(s) : mz_scan_utf8(s->text + s->at, s->end - s->at);
-        if (length == 0) return mz_scan_bad(s, s->at, "text that is not UTF-8");
-        if (out) memcpy(out + n, s->text + s->at, length);
-        n += length;
-        s->at += length;
+        if (c != '\\') return mz_scan_bad(s, s->at, "text that is not UTF-8");
+        uint32_t point = 0;
+        s->at++;
+        MZ_TRY(escape(s, &point));
+        n += utf8_write(out ? out + n : NULL, point);
     }
     s->at++;
     if (out) out[n] = '\0';
@@ -153,19 +176,11 @@ mz_err mz_scan_string(mz_scan *s, char *out, size_t *bytes)
 mz_err mz_scan_text(mz_scan *s, char **room, const char **text, size_t *bytes)
 {
     MZ_TRY(mz_scan_take(s, '"', "expected a string"));
-    const size_t start = s->at;
-    size_t at = start;
-    while (at < s->end) {
-        const unsigned char c = s->text[at];
-        if (c == '"' || c < 0x20 || c == '\\') break;
-        const size_t length = c < 0x80 ? 1 : mz_scan_utf8(s->text + at, s->end - at);
-        if (length == 0) return mz_scan_bad(s, at, "text that is not UTF-8");
-        at += length;
-    }
-    if (at < s->end && s->text[at] == '"') {
+    const size_t start = s->at, end = start + plain_run(s, start);
+    if (end < s->end && s->text[end] == '"') {
         *text = (const char *)s->text + start;
-        *bytes = at - start;
-        s->at = at + 1;
+        *bytes = end - start;
+        s->at = end + 1;
         return MZ_OK;
     }
     size_t n = 0;

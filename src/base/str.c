@@ -12,8 +12,8 @@
 
 enum { CAP_MIN = 64, WORD_MAX = 64 };
 
-/* Room for `more` bytes and the NUL. */
-static mz_err reserve(mz_str *s, size_t more)
+/* One more for the NUL. */
+mz_err mz_str_reserve(mz_str *s, size_t more)
 {
     size_t want, cap = s->cap < CAP_MIN ? CAP_MIN : s->cap;
     if (!mz_add(s->len, more, &want) || !mz_add(want, 1, &want) || want > INT64_MAX / 2)
@@ -28,7 +28,7 @@ static mz_err reserve(mz_str *s, size_t more)
 mz_err mz_str_add(mz_str *s, const char *bytes, size_t len)
 {
     MZ_NEED(s && (bytes || len == 0), "string or bytes is NULL");
-    MZ_TRY(reserve(s, len));
+    MZ_TRY(mz_str_reserve(s, len));
     if (len > 0) memcpy(s->text + s->len, bytes, len);
     s->len += len;
     s->text[s->len] = '\0';
@@ -47,7 +47,7 @@ mz_err mz_str_addf(mz_str *s, const char *fmt, ...)
     if (len < 0)
         err = MZ_FAIL(MZ_EINVAL, "this text cannot be formatted: %s", fmt);
     else
-        err = reserve(s, (size_t)len);
+        err = mz_str_reserve(s, (size_t)len);
     if (err == MZ_OK) {
         (void)vsnprintf(s->text + s->len, (size_t)len + 1, fmt, again);
         s->len += (size_t)len;

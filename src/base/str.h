@@ -15,6 +15,8 @@ typedef struct mz_str {
     size_t len, cap;
 } mz_str;
 
+/* Room for `more` bytes behind the text, which the caller then writes and counts in len. */
+mz_err mz_str_reserve(mz_str *s, size_t more);
 /* Neither bytes nor an argument of the format may be a part of s. */
 mz_err mz_str_add(mz_str *s, const char *bytes, size_t len);
 mz_err mz_str_addf(mz_str *s, const char *fmt, ...) MZ_PRINTF(2, 3);

@@ -14,6 +14,13 @@ enum { IDS_FREE = 1 << 20, IDS_PER_TOKEN = 4, BLOCK = 64, NONE = -1 };
 /* Ten times the largest vocabulary there is. A merge makes a token, but some files list every way
  * to make one: Llama-3's has 280,147 for 128,000 tokens. */
 enum { TOKENS_MAX = 1 << 21, MERGES_FREE = 1 << 16, MERGES_PER_TOKEN = 4 };
+/* Ranks and places share the 31 bits of a key: ranks are below MERGES_PER_TOKEN * TOKENS_MAX +
+ * MERGES_FREE. */
+enum { PLACE_BITS = 7, PLACES = 1 << PLACE_BITS, NONE_KEY = INT32_MAX };
+#define NO_JOIN UINT64_MAX
+_Static_assert((int64_t)MERGES_PER_TOKEN *TOKENS_MAX + MERGES_FREE < INT32_MAX >> PLACE_BITS,
+               "ranks");
+_Static_assert((int)MZ_BPE_SHORT < (int)PLACES, "places");
 
 static mz_err bad(const mz_vocab *v, const char *what, const char *list, int64_t i)
 {
@@ -187,22 +194,32 @@ static mz_err add_tokens(mz_bpe *bpe, const mz_vocab *v)
 
 /* ---- merges ---- */
 
-/* The slot of left << 32 | right, or the empty one where it would go. */
-static mz_bpe_pair *pair_slot(const mz_bpe *bpe, uint64_t key)
+/* Its upper bits are the place in a table, its lower ones the bit of a filter. */
+static inline uint32_t right_hash(uint32_t right)
 {
-    uint32_t slot = mz_hash_pair(key) & bpe->pair_mask;
-    while (bpe->pairs[slot].key != key + 1 && bpe->pairs[slot].key != 0)
-        slot = (slot + 1) & bpe->pair_mask;
-    return &bpe->pairs[slot];
+    return right * 0x9e3779b1u;
+}
+
+/* The slot of `right` in the table of a left side, or the empty one where it would go. */
+static inline mz_bpe_pair *pair_slot(const mz_bpe *bpe, uint32_t where, uint32_t right)
+{
+    mz_bpe_pair *table = bpe->pairs + (where >> 5);
+    const uint32_t bits = where & 31, mask = ((uint32_t)1 << bits) - 1;
+    uint32_t slot = right_hash(right) >> (32 - bits);
+    while (table[slot].right != right && table[slot].right != UINT32_MAX) slot = (slot + 1) & mask;
+    return &table[slot];
 }
 
 /* A merge on its way into the table. */
 typedef struct merge_probe {
     probe a, b;
     size_t ab_bytes; /* b's text follows a's */
-    uint64_t key;
-    uint32_t id;
 } merge_probe;
+
+/* One whose texts are known. */
+typedef struct merge {
+    uint32_t left, right, id;
+} merge;
 
 /* The merge's texts into `room`, which moves on. */
 static mz_err take_merge(const mz_bpe *bpe, const mz_vocab *v, int64_t i, char **room,
@@ -232,39 +249,31 @@ static int32_t joined_id(const mz_bpe *bpe, const merge_probe *p, uint32_t last)
     return mz_bpe_find(bpe, p->a.bytes, p->ab_bytes);
 }
 
-static mz_err find_merge(const mz_bpe *bpe, const mz_vocab *v, int64_t i, merge_probe *p,
-                         uint32_t *last)
+static mz_err find_merge(const mz_bpe *bpe, const mz_vocab *v, int64_t i, const merge_probe *p,
+                         merge *m)
 {
-    const int32_t a = find(bpe, &p->a), b = find(bpe, &p->b), ab = joined_id(bpe, p, *last);
+    const uint32_t last = i > 0 ? m[-1].id : 0;
+    const int32_t a = find(bpe, &p->a), b = find(bpe, &p->b), ab = joined_id(bpe, p, last);
     if (a < 0 || b < 0) return bad(v, "a merge of something that is no token", "merges", i);
     if (ab < 0) return bad(v, "a merge to something that is no token", "merges", i);
-    p->key = (uint64_t)(uint32_t)a << 32 | (uint32_t)b;
-    p->id = *last = (uint32_t)ab;
-    __builtin_prefetch(&bpe->pairs[mz_hash_pair(p->key) & bpe->pair_mask]);
+    *m = (merge){(uint32_t)a, (uint32_t)b, (uint32_t)ab};
     return MZ_OK;
 }
 
-static mz_err add_block(mz_bpe *bpe, const mz_vocab *v, int64_t first, char *room, uint32_t *last)
+static mz_err find_block(const mz_bpe *bpe, const mz_vocab *v, int64_t first, char *room, merge *m)
 {
     merge_probe probes[BLOCK];
     const int64_t n = v->n_merges - first < BLOCK ? v->n_merges - first : BLOCK;
     for (int64_t i = 0; i < n; i++) MZ_TRY(take_merge(bpe, v, first + i, &room, &probes[i]));
-    for (int64_t i = 0; i < n; i++) MZ_TRY(find_merge(bpe, v, first + i, &probes[i], last));
-    for (int64_t i = 0; i < n; i++) {
-        const uint32_t bit = mz_hash_pair(probes[i].key) >> bpe->maybe_shift;
-        bpe->maybe[bit / 64] |= (uint64_t)1 << bit % 64;
-    }
-    for (int64_t i = 0; i < n; i++) /* one that stands twice counts by its last place */
-        *pair_slot(bpe, probes[i].key) = (mz_bpe_pair){
-            .key = probes[i].key + 1, .rank = (uint32_t)(first + i), .id = probes[i].id};
+    for (int64_t i = 0; i < n; i++)
+        MZ_TRY(find_merge(bpe, v, first + i, &probes[i], &m[first + i]));
     return MZ_OK;
 }
 
-static mz_err add_merges(mz_bpe *bpe, const mz_vocab *v)
+static mz_err find_merges(const mz_bpe *bpe, const mz_vocab *v, merge *merges)
 {
     size_t longest = 0, block = 0; /* bytes of a block of merges */
     char *room = NULL;
-    uint32_t last = 0;
     for (int64_t i = 0; i < v->n_merges; i++) {
         if (i % BLOCK == 0) block = 0;
         block += v->merges[i].a_bytes + v->merges[i].b_bytes;
@@ -273,20 +282,64 @@ static mz_err add_merges(mz_bpe *bpe, const mz_vocab *v)
     MZ_TRY(mz_mem_new(&room, (int64_t)longest + 1, 1));
     mz_err err = MZ_OK;
     for (int64_t i = 0; err == MZ_OK && i < v->n_merges; i += BLOCK)
-        err = add_block(bpe, v, i, room, &last);
+        err = find_block(bpe, v, i, room, merges);
     mz_mem_free(room);
     return err;
 }
 
-/* rank << 32 | id, UINT64_MAX if the two are not joined. Most pairs are not, and the bits, unlike
- * the table, stay in the cache. */
+/* The place of each left side's table, a third of it empty at least; `where` has the number of its
+ * pairs. Gives the size of all: less than 4 slots a merge, of which there are less than 2^24. */
+static uint32_t place_tables(mz_bpe *bpe)
+{
+    uint32_t used = 0;
+    for (int64_t i = 0; i < bpe->count; i++) {
+        const uint32_t pairs = bpe->lefts[i].where, least = pairs + pairs / 2 + 1;
+        uint32_t bits = 1;
+        if (pairs == 0) continue;
+        while ((uint32_t)1 << bits < least) bits++;
+        bpe->lefts[i].where = used << 5 | bits;
+        used += (uint32_t)1 << bits;
+    }
+    return used;
+}
+
+static void fill_tables(mz_bpe *bpe, const merge *merges, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) { /* one that stands twice counts by its last place */
+        const merge *m = &merges[i];
+        mz_bpe_left *left = &bpe->lefts[m->left];
+        left->filter |= (uint32_t)1 << (right_hash(m->right) & 31);
+        *pair_slot(bpe, left->where, m->right) =
+            (mz_bpe_pair){.right = m->right, .rank = (uint32_t)i, .id = m->id};
+    }
+}
+
+static mz_err add_merges(mz_bpe *bpe, const mz_vocab *v)
+{
+    merge *merges = NULL;
+    MZ_TRY(mz_mem_new(&merges, v->n_merges, sizeof *merges));
+    mz_err err = find_merges(bpe, v, merges);
+    if (err == MZ_OK) {
+        for (int64_t i = 0; i < v->n_merges; i++) bpe->lefts[merges[i].left].where++;
+        const uint32_t slots = place_tables(bpe);
+        err = mz_mem_new(&bpe->pairs, slots, sizeof *bpe->pairs);
+        if (err == MZ_OK) {
+            mz_mem_prefer_large_pages(bpe->pairs);
+            for (uint32_t i = 0; i < slots; i++) bpe->pairs[i].right = UINT32_MAX;
+            fill_tables(bpe, merges, v->n_merges);
+        }
+    }
+    mz_mem_free(merges);
+    return err;
+}
+
+/* rank << 32 | id, NO_JOIN if the two are not joined. */
 static inline uint64_t joins(const mz_bpe *bpe, uint32_t left, uint32_t right)
 {
-    const uint64_t key = (uint64_t)left << 32 | right;
-    const uint32_t bit = mz_hash_pair(key) >> bpe->maybe_shift;
-    if (!(bpe->maybe[bit / 64] >> bit % 64 & 1)) return UINT64_MAX;
-    const mz_bpe_pair *pair = pair_slot(bpe, key);
-    return pair->key == 0 ? UINT64_MAX : (uint64_t)pair->rank << 32 | pair->id;
+    const mz_bpe_left at = bpe->lefts[left];
+    if (!(at.filter >> (right_hash(right) & 31) & 1)) return NO_JOIN;
+    const mz_bpe_pair *pair = pair_slot(bpe, at.where, right);
+    return pair->right == right ? (uint64_t)pair->rank << 32 | pair->id : NO_JOIN;
 }
 
 /* All pairs of bytes. Nearly every look-up for a fresh piece of text is one of these, and here
@@ -297,7 +350,7 @@ static void fill_byte_joins(mz_bpe *bpe)
         for (int b = 0; b < 256; b++) {
             const int32_t left = bpe->byte_id[a], right = bpe->byte_id[b];
             bpe->byte_joins[a << 8 | b] =
-                left < 0 || right < 0 ? UINT64_MAX : joins(bpe, (uint32_t)left, (uint32_t)right);
+                left < 0 || right < 0 ? NO_JOIN : joins(bpe, (uint32_t)left, (uint32_t)right);
         }
 }
 
@@ -305,20 +358,17 @@ mz_err mz_bpe_init(mz_bpe *bpe, const mz_vocab *v)
 {
     mz_bpe b = {.ignore_merges = v->ignore_merges};
     size_t bytes = 0;
-    uint32_t slots = 0, pairs = 0;
+    uint32_t slots = 0;
     MZ_TRY(count_ids(v, &b.count, &bytes));
     if (v->unknown >= b.count) return bad(v, "the unknown token is none", "vocab", v->unknown);
     MZ_TRY(power_of_two(v->n_tokens + v->n_tokens / 2, &slots));
-    MZ_TRY(power_of_two(v->n_merges + v->n_merges / 2, &pairs));
     mz_err err;
     MZ_TRY_GOTO(err, mz_mem_new(&b.bytes, (int64_t)bytes + 1, 1), fail);
     MZ_TRY_GOTO(err, mz_mem_new(&b.texts, b.count, sizeof *b.texts), fail);
     MZ_TRY_GOTO(err, mz_mem_new(&b.slots, slots, sizeof *b.slots), fail);
-    MZ_TRY_GOTO(err, mz_mem_new(&b.pairs, pairs, sizeof *b.pairs), fail);
-    MZ_TRY_GOTO(err, mz_mem_new(&b.maybe, pairs / 8, sizeof *b.maybe), fail);
-    b.maybe_shift = 32;
-    while ((uint64_t)1 << (32 - b.maybe_shift) < 8 * (uint64_t)pairs) b.maybe_shift--;
-    b.slot_mask = slots - 1, b.pair_mask = pairs - 1;
+    MZ_TRY_GOTO(err, mz_mem_new(&b.lefts, b.count, sizeof *b.lefts), fail);
+    b.slot_mask = slots - 1;
+    mz_mem_prefer_large_pages(b.slots);
     for (int64_t i = 0; i < b.count; i++) b.texts[i].start = UINT32_MAX;
     MZ_TRY_GOTO(err, add_tokens(&b, v), fail);
     MZ_TRY_GOTO(err, add_merges(&b, v), fail);
@@ -336,8 +386,8 @@ void mz_bpe_clear(mz_bpe *bpe)
     mz_mem_free(bpe->bytes);
     mz_mem_free(bpe->texts);
     mz_mem_free(bpe->slots);
+    mz_mem_free(bpe->lefts);
     mz_mem_free(bpe->pairs);
-    mz_mem_free(bpe->maybe);
     mz_mem_free(bpe->byte_joins);
     *bpe = (mz_bpe){0};
 }
@@ -358,28 +408,62 @@ static inline uint64_t first_join(const piece *p, size_t i)
                     : joins(p->bpe, p->symbols[i], p->symbols[i + 1]);
 }
 
-/* In place: the symbols, and what each joins to with its right neighbour. */
-static size_t join_short(const piece *p, uint64_t *join)
+/* Four keys at a time, which every processor that there is a build for can compare. */
+typedef int32_t lanes __attribute__((vector_size(16)));
+
+static inline lanes lower(lanes a, lanes b)
 {
-    const mz_bpe *bpe = p->bpe;
-    uint32_t *symbols = p->symbols;
-    size_t n = p->n;
-    for (size_t i = 0; i + 1 < n; i++) join[i] = first_join(p, i);
-    while (n > 1) {
-        size_t best = 0;
-        for (size_t i = 1; i + 1 < n; i++)
-            if (join[i] < join[best]) best = i;
-        if (join[best] == UINT64_MAX) break;
-        symbols[best] = (uint32_t)join[best];
-        n--;
-        /* few, so that a call would take longer */
-        for (size_t i = best + 1; i < n; i++) symbols[i] = symbols[i + 1], join[i] = join[i + 1];
-        if (best + 1 < n) {
-            join[best] = joins(bpe, symbols[best], symbols[best + 1]);
-        }
-        if (best > 0) join[best - 1] = joins(bpe, symbols[best - 1], symbols[best]);
+    const lanes less = a < b;
+    return (a & less) | (b & ~less);
+}
+
+/* The least of key[0..n), INT32_MAX behind them up to a multiple of 8. Without a branch: where the
+ * least stands is as good as random, and one guessed wrong costs more than the whole loop. */
+static inline int32_t least_of(const int32_t *key, size_t n)
+{
+    lanes low = {NONE_KEY, NONE_KEY, NONE_KEY, NONE_KEY}, high = low, a, b;
+    for (size_t i = 0; i < n; i += 8) {
+        memcpy(&a, key + i, sizeof a);
+        memcpy(&b, key + i + 4, sizeof b);
+        low = lower(a, low), high = lower(b, high);
     }
-    return n;
+    low = lower(low, high);
+    const int32_t x = low[0] < low[1] ? low[0] : low[1], y = low[2] < low[3] ? low[2] : low[3];
+    return x < y ? x : y;
+}
+
+/* What the symbol at `at` becomes with the one after it. */
+static inline void set_join(mz_bpe_work *w, size_t at, uint64_t join)
+{
+    w->id[at] = (uint32_t)join;
+    w->key[at] = join == NO_JOIN ? NONE_KEY : (int32_t)(join >> 32 << PLACE_BITS | at);
+}
+
+/* Symbols linked both ways; those that are gone keep their places. A key is rank and place, so that
+ * the least is the join of the lowest rank, leftmost first. */
+static size_t join_short(const piece *p, mz_bpe_work *w)
+{
+    uint32_t *symbols = p->symbols;
+    const size_t n = p->n;
+    for (size_t i = 0; i + 1 < n; i++) {
+        set_join(w, i, first_join(p, i));
+        w->next[i] = (unsigned char)(i + 1), w->last[i + 1] = (unsigned char)i;
+    }
+    w->next[n - 1] = (unsigned char)n;
+    for (size_t i = n - 1; i < n || i % 8 != 0; i++) w->key[i] = NONE_KEY;
+    for (int32_t key; (key = least_of(w->key, n)) != NONE_KEY;) {
+        const size_t at = (size_t)key & (PLACES - 1), gone = w->next[at];
+        const size_t next = w->next[gone];
+        symbols[at] = w->id[at];
+        w->key[gone] = NONE_KEY;
+        w->next[at] = (unsigned char)next;
+        w->last[next] = (unsigned char)at; /* one place more than symbols */
+        set_join(w, at, next < n ? joins(p->bpe, symbols[at], symbols[next]) : NO_JOIN);
+        if (at > 0) set_join(w, w->last[at], joins(p->bpe, symbols[w->last[at]], symbols[at]));
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < n; i = w->next[i]) symbols[count++] = symbols[i];
+    return count;
 }
 
 struct mz_bpe_join {
@@ -437,7 +521,7 @@ void mz_bpe_work_clear(mz_bpe_work *w)
 
 static void push_join(mz_bpe_work *w, size_t *size, uint32_t at, uint32_t next, uint64_t join)
 {
-    if (join == UINT64_MAX) return;
+    if (join == NO_JOIN) return;
     heap_push(w->heap, size,
               (struct mz_bpe_join){.rank = (uint32_t)(join >> 32),
                                    .at = at,
@@ -501,7 +585,7 @@ mz_err mz_bpe_piece(const mz_bpe *bpe, mz_bpe_work *work, const char *bytes, siz
                      .bytes = used == n ? (const unsigned char *)bytes : NULL,
                      .symbols = symbols,
                      .n = used};
-    if (used > 0) used = n > MZ_BPE_SHORT ? join_long(&p, work) : join_short(&p, work->joins);
+    if (used > 0) used = n > MZ_BPE_SHORT ? join_long(&p, work) : join_short(&p, work);
     for (size_t i = 0; i < used; i++) out[i] = (int32_t)symbols[i];
     *count = used;
     return MZ_OK;

@@ -21,10 +21,17 @@
 
 enum { MZ_BPE_SHORT = 96 }; /* bytes of a piece that is joined in place */
 
+/* Pairs stand in tables by their left side, one behind the other: texts are made of few different
+ * tokens, so that the lines of memory that one of them needs serve many pairs. */
 typedef struct mz_bpe_pair {
-    uint64_t key;      /* (left << 32 | right) + 1; 0 where empty */
+    uint32_t right;    /* UINT32_MAX where empty */
     uint32_t rank, id; /* what they become */
 } mz_bpe_pair;
+
+typedef struct mz_bpe_left {
+    uint32_t filter; /* one bit of 32 for each right side that there is: most pairs end here */
+    uint32_t where;  /* its table's first pair << 5 | log2 of the table's size */
+} mz_bpe_left;
 
 enum { MZ_BPE_LITERAL = 1 << 30 };
 
@@ -47,10 +54,8 @@ typedef struct mz_bpe {
     mz_bpe_text *texts; /* [count] */
     mz_bpe_slot *slots; /* text -> id */
     uint32_t slot_mask;
+    mz_bpe_left *lefts; /* [count] */
     mz_bpe_pair *pairs;
-    uint32_t pair_mask;
-    uint64_t *maybe;      /* 8 bits for each slot of pairs: one hash of each pair that is there */
-    int maybe_shift;      /* of a 32-bit hash to a bit of it */
     uint64_t *byte_joins; /* what two bytes next to each other become, as of bpe.c's joins() */
     int32_t byte_id[256]; /* -1 where a byte has no token: it is dropped */
     bool ignore_merges;   /* a piece that is a token is that token */
@@ -75,7 +80,10 @@ typedef struct mz_bpe_work {
     uint32_t *before, *after; /* these and the heap: of a long piece */
     struct mz_bpe_join *heap;
     size_t cap;
-    uint64_t joins[MZ_BPE_SHORT]; /* not on the stack, where hardening zeroes it for each piece */
+    /* of a short piece; not on the stack, where hardening zeroes them for each one */
+    int32_t key[MZ_BPE_SHORT + 8];
+    uint32_t id[MZ_BPE_SHORT];
+    unsigned char next[MZ_BPE_SHORT + 1], last[MZ_BPE_SHORT + 1];
 } mz_bpe_work;
 void mz_bpe_work_clear(mz_bpe_work *work);
 

@@ -9,7 +9,8 @@
 
 #include <string.h>
 
-enum { CACHE_SIZE = 1 << 15, KEY_MAX = 15, CACHED_IDS = 3 };
+enum { CACHE_SIZE = 1 << 16, KEY_MAX = 15, CACHED_IDS = 3, AHEAD = 16 };
+enum { LONG_SIZE = 1 << 15, LONG_MAX = 31, LONG_IDS = 7 };
 
 typedef struct entry {
     uint64_t low, high; /* the piece, zeros, its length in the last byte */
@@ -17,11 +18,28 @@ typedef struct entry {
     uint32_t count;
 } entry;
 
+/* A line of the processor's cache for one piece that does not fit an entry. */
+typedef struct long_entry {
+    char bytes[LONG_MAX];
+    unsigned char n; /* 0: none */
+    int32_t id[LONG_IDS];
+    uint32_t count;
+} long_entry;
+
+/* A piece of text on its way to ids. */
+typedef struct span {
+    size_t at, n;
+    uint64_t low, high;
+    uint64_t hash; /* of a piece that either cache may have */
+} span;
+
 struct mz_encoder {
     const mz_tokenizer *tokenizer;
     mz_bpe_work work;
     mz_str normal;
+    span ahead[AHEAD];
     entry cache[CACHE_SIZE];
+    long_entry longer[LONG_SIZE];
 };
 
 void mz_ids_clear(mz_ids *ids)
@@ -54,6 +72,7 @@ mz_err mz_encoder_new(mz_encoder **out, const mz_tokenizer *t)
     MZ_NEED(out && t, "encoder or tokenizer is NULL");
     mz_encoder *e = NULL;
     MZ_TRY(mz_mem_new(&e, 1, sizeof *e));
+    mz_mem_prefer_large_pages(e);
     e->tokenizer = t;
     *out = e;
     return MZ_OK;
@@ -90,40 +109,77 @@ static inline void key_of(const char *piece, size_t n, size_t left, uint64_t *lo
     *high = b | (uint64_t)n << 56;
 }
 
-static mz_err add_piece(mz_encoder *e, const char *piece, size_t n, size_t left, mz_ids *ids)
+/* The caches are larger than what is near the processor: entries are asked for some pieces ahead.
+ */
+static inline void prepare(mz_encoder *e, span *p, const char *text, size_t left)
 {
+    if (p->n <= KEY_MAX) {
+        key_of(text, p->n, left, &p->low, &p->high);
+        p->hash = mz_hash_fold(p->low ^ 0x2d358dccaa6c78a5u, p->high ^ 0x8bb84b93962eacc9u);
+        __builtin_prefetch(&e->cache[p->hash % CACHE_SIZE]);
+    } else if (p->n <= LONG_MAX) {
+        p->hash = mz_hash_bytes(text, p->n);
+        __builtin_prefetch(&e->longer[p->hash % LONG_SIZE]);
+    }
+}
+
+static inline void take_ids(mz_ids *ids, const int32_t *id, size_t room, size_t count)
+{
+    memcpy(ids->at + ids->count, id, room * sizeof *id);
+    ids->count += count;
+}
+
+/* A piece that is in no entry of the first cache. */
+static mz_err add_longer(mz_encoder *e, const span *p, const char *text, mz_ids *ids)
+{
+    long_entry *c = p->n <= LONG_MAX ? &e->longer[p->hash % LONG_SIZE] : NULL;
     size_t count = 0;
-    if (n > KEY_MAX) {
-        MZ_TRY(add_uncached(e, piece, n, ids, &count));
-        ids->count += count;
+    if (c && c->n == p->n && memcmp(c->bytes, text, p->n) == 0) {
+        take_ids(ids, c->id, LONG_IDS, c->count);
         return MZ_OK;
     }
-    uint64_t low, high;
-    key_of(piece, n, left, &low, &high);
-    entry *c = &e->cache[mz_hash_fold(low ^ 0x2d358dccaa6c78a5u, high ^ 0x8bb84b93962eacc9u) &
-                         (CACHE_SIZE - 1)];
-    MZ_TRY(ids_reserve(ids, CACHED_IDS));
-    if (c->low == low && c->high == high) {
-        memcpy(ids->at + ids->count, c->id, sizeof c->id);
-        ids->count += c->count;
-        return MZ_OK;
-    }
-    MZ_TRY(add_uncached(e, piece, n, ids, &count));
-    if (count <= CACHED_IDS) {
-        *c = (entry){.low = low, .high = high, .count = (uint32_t)count};
-        memcpy(c->id, ids->at + ids->count, count * sizeof *c->id);
+    MZ_TRY(add_uncached(e, text, p->n, ids, &count));
+    const int32_t *id = ids->at + ids->count;
+    if (p->n <= KEY_MAX && count <= CACHED_IDS) {
+        entry *few = &e->cache[p->hash % CACHE_SIZE];
+        *few = (entry){.low = p->low, .high = p->high, .count = (uint32_t)count};
+        memcpy(few->id, id, count * sizeof *id);
+    } else if (c && count <= LONG_IDS) {
+        c->n = (unsigned char)p->n;
+        c->count = (uint32_t)count;
+        memcpy(c->bytes, text, p->n);
+        memcpy(c->id, id, count * sizeof *id);
     }
     ids->count += count;
     return MZ_OK;
 }
 
+static inline mz_err add_piece(mz_encoder *e, const span *p, const char *text, mz_ids *ids)
+{
+    MZ_TRY(ids_reserve(ids, LONG_IDS));
+    if (p->n <= KEY_MAX) {
+        const entry *c = &e->cache[p->hash % CACHE_SIZE];
+        if (c->low == p->low && c->high == p->high) {
+            take_ids(ids, c->id, CACHED_IDS, c->count);
+            return MZ_OK;
+        }
+    }
+    return add_longer(e, p, text, ids);
+}
+
 static mz_err add_pieces(mz_encoder *e, const char *text, size_t bytes, mz_ids *ids)
 {
+    span *ahead = e->ahead;
     mz_split s;
     mz_split_begin(&s, e->tokenizer->split, &e->tokenizer->unicode, text, bytes);
     while (s.at < s.end) {
-        const size_t at = s.at, stop = mz_split_next(&s);
-        MZ_TRY(add_piece(e, text + at, stop - at, bytes - at, ids));
+        int n = 0;
+        for (; n < AHEAD && s.at < s.end; n++) {
+            ahead[n].at = s.at;
+            ahead[n].n = mz_split_next(&s) - ahead[n].at;
+            prepare(e, &ahead[n], text + ahead[n].at, bytes - ahead[n].at);
+        }
+        for (int i = 0; i < n; i++) MZ_TRY(add_piece(e, &ahead[i], text + ahead[i].at, ids));
     }
     return MZ_OK;
 }

@@ -2,6 +2,11 @@
 /* app/cmd_doctor.c - `mizan doctor`: what this machine has and lacks, each lack with the command
  * that mends it. Floor: app. */
 #include "app/commands.h"
+#include "app/completion.h"
+#include "app/demo.h"
+#include "app/packages.h"
+#include "app/shell.h"
+#include "base/file.h"
 #include "base/str.h"
 
 #include <dlfcn.h>
@@ -29,12 +34,12 @@ static const mz_option OPTIONS[] = {
 typedef enum level { OK, NOTE, WARNING, ERROR } level;
 static const char *const LEVELS[] = {"ok", "note", "warning", "error"};
 
-enum { FINDINGS = 32 };
+enum { FINDINGS = 64 };
 
 typedef struct finding {
-    const char *name;
+    char name[32];
     level level;
-    char what[160], fix[160];
+    char what[256], fix[256];
 } finding;
 
 typedef struct findings {
@@ -44,14 +49,15 @@ typedef struct findings {
 
 static const double GIB = 1073741824.0;
 
-/* fix "" where there is nothing to mend. */
+/* fix "" where there is nothing to mend. What is too long is cut. */
 static void add(findings *f, const char *name, level l, const char *what, const char *fix)
 {
     if (f->n == FINDINGS) return;
     finding *one = &f->list[f->n++];
-    one->name = name, one->level = l;
+    one->level = l;
+    (void)snprintf(one->name, sizeof one->name, "%s", name);
     (void)snprintf(one->what, sizeof one->what, "%.*s", (int)sizeof one->what - 1, what);
-    (void)snprintf(one->fix, sizeof one->fix, "%s", l == OK ? "" : fix);
+    (void)snprintf(one->fix, sizeof one->fix, "%.*s", (int)sizeof one->fix - 1, l == OK ? "" : fix);
 }
 
 static void libraries(findings *f)
@@ -64,14 +70,26 @@ static void libraries(findings *f)
 }
 
 /* Opened only to see that it is there; nothing is called in it. */
-static void opened(findings *f, const char *name, const char *file, const char *fix)
+static void opened(findings *f, const char *name, const char *file, mz_package package)
 {
     void *library = dlopen(file, RTLD_LAZY | RTLD_LOCAL);
-    char what[160];
+    char what[160], fix[160];
     (void)snprintf(what, sizeof what, "%s %s", file, library ? "is there" : "is not installed");
+    mz_package_fix(fix, sizeof fix, package, "");
     add(f, name, library ? OK : NOTE, what, fix);
     if (library) (void)dlclose(library);
 }
+
+static void demo_text(findings *f)
+{
+    char fix[160];
+    const bool there = mz_demo_text_place() != NULL;
+    mz_package_fix(fix, sizeof fix, MZ_PACKAGE_TEXT, "");
+    add(f, "demo text", there ? OK : NOTE,
+        there ? mz_demo_text_place() : "no text for `mizan demo` (or give it one: --text)", fix);
+}
+
+/* ---- chips, through their own openers ---- */
 
 static void processor(findings *f, const mz_cli *cli)
 {
@@ -87,6 +105,84 @@ static void processor(findings *f, const mz_cli *cli)
                    device->info.threads);
     add(f, "cpu", OK, what, "");
     mz_device_close(device);
+}
+
+/* The name of a set of instructions in the system's list of them, as a whole word; the line has its
+ * own name before it. */
+static bool processor_lists(const char *flag)
+{
+    static char line[8192];
+    bool found = false;
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file && !found && fgets(line, sizeof line, file)) {
+        if (!mz_str_starts(line, "flags") && !mz_str_starts(line, "Features")) continue;
+        const size_t n = strlen(flag);
+        for (const char *at = line; !found && (at = strstr(at, flag)); at += n)
+            found = at[-1] == ' ' && strchr(" \n", at[n]);
+        break;
+    }
+    if (file) (void)fclose(file);
+    return found;
+}
+
+static bool runs_set(const char *isa)
+{
+    mz_device *device = NULL;
+    const mz_chip_options options = {.isa = isa};
+    const bool runs = mz_device_open(&device, "cpu", &options) == MZ_OK;
+    mz_device_close(device);
+    mz_err_clear();
+    return runs;
+}
+
+/* Every set that the processor has and this program could use is used, or it is said why not. */
+static void instructions(findings *f)
+{
+    static const char *const sets[][2] = {
+        {"amx", "amx_bf16"}, {"avx512", "avx512vl"}, {"avx2", "avx2"}, {"neon", "asimd"}};
+    char usable[128] = "portable";
+    for (int i = MZ_COUNT(sets) - 1; i >= 0; i--) {
+        const size_t n = strlen(usable);
+        if (runs_set(sets[i][0])) {
+            (void)snprintf(usable + n, sizeof usable - n, ", %s", sets[i][0]);
+            continue;
+        }
+        if (!processor_lists(sets[i][1])) continue;
+        char what[160];
+        (void)snprintf(what, sizeof what, "the processor has %s, and it cannot be used",
+                       sets[i][0]);
+        add(f, sets[i][0], WARNING, what,
+            i == 0 ? "use Linux 5.16 or newer, which grants the tiles (arch_prctl), and a build by "
+                     "a compiler that knows AMX"
+                   : "build with a newer compiler");
+    }
+    add(f, "sets", OK, usable, "");
+}
+
+/* Chips that are neither the processor nor there for tests: usable, or why their driver is not. */
+static void accelerators(findings *f, const mz_cli *cli)
+{
+    const mz_chip_options options = mz_cli_chip_options(cli);
+    for (int i = 0; i < mz_chip_count(); i++) {
+        const mz_chip *chip = mz_chip_get(i);
+        mz_device *device = NULL;
+        char what[256];
+        if (chip->is_test || mz_complete_is_around(chip) || strcmp(chip->name, "cpu") == 0 ||
+            strcmp(chip->name, "ref") == 0)
+            continue;
+        if (mz_device_open(&device, chip->name, &options) == MZ_OK) {
+            (void)snprintf(what, sizeof what, "%s%s%s%s", device->info.model,
+                           device->info.driver[0] ? ", " : "", device->info.driver,
+                           device->info.emulated ? ", emulated" : "");
+            add(f, chip->name, OK, what, "");
+            mz_device_close(device);
+        } else {
+            const mz_err_info *why = mz_err_last();
+            add(f, chip->name, NOTE, why->message,
+                why->fix[0] ? why->fix : "install its driver, or point --driver-path at it");
+            mz_err_clear();
+        }
+    }
 }
 
 /* A number in a file of the system; -1: none, or "max". */
@@ -113,6 +209,19 @@ static void memory(findings *f)
     add(f, "memory", most < GIB ? WARNING : OK, what, "use a machine or a limit of 1 GiB or more");
 }
 
+/* Large models are walked through faster in pages of 2 MiB. */
+static void pages(findings *f)
+{
+    char text[128] = "";
+    FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+    if (file && !fgets(text, sizeof text, file)) text[0] = '\0';
+    if (file) (void)fclose(file);
+    text[strcspn(text, "\n")] = '\0';
+    const bool never = !text[0] || strstr(text, "[never]");
+    add(f, "huge pages", never ? NOTE : OK, text[0] ? text : "this system has none",
+        "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled");
+}
+
 static void space(findings *f, const char *name, const char *path, double least, level bad,
                   const char *fix)
 {
@@ -132,28 +241,40 @@ static void limit(findings *f, const char *name, __rlimit_resource_t which, doub
                   const char *fix)
 {
     struct rlimit r;
-    char what[160];
+    char what[160], bytes[32];
     if (getrlimit(which, &r) != 0) return;
     const bool none = r.rlim_cur == RLIM_INFINITY;
     if (none)
         (void)snprintf(what, sizeof what, "no limit");
-    else
+    else if (which == RLIMIT_NOFILE)
         (void)snprintf(what, sizeof what, "%llu", (unsigned long long)r.rlim_cur);
+    else
+        (void)snprintf(what, sizeof what, "%s", mz_str_bytes(bytes, (double)r.rlim_cur));
     add(f, name, none || (double)r.rlim_cur >= least ? OK : WARNING, what, fix);
+}
+
+/* That files can be made there; one that is not there yet can be made itself. */
+static void folder_of(findings *f, const char *name, const char *path, level bad)
+{
+    char what[256];
+    mz_str fix = {0};
+    const bool writes = access(path, W_OK | X_OK) == 0;
+    (void)snprintf(what, sizeof what, "%.200s: %s", path,
+                   writes ? "can be written in" : strerror(errno));
+    mz_err err = mz_str_addf(&fix, "mkdir -p ");
+    if (err == MZ_OK) err = mz_shell_word(&fix, path);
+    if (err == MZ_OK) err = mz_str_addf(&fix, " && chmod u+rwx ");
+    if (err == MZ_OK) err = mz_shell_word(&fix, path);
+    add(f, name, writes ? OK : bad, what, err == MZ_OK ? fix.text : "chmod u+rwx");
+    mz_str_clear(&fix);
 }
 
 static void surroundings(findings *f, const char *folder)
 {
-    char what[160], fix[160];
-    const bool writes = access(folder, W_OK | X_OK) == 0;
-    (void)snprintf(what, sizeof what, "%.80s %s", folder,
-                   writes ? "can be written in" : strerror(errno));
-    (void)snprintf(fix, sizeof fix, "mkdir -p '%.60s'; chmod u+rwx '%.60s'", folder, folder);
-    add(f, "run folder", writes ? OK : ERROR, what, fix);
+    folder_of(f, "run folder", folder, ERROR);
     (void)setlocale(LC_CTYPE, "");
     const char *set = nl_langinfo(CODESET);
-    (void)snprintf(what, sizeof what, "%s", set);
-    add(f, "locale", strcmp(set, "UTF-8") == 0 ? OK : NOTE, what, "export LC_ALL=C.UTF-8");
+    add(f, "locale", strcmp(set, "UTF-8") == 0 ? OK : NOTE, set, "export LC_ALL=C.UTF-8");
     (void)setlocale(LC_CTYPE, "C");
     const time_t now = time(NULL);
     add(f, "clock", now > 1735689600 ? OK : WARNING, /* 2025 */
@@ -171,7 +292,8 @@ static void devices(findings *f)
         if (access(nodes[i], F_OK) != 0) continue;
         const bool may = access(nodes[i], R_OK | W_OK) == 0;
         (void)snprintf(what, sizeof what, "%s %s", nodes[i], may ? "can be used" : strerror(errno));
-        (void)snprintf(fix, sizeof fix, "usermod -aG \"$(stat -c %%G %s)\" \"$USER\"; newgrp",
+        (void)snprintf(fix, sizeof fix,
+                       "sudo usermod -aG \"$(stat -c %%G %s)\" \"$USER\" (then log in again)",
                        nodes[i]);
         add(f, "device", may ? OK : WARNING, what, fix);
     }
@@ -180,10 +302,13 @@ static void devices(findings *f)
 static void look(findings *f, const mz_cli *cli, const char *folder)
 {
     libraries(f);
-    opened(f, "MPI", "libmpi.so.40", "apt-get install openmpi-bin");
-    opened(f, "OpenCL", "libOpenCL.so.1", "apt-get install ocl-icd-libopencl1");
+    opened(f, "MPI", "libmpi.so.40", MZ_PACKAGE_MPI);
+    opened(f, "OpenCL", "libOpenCL.so.1", MZ_PACKAGE_OPENCL);
     processor(f, cli);
+    instructions(f);
+    accelerators(f, cli);
     memory(f);
+    pages(f);
     space(f, "disk", folder, GIB, WARNING, "free some space, or name another folder: --run-dir");
     space(f, "/dev/shm", "/dev/shm", 64.0 * 1048576.0, WARNING,
           "mount -o remount,size=1G /dev/shm (several ranks talk through it)");
@@ -192,6 +317,7 @@ static void look(findings *f, const mz_cli *cli, const char *folder)
     limit(f, "stack", RLIMIT_STACK, 1048576.0, "ulimit -s 8192");
     surroundings(f, folder);
     devices(f);
+    demo_text(f);
 }
 
 static mz_err print(const mz_cli *cli, const findings *f, bool usable)

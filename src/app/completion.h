@@ -12,6 +12,8 @@ void mz_complete_choices(mz_sheet *s, const char *choices);
 void mz_complete_zsh_text(mz_sheet *s, const char *text);
 void mz_complete_fish_text(mz_sheet *s, const char *text); /* with the quotes around it */
 
+/* Whether it is a chip around another one, which is named behind its colon ("SPEC"). */
+bool mz_complete_is_around(const mz_chip *chip);
 /* Every chip and profile of one, also inside those around another, with blanks between; colon: what
  * stands for ':' in this script. */
 void mz_complete_chips(mz_sheet *s, const char *colon);

@@ -25,8 +25,7 @@ static void add_chip(mz_sheet *s, const mz_chip *chip, const char *before, const
             mz_sheet_addf(s, " %s%s%s%s", before, chip->name, colon, chip->variants[k]);
 }
 
-/* A chip around another one says so with "SPEC". */
-static bool is_around(const mz_chip *chip)
+bool mz_complete_is_around(const mz_chip *chip)
 {
     return chip->variants && chip->variants[0] && strcmp(chip->variants[0], "SPEC") == 0;
 }
@@ -38,9 +37,10 @@ void mz_complete_chips(mz_sheet *s, const char *colon)
         const mz_chip *chip = mz_chip_get(i);
         char before[64];
         (void)snprintf(before, sizeof before, "%s%s", chip->name, colon);
-        if (!is_around(chip)) add_chip(&all, chip, "", colon);
-        for (int k = 0; is_around(chip) && k < mz_chip_count(); k++)
-            if (!is_around(mz_chip_get(k))) add_chip(&all, mz_chip_get(k), before, colon);
+        if (!mz_complete_is_around(chip)) add_chip(&all, chip, "", colon);
+        for (int k = 0; mz_complete_is_around(chip) && k < mz_chip_count(); k++)
+            if (!mz_complete_is_around(mz_chip_get(k)))
+                add_chip(&all, mz_chip_get(k), before, colon);
     }
     mz_sheet_add(s, all.str.text ? all.str.text : "");
     if (s->err == MZ_OK) s->err = all.err;

@@ -55,6 +55,7 @@ bool mz_demo_stopped(void);
 
 /* ---- demo_text.c ---- */
 
+const char *mz_demo_text_place(void); /* the distribution's English; NULL: none is installed */
 /* Text of a folder or file (NULL: the distribution's) into train.txt and held.txt. */
 mz_err mz_demo_text(const mz_demo *d);
 mz_err mz_demo_network(const mz_demo *d); /* config.json */

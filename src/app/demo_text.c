@@ -71,13 +71,19 @@ static mz_err split(const mz_demo *d, const char *text, size_t n)
     return err;
 }
 
+const char *mz_demo_text_place(void)
+{
+    for (int i = 0; i < MZ_COUNT(TEXTS); i++)
+        if (mz_file_is_dir(TEXTS[i])) return TEXTS[i];
+    return NULL;
+}
+
 mz_err mz_demo_text(const mz_demo *d)
 {
     const char *path = d->text;
     mz_bytes b = {0};
     if (mz_demo_has(d, "train.txt") && !d->text) return MZ_OK;
-    for (int i = 0; !path && i < MZ_COUNT(TEXTS); i++)
-        if (mz_file_is_dir(TEXTS[i])) path = TEXTS[i];
+    if (!path) path = mz_demo_text_place();
     if (!path) {
         const mz_err err = MZ_FAIL(MZ_EIO, "no English text was found to train on");
         mz_note_fix("`scripts/setup demo` installs some, or name a file with --text");

@@ -7,6 +7,7 @@ Usage: test_doctor.py PROGRAM
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -24,20 +25,35 @@ def main():
     said = json.loads(good.stdout)
     assert said["schema"] == 1 and said["usable"] is True
     by_name = {one["name"]: one for one in said["findings"]}
-    for name in ("libraries", "crypto", "MPI", "OpenCL", "cpu", "memory", "disk", "/dev/shm",
-                 "open files", "stack", "run folder", "locale", "clock", "terminal"):
+    for name in ("libraries", "crypto", "MPI", "OpenCL", "cpu", "sets", "memory", "huge pages", "disk",
+                 "/dev/shm", "open files", "locked", "stack", "run folder", "locale", "clock",
+                 "terminal", "demo text"):
         assert by_name[name]["state"] in ("ok", "note", "warning"), by_name
+    sets = by_name["sets"]["what"].split(", ")
+    for isa in ("amx", "avx512", "avx2", "neon", "portable"):  # what it says is what runs
+        runs = subprocess.run([PROGRAM, "doctor", "--isa", isa], capture_output=True).returncode == 0
+        assert runs == (isa in sets), (isa, sets)
+    chips = json.loads(subprocess.run([PROGRAM, "chips", "--json"], capture_output=True, text=True,
+                                      check=True).stdout)["chips"]
+    for chip in chips:  # each is judged, by its own words where it is not usable
+        if chip["name"] not in ("hosted", "ref"):
+            assert (by_name[chip["name"]]["state"] == "ok") == chip["usable"], by_name[chip["name"]]
+    for one in said["findings"]:  # what is amiss can be mended, but for what a terminal is
+        assert one["fix"] or one["state"] == "ok" or one["name"] == "terminal", one
     assert by_name["locale"]["state"] == "ok" and by_name["locale"]["fix"] is None
     plain = json.loads(doctor(LC_ALL="C").stdout)
     locale = [one for one in plain["findings"] if one["name"] == "locale"][0]
     assert locale["state"] == "note" and "UTF-8" in locale["fix"], locale
 
+    odd = json.loads(doctor("--run-dir", "/no where/it's").stdout)["findings"]
+    fix = [one for one in odd if one["name"] == "run folder"][0]["fix"]
+    assert shlex.split(fix)[:3] == ["mkdir", "-p", "/no where/it's"], fix
     bad = doctor("--run-dir", "/nowhere/at/all")
     assert bad.returncode == 69, bad.returncode
     said = json.loads(bad.stdout)
     assert said["usable"] is False
     folder = [one for one in said["findings"] if one["name"] == "run folder"][0]
-    assert folder["state"] == "error" and "mkdir -p '/nowhere/at/all'" in folder["fix"], folder
+    assert folder["state"] == "error" and "mkdir -p /nowhere/at/all" in folder["fix"], folder
     assert json.loads(bad.stderr.splitlines()[-1])["error"]["exit"] == 69
 
 

@@ -67,6 +67,14 @@ if(Python3_FOUND AND NOT CMAKE_CROSSCOMPILING)
     mizan_tool_test(e2e_quickstart tests/e2e/test_quickstart.py $<TARGET_FILE:mizan>)
     set_tests_properties(e2e_doctor e2e_quickstart PROPERTIES LABELS e2e)
   endif()
+  if(TARGET mizan_made) # what people install, from this build
+    foreach(part examples python)
+      add_test(NAME package_${part} COMMAND tools/check_package ${CMAKE_BINARY_DIR} ${part}
+        WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+      set_tests_properties(package_${part} PROPERTIES LABELS lib TIMEOUT 240 SKIP_RETURN_CODE 77
+        RESOURCE_LOCK install_manifest)
+    endforeach()
+  endif()
   file(GLOB MIZAN_TOOL_TESTS CONFIGURE_DEPENDS tests/tools/test_*.py)
   foreach(source ${MIZAN_TOOL_TESTS})
     get_filename_component(name ${source} NAME_WE)

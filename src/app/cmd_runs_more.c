@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* app/cmd_runs_more.c - `mizan runs compare|save|rm`: runs beside each other, a checkpoint on
- * request, a run no longer wanted. Floor: app. */
+/* app/cmd_runs_more.c - `mizan runs compare|save`: runs beside each other, a checkpoint on
+ * request. Floor: app. */
 #include "app/commands.h"
 #include "app/run_name.h"
 #include "base/clock.h"
@@ -191,7 +191,7 @@ static mz_err compare(const mz_cli *cli)
     return err;
 }
 
-/* ---- save and rm ---- */
+/* ---- save ---- */
 
 /* *idle: nobody trains in it, and then `lock` is held. */
 static mz_err look_at(const char *run, mz_lock *lock, bool *idle)
@@ -261,27 +261,6 @@ static mz_err save(const mz_cli *cli)
     return mz_cli_json_failed();
 }
 
-static mz_err rm(const mz_cli *cli)
-{
-    for (int i = 0; i < mz_cli_count(cli); i++) {
-        char run[MZ_RUN_PATH];
-        mz_lock lock = {-1};
-        bool idle = false;
-        MZ_TRY(mz_run_find(mz_cli_argument(cli, i), run));
-        MZ_TRY(look_at(run, &lock, &idle));
-        if (!idle) {
-            const mz_err err = MZ_FAIL(MZ_EBUSY, "a process trains in %s", run);
-            mz_note_where(run, "lock", -1);
-            mz_note_fix("stop it first");
-            return err;
-        }
-        const mz_err err = mz_folder_remove(run);
-        mz_lock_drop(&lock);
-        if (err != MZ_OK) return err;
-    }
-    return MZ_OK;
-}
-
 const mz_command mz_cmd_runs_compare = {
     .name = "runs compare",
     .arguments = "RUN RUN...",
@@ -304,16 +283,4 @@ const mz_command mz_cmd_runs_save = {
     .common = MZ_COMMON_JSON,
     .examples = "mizan runs save runs/first",
     .run = save,
-};
-
-const mz_command mz_cmd_runs_rm = {
-    .name = "runs rm",
-    .arguments = "RUN...",
-    .least = 1,
-    .most = -1,
-    .summary = "remove run folders, with all that is in them",
-    .description = "Only folders that hold a run, and in which no process trains.",
-    .common = MZ_COMMON_JSON,
-    .examples = "mizan runs rm runs/first",
-    .run = rm,
 };

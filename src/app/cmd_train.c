@@ -4,6 +4,7 @@
 #include "app/commands.h"
 #include "app/gauge.h"
 #include "app/progress.h"
+#include "app/run_entry.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -46,6 +47,9 @@ typedef struct view {
     int64_t first_step, begun_ns, shown_ns;
     double gemm; /* of the chip, measured before the first step; 0: unknown */
     mz_step_record last;
+    mz_run_entry entry; /* of the registry; in the process that holds the folder */
+    const mz_train_config *config;
+    char chip[128]; /* of the one rank, where no ranks are given */
 } view;
 
 /* What there is to say besides: share of the chip's matrix products, memory, validation, skips. */
@@ -108,6 +112,12 @@ static void show(void *user, const mz_step_record *r)
     v->is_open = v->in_place && !is_last;
     if (!v->is_open) fputc('\n', stderr);
     fflush(stderr);
+}
+
+static void begun(void *user)
+{
+    view *v = user;
+    mz_run_begun(&v->entry, v->config, v->chip);
 }
 
 static bool stops(void *user)
@@ -227,8 +237,10 @@ static void gauge(mz_device *device, const mz_train_config *c, view *v)
 static mz_err train_alone(const mz_cli *cli, const mz_train_config *c, const mz_train_hooks *hooks)
 {
     mz_device *device = NULL;
+    view *v = hooks->user;
     MZ_TRY(mz_cli_open_chip(cli, &device));
-    gauge(device, c, hooks->user);
+    (void)snprintf(v->chip, sizeof v->chip, "%s", device->info.name);
+    gauge(device, c, v);
     const mz_err err = mz_train_run(c, device, hooks);
     mz_device_close(device);
     return err;
@@ -267,16 +279,22 @@ static mz_err dry_run(const mz_cli *cli, const mz_train_config *c)
 
 static mz_err train(const mz_cli *cli, const mz_train_config *c, view *v)
 {
-    *v =
-        (view){.in_place = isatty(STDERR_FILENO) == 1, .first_step = -1, .begun_ns = mz_clock_ns()};
-    const mz_train_hooks hooks = {
-        .user = v, .stops = stops, .step = show, .profile = mz_cli_text(cli, "profile", NULL)};
+    *v = (view){.in_place = isatty(STDERR_FILENO) == 1,
+                .first_step = -1,
+                .begun_ns = mz_clock_ns(),
+                .config = c};
+    const mz_train_hooks hooks = {.user = v,
+                                  .begun = begun,
+                                  .stops = stops,
+                                  .step = show,
+                                  .profile = mz_cli_text(cli, "profile", NULL)};
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     (void)sigemptyset(&action.sa_mask);
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
     const mz_err err = c->n_ranks > 0 ? train_ranks(cli, c, &hooks) : train_alone(cli, c, &hooks);
     if (v->is_open) fputc('\n', stderr);
+    mz_run_ended(&v->entry, err);
     if (err != MZ_OK) return err;
     return mz_cli_flag(cli, "json") && mpi_rank() <= 0 ? print_end(c, v) : MZ_OK;
 }

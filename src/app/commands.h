@@ -26,6 +26,7 @@ extern const mz_command mz_cmd_generate;
 extern const mz_command mz_cmd_help;
 extern const mz_command mz_cmd_inspect;
 extern const mz_command mz_cmd_probe;
+extern const mz_command mz_cmd_runs_add;
 extern const mz_command mz_cmd_runs_compare;
 extern const mz_command mz_cmd_runs_hash;
 extern const mz_command mz_cmd_runs_list;

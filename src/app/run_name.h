@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* app/run_name.h - which run folder is meant. Floor: app. */
+/* app/run_name.h - which run is meant: a folder, a name, or the beginning of an id. Floor: app.
+ *
+ * A folder that holds a run is meant before a run of that name. A name is meant before an id.
+ * Errors: MZ_EIO there is no such run, or its folder is gone; MZ_EUSAGE several are called so. */
 #ifndef MZ_APP_RUN_NAME_H
 #define MZ_APP_RUN_NAME_H
 
-#include "runs/series.h"
+#include "runs/registry.h"
 
-/* The folder of the run that is called `word` on a command line. MZ_EIO if there is none. */
+/* Its row, brought up to date; of a run that is in no registry, what its folder says. The folder
+ * may be gone (mz_run_is_gone). */
+mz_err mz_run_pick(const char *word, mz_run_entry *e);
+/* Its folder, which is there. */
 mz_err mz_run_find(const char *word, char path[MZ_RUN_PATH]);
 
 #endif

@@ -48,6 +48,7 @@ const mz_topic mz_topics[] = {
      "  train.yaml     the configuration that it runs by\n"
      "  log.jsonl      one object a step: loss, lr, grad_norm, tokens_per_s\n"
      "  checkpoints    the last ones and the best, each whole or absent\n"
+     "  id             what `mizan runs list` calls it, wherever it is moved\n"
      "\n"
      "Whatever Mizan writes appears whole or not at all. `mizan train` on a folder\n"
      "that holds a run goes on with it, to the same bits as if it had not stopped.\n"},

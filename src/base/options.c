@@ -16,6 +16,12 @@ static const char *text(const char *name, const char *otherwise)
     return value && *value ? value : otherwise;
 }
 
+static const char *whole_path(const char *name)
+{
+    const char *value = text(name, NULL);
+    return value && value[0] == '/' ? value : NULL;
+}
+
 static int thread_count(void)
 {
     int64_t n = 0;
@@ -47,6 +53,8 @@ void mz_options_init(mz_options *o)
         .fault_plan = text("MIZAN_FAULT_PLAN", NULL),
         .sync_each = strcmp(text("MIZAN_SYNC_EACH", "0"), "0") != 0,
         .no_color = text("NO_COLOR", NULL) != NULL,
+        .state_home = whole_path("XDG_STATE_HOME"),
+        .home = whole_path("HOME"),
         .mpi_rank = mpi_rank(),
     };
 }

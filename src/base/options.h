@@ -13,6 +13,8 @@ typedef struct mz_options {
     const char *fault_plan;  /* MIZAN_FAULT_PLAN; NULL = none */
     bool sync_each;          /* MIZAN_SYNC_EACH; wait after every operator, to find a faulty one */
     bool no_color;           /* NO_COLOR */
+    const char *state_home;  /* XDG_STATE_HOME, if it is a whole path; NULL: below home */
+    const char *home;        /* HOME; NULL: unknown */
     int mpi_rank;            /* among several processes of mpirun or srun; -1: alone */
 } mz_options;
 

@@ -204,6 +204,7 @@ static mz_err run_all(ranks *r)
 {
     char path[MZ_CHECKPOINT_PATH];
     MZ_TRY(mz_claim_take(&r->claim, &r->now, PATIENCE_S));
+    if (r->o->hooks->begun) r->o->hooks->begun(r->o->hooks->user);
     MZ_TRY(mz_path_join(path, sizeof path, r->now.run_dir, "ranks.jsonl"));
     MZ_TRY(mz_appender_open(&r->events, path));
     for (;;) {
@@ -257,6 +258,7 @@ static mz_err train_in_mpi(const mz_train_config *c, const mz_ranks_options *o, 
                        (long long)c->n_ranks, comm->size);
     if (comm->rank != 0) mz_log_to(NULL, NULL);
     MZ_TRY(claim_together(&claim, c, comm));
+    if (comm->rank == 0 && o->hooks->begun) o->hooks->begun(o->hooks->user);
     mz_err err = mz_device_open(&device, c->ranks[comm->rank].chip, &o->chip);
     if (err == MZ_OK) err = mz_train_rank(c, device, o->hooks, comm);
     mz_device_close(device);

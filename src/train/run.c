@@ -18,7 +18,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PROFILE_SPANS = 1 << 17 }; /* the last hundred steps of a small model, in 19 MiB */
+enum { PROFILE_SPANS = 1 << 17 };     /* the last hundred steps of a small model, in 19 MiB */
+static const double PATIENCE_S = 0.2; /* for one that only looks whether the folder is in use */
 
 typedef struct run {
     const mz_train_config *config;
@@ -496,7 +497,10 @@ static mz_err train(run *r)
     const mz_train_config *c = r->config;
     MZ_TRY(read_network(&r->network, &r->source, c));
     MZ_TRY(check_network(c, &r->network));
-    if (!r->comm) MZ_TRY(mz_claim_take(&r->claim, c, 0.0));
+    if (!r->comm) {
+        MZ_TRY(mz_claim_take(&r->claim, c, PATIENCE_S));
+        if (r->hooks->begun) r->hooks->begun(r->hooks->user);
+    }
     MZ_TRY(mz_config_write(c, &r->yaml));
     MZ_TRY(build(r));
     enter(r, MZ_PHASE_LOAD);

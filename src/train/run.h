@@ -26,6 +26,8 @@
 
 typedef struct mz_train_hooks {
     void *user;
+    /* once the folder is the run's, in the process that holds it; NULL: not called */
+    void (*begun)(void *user);
     bool (*stops)(void *user); /* asked after every step; NULL: never */
     /* after every step; NULL: not called. mz_log says what else there is to say. */
     void (*step)(void *user, const mz_step_record *r);

@@ -15,11 +15,13 @@
  *   group_sum(x, part), group_max                         over a group, to every item
  *
  * Build options: DTYPE, the compute dtype (args.h) that `store`, LOAD and STORE speak of;
- * OUT_DTYPE, a second one for STORE_OUT (DTYPE where it is not given). `store` may be
- * copied as it is. Sums are float; nothing is fused by the compiler (CUDA C is compiled with
- * -fmad=false), FMA() says where a product and a sum are. Rules that
- * every kernel keeps: barriers stand where all items of a group pass; no atomics; sums in an order
- * that depends on shapes alone, so that bits repeat. Floor: chips. */
+ * OUT_DTYPE, a second one for STORE_OUT (DTYPE where it is not given). `store` may be copied as it
+ * is. Sums are float. Nothing is fused by the compiler (CUDA C is compiled with -fmad=false): FMA()
+ * says where.
+ *
+ * Rules that every kernel keeps: barriers stand where all items of a group pass; no item returns
+ * after a barrier while others go on (PoCL 3.1 makes wrong code of that); no atomics; sums in an
+ * order that depends on shapes alone, so that bits repeat. Floor: chips. */
 #ifndef MZ_CHIPS_KERNELS_LANG_H
 #define MZ_CHIPS_KERNELS_LANG_H
 

@@ -34,9 +34,8 @@ KERNEL void permute_begin(GLOBAL int *counts, GLOBAL int *offsets, mz_kpermute k
         of[(e + 1) * k.offsets.s0] = sum;
     }
     GLOBAL_BARRIER;
-    if (ITEM > 0) return;
-    of[0] = 0;
-    for (i64 e = 0; e < k.E; e++) of[(e + 1) * k.offsets.s0] += of[e * k.offsets.s0];
+    if (ITEM == 0) of[0] = 0;
+    for (i64 e = 0; ITEM == 0 && e < k.E; e++) of[(e + 1) * k.offsets.s0] += of[e * k.offsets.s0];
 }
 
 /* Groups: chunks / GROUP, rounded up. */

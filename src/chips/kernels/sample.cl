@@ -145,14 +145,14 @@ HELPER void draw(GLOBAL int *id, GLOBAL const float *l, row r, u64 at, LOCAL_PTR
     part[ITEM] = sum;
     BARRIER;
     u64 before = 0;
-    for (int i = 0; i < ITEM; i++) before += part[i];
-    if (at < before || at >= before + sum) return;
-    for (i64 v = first; v < end; v++) {
-        before += kept(l, r, v);
-        if (before > at) {
-            *id = (int)v;
-            return;
+    for (int i = 0; i < GROUP; i++) before += i < ITEM ? part[i] : 0;
+    if (at >= before && at < before + sum) {
+        i64 v = first;
+        for (; v < end; v++) {
+            before += kept(l, r, v);
+            if (before > at) break;
         }
+        *id = (int)v;
     }
 }
 

@@ -291,15 +291,24 @@ typedef struct mz_lm_trainer_options {
     double balance;                       /* weight of the experts' balance loss */
     int32_t threads;
     int32_t recompute; /* 1: blocks run forward twice to save memory; the same numbers */
+    double mtp;        /* weight of the MTP layers' losses beside the main one; 0: they are left
+                          out, and not saved */
+    double bias_rate;  /* step of the routers' selection biases after each update; 0: they stay */
+    int64_t lora_rank; /* of adapters, which alone are trained and saved; 0: all weights */
+    double lora_alpha; /* their scale is alpha / rank; 0: 16 */
+    const char *lora_targets; /* "q_proj,v_proj"; NULL: every linear map of a block */
+    const char *adapter;      /* a folder of adapters to go on from; NULL: new ones */
 } mz_lm_trainer_options;
 #define MZ_LM_TRAINER_INIT                                                                         \
     {                                                                                              \
-        sizeof(mz_lm_trainer_options), NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0                    \
+        sizeof(mz_lm_trainer_options), NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, \
+            NULL                                                                                   \
     }
 
 /* source: a Hugging Face folder or a GGUF file, whose weights are the start; or a config.json alone
- * (a file whose name ends in .json): random weights. MTP layers are left out, and routers'
- * selection biases stay as they are. options may be NULL. */
+ * (a file whose name ends in .json): random weights. Adapters want a source with weights.
+ * MZ_LM_ECONFIG where this network has no MTP layers, no selection biases, or no linear map of a
+ * target's name. options may be NULL. */
 MIZAN_API mz_lm_status mz_lm_trainer_open(mz_lm_trainer **t, const char *source,
                                           const mz_lm_trainer_options *options);
 MIZAN_API void mz_lm_trainer_close(mz_lm_trainer *t);
@@ -320,7 +329,7 @@ typedef struct mz_lm_step {
     size_t size;
     int64_t step;     /* updates made so far */
     int64_t counted;  /* positions whose loss counts */
-    double loss;      /* mean over them, before the update */
+    double loss;      /* mean over them, before the update; without the MTP layers' */
     double grad_norm; /* before clipping */
 } mz_lm_step;
 #define MZ_LM_STEP_INIT                                                                            \
@@ -336,8 +345,9 @@ MIZAN_API mz_lm_status mz_lm_trainer_step(mz_lm_trainer *t, const int32_t *ids,
                                           const mz_lm_optim *optim, mz_lm_step *step);
 
 /* A folder that mz_lm_open and `mizan generate` take as a model and transformers reads, with the
- * optimizer's state beside the weights; whole or not at all. A checkpoint of that name is replaced,
- * anything else is in the way (MZ_LM_EBUSY). */
+ * optimizer's state beside the weights; whole or not at all. Of adapters alone: a folder that peft
+ * reads, for mz_lm_options.adapter beside the model that they were trained on. A checkpoint of that
+ * name is replaced, anything else is in the way (MZ_LM_EBUSY). */
 MIZAN_API mz_lm_status mz_lm_trainer_save(mz_lm_trainer *t, const char *folder);
 /* Goes on from such a folder, to the same bits; of the same network. */
 MIZAN_API mz_lm_status mz_lm_trainer_load(mz_lm_trainer *t, const char *folder);

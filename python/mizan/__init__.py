@@ -304,10 +304,14 @@ class Trainer(_Handle):
 
     def __init__(self, source: Path, rows: int = 0, seq: int = 0, seed: int = 0,
                  chip: Optional[str] = None, dtype: Optional[str] = None, threads: int = 0,
-                 recompute: bool = False, balance: float = 0.0) -> None:
+                 recompute: bool = False, balance: float = 0.0, mtp: float = 0.0,
+                 bias_rate: float = 0.0, lora_rank: int = 0, lora_alpha: float = 0.0,
+                 lora_targets: Optional[str] = None, adapter: Optional[Path] = None) -> None:
         handle = c.c_void_p()
         how = _abi.TrainerOptions(chip=_bytes(chip), dtype=_bytes(dtype), rows=rows, seq=seq,
-                                  seed=seed, balance=balance, threads=threads, recompute=recompute)
+                                  seed=seed, balance=balance, threads=threads, recompute=recompute, mtp=mtp,
+                                  bias_rate=bias_rate, lora_rank=lora_rank, lora_alpha=lora_alpha,
+                                  lora_targets=_bytes(lora_targets), adapter=_bytes(adapter))
         _check(_lib.mz_lm_trainer_open(c.byref(handle), _bytes(source), c.byref(how)))
         super().__init__(handle)
 

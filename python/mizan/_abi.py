@@ -74,6 +74,8 @@ class TrainerOptions(Sized):
         ("size", c.c_size_t), ("chip", c.c_char_p), ("isa", c.c_char_p), ("driver_path", c.c_char_p),
         ("dtype", c.c_char_p), ("rows", c.c_int64), ("seq", c.c_int64), ("seed", c.c_uint64),
         ("balance", c.c_double), ("threads", c.c_int32), ("recompute", c.c_int32),
+        ("mtp", c.c_double), ("bias_rate", c.c_double), ("lora_rank", c.c_int64),
+        ("lora_alpha", c.c_double), ("lora_targets", c.c_char_p), ("adapter", c.c_char_p),
     ]
 
 

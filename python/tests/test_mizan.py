@@ -87,6 +87,19 @@ class Text(unittest.TestCase):
 
 
 class Learn(unittest.TestCase):
+    def test_adapters(self):
+        rows = [[1, 5, 9, 13, 17, 21], [2, 4, 8, 16, 32, 64]]
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = mizan.Trainer(MODEL, rows=2, seq=6, lora_rank=2, lora_targets="q_proj,v_proj")
+            for _ in range(20):
+                trainer.step(rows, lr=1e-2)
+            trainer.save(os.path.join(folder, "adapter"))
+            with mizan.Model(MODEL) as base, mizan.Model(
+                    MODEL, adapter=os.path.join(folder, "adapter")) as adapted:
+                self.assertLess(adapted.loss(rows), base.loss(rows))
+            with self.assertRaises(mizan.MizanError):
+                mizan.Trainer(MODEL, mtp=0.1)
+
     def test_steps_checkpoint_and_loss(self):
         rows = [[1, 5, 9, 13, 17, 21], [2, 4, 8, 16, 32, 64]]
         with mizan.Model(MODEL) as model:

@@ -7,13 +7,15 @@
 #include "base/str.h"
 #include "infer/grid.h"
 #include "lib/lib.h"
+#include "train/bias.h"
 #include "train/checkpoint.h"
 #include "train/state.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { ROWS_USUAL = 8, SEQ_USUAL = 256 };
+enum { ROWS_USUAL = 8, SEQ_USUAL = 256, RANK_MOST = 65536 };
+static const double ALPHA_USUAL = 16.0;
 
 struct mz_lm_trainer {
     mz_device *device;
@@ -22,10 +24,12 @@ struct mz_lm_trainer {
     mz_model *model;
     mz_trainer *trainer;
     mz_grid grid; /* room for rows x seq; B and T are those of a micro-batch */
+    mz_bias bias;
+    mz_source *base; /* open while adapters are trained beside it, else NULL */
     char *source;
     int64_t rows, seq, tokens, samples;
     uint64_t seed;
-    double balance;
+    double balance, mtp, bias_rate;
 };
 
 /* ---- opening ---- */
@@ -38,6 +42,8 @@ static mz_checkpointed state_of(const mz_lm_trainer *t)
                              .trainer = t->trainer,
                              .yaml = "# made through libmizan: there is no configuration\n",
                              .tokenizer = t->source,
+                             .base = t->base,
+                             .base_name = t->source,
                              .seed = t->seed};
 }
 
@@ -48,45 +54,82 @@ static mz_err build(mz_lm_trainer *t, const mz_source *source, const mz_lm_train
                             .sequences_max = t->rows,
                             .position_max = t->seq,
                             .train = true,
-                            .recompute = o->recompute != 0};
+                            .recompute = o->recompute != 0,
+                            .mtp = o->mtp > 0.0};
     MZ_TRY(mz_lib_dtype(o->dtype, &how.dtype));
     if (how.dtype != MZ_F32 && how.dtype != MZ_BF16)
         return MZ_FAIL(MZ_EUSAGE, "training computes in f32 or bf16, not in %s", o->dtype);
     if (t->seq > t->config.max_position)
         return MZ_FAIL(MZ_EUSAGE, "rows of %lld tokens, but this network has positions for %lld",
                        (long long)t->seq, (long long)t->config.max_position);
+    if (o->mtp > 0.0 && t->config.mtp_layers == 0)
+        return MZ_FAIL(MZ_ECONFIG, "mtp is %g, but this network has no MTP layers", o->mtp);
     MZ_TRY(mz_grid_new(&t->grid, t->rows, t->seq));
     MZ_TRY(mz_queue_open(&t->queue, t->device));
     MZ_TRY(mz_model_new(&t->model, t->queue, &t->config, &how));
     MZ_TRY(mz_trainer_new(&t->trainer, t->queue, t->model));
     MZ_TRY(mz_trainer_reserve(t->trainer, how.tokens_max));
-    const mz_checkpointed state = state_of(t);
+    MZ_TRY(mz_bias_init(&t->bias, t->queue, t->model, o->bias_rate));
+    mz_checkpointed state = state_of(t);
+    state.adapter = o->adapter; /* the caller's: how it begins, and no more */
     return source ? mz_state_take_weights(&state, source) : mz_state_draw_weights(&state, t->seed);
+}
+
+static mz_err set_adapters(mz_lm_trainer *t, const mz_lm_trainer_options *o)
+{
+    mz_lora_config *lora = &t->config.lora;
+    const double alpha = o->lora_alpha > 0.0 ? o->lora_alpha : ALPHA_USUAL;
+    if (o->lora_rank == 0) return MZ_OK;
+    if (!t->base)
+        return MZ_FAIL(MZ_EUSAGE, "adapters stand beside a model's weights, and %s has none",
+                       t->source);
+    lora->rank = o->lora_rank;
+    lora->scale = alpha / (double)o->lora_rank;
+    const char *targets = o->lora_targets ? o->lora_targets : "";
+    if (strlen(targets) >= sizeof lora->targets)
+        return MZ_FAIL(MZ_EUSAGE, "lora_targets has %zu bytes, want less than %zu", strlen(targets),
+                       sizeof lora->targets);
+    memcpy(lora->targets, targets, strlen(targets) + 1);
+    return MZ_OK;
 }
 
 static mz_err fill(mz_lm_trainer *t, const char *path, const mz_lm_trainer_options *o)
 {
     const mz_lib_where w = {
         .chip = o->chip, .isa = o->isa, .driver_path = o->driver_path, .threads = o->threads};
-    mz_source *source = NULL;
     t->rows = o->rows > 0 ? o->rows : ROWS_USUAL;
     t->seq = o->seq > 0 ? o->seq : SEQ_USUAL;
     t->seed = o->seed;
     t->balance = o->balance;
+    t->mtp = o->mtp;
+    t->bias_rate = o->bias_rate;
     MZ_TRY(mz_mem_strdup(&t->source, path));
     if (mz_str_ends(path, ".json")) {
         MZ_TRY(mz_config_read(&t->config, path));
     } else {
-        MZ_TRY(mz_source_open(&source, path));
-        t->config = *mz_source_config(source);
+        MZ_TRY(mz_source_open(&t->base, path));
+        t->config = *mz_source_config(t->base);
     }
-    mz_err err = mz_lib_open_device(&t->device, &w);
-    if (err == MZ_OK) {
-        err = build(t, source, o);
-        t->device->options.isa = t->device->options.driver_path = NULL; /* the caller's */
-    }
-    mz_source_close(source);
+    MZ_TRY(set_adapters(t, o));
+    MZ_TRY(mz_lib_open_device(&t->device, &w));
+    const mz_err err = build(t, t->base, o);
+    t->device->options.isa = t->device->options.driver_path = NULL; /* the caller's */
+    if (o->lora_rank > 0) return err;
+    mz_source_close(t->base); /* a checkpoint has all weights */
+    t->base = NULL;
     return err;
+}
+
+static mz_lm_status check_extras(const mz_lm_trainer_options *o)
+{
+    MZ_LIB_NEED(o->mtp >= 0.0 && isfinite(o->mtp), "mtp is %g", o->mtp);
+    MZ_LIB_NEED(o->bias_rate >= 0.0 && o->bias_rate <= 1.0, "bias_rate is %g", o->bias_rate);
+    MZ_LIB_NEED(o->lora_rank >= 0 && o->lora_rank <= RANK_MOST, "lora_rank is %lld",
+                (long long)o->lora_rank);
+    MZ_LIB_NEED(o->lora_alpha >= 0.0 && isfinite(o->lora_alpha), "lora_alpha is %g", o->lora_alpha);
+    MZ_LIB_NEED(o->lora_rank > 0 || (!o->adapter && !o->lora_targets),
+                "adapter or lora_targets is given, and lora_rank is 0");
+    return MZ_LM_OK;
 }
 
 mz_lm_status mz_lm_trainer_open(mz_lm_trainer **t, const char *source,
@@ -99,6 +142,7 @@ mz_lm_status mz_lm_trainer_open(mz_lm_trainer **t, const char *source,
                 "%lld rows of %lld tokens", (long long)o.rows, (long long)o.seq);
     MZ_LIB_NEED(o.threads >= 0 && o.threads <= 4096, "threads is %d", o.threads);
     MZ_LIB_NEED(o.balance >= 0.0 && isfinite(o.balance), "balance is %g", o.balance);
+    MZ_LIB_TRY(check_extras(&o));
     mz_lm_trainer *made = NULL;
     MZ_LIB_TRY(mz_lib_status(mz_mem_new(&made, 1, sizeof *made)));
     const mz_err err = fill(made, source, &o);
@@ -119,6 +163,8 @@ void mz_lm_trainer_close(mz_lm_trainer *t)
     mz_model_free(t->model);
     mz_queue_close(t->queue);
     mz_device_close(t->device);
+    mz_source_close(t->base);
+    mz_bias_clear(&t->bias);
     mz_grid_clear(&t->grid);
     mz_mem_free(t->source);
     mz_mem_free(t);
@@ -145,7 +191,8 @@ static mz_err micro(mz_lm_trainer *t, const batch *b, int64_t first, int64_t n, 
     mz_grid *g = &t->grid;
     const size_t bytes = (size_t)(n * b->T) * sizeof *b->ids;
     const mz_loss_options how = {.backward = true,
-                                 .balance_alpha = t->balance * (double)n / (double)b->B};
+                                 .balance_alpha = t->balance * (double)n / (double)b->B,
+                                 .mtp_weight = t->mtp};
     g->B = n;
     g->T = b->T;
     memcpy(g->ids, b->ids + first * b->T, bytes);
@@ -159,6 +206,7 @@ static mz_err micro(mz_lm_trainer *t, const batch *b, int64_t first, int64_t n, 
 static mz_err make_step(mz_lm_trainer *t, const batch *b, const mz_optim *optim, mz_lm_step *out)
 {
     MZ_TRY(mz_trainer_begin(t->trainer));
+    if (t->bias_rate > 0.0) MZ_TRY(mz_model_zero_counts(t->model));
     for (int64_t first = 0; first < b->B; first += t->rows) {
         double sum = 0.0;
         const int64_t left = b->B - first;
@@ -167,6 +215,9 @@ static mz_err make_step(mz_lm_trainer *t, const batch *b, const mz_optim *optim,
     }
     if (!isfinite(out->loss)) return MZ_FAIL(MZ_ENUMERIC, "the loss is %g", out->loss);
     MZ_TRY(mz_trainer_update(t->trainer, optim, &out->grad_norm));
+    double worst = 0.0;
+    if (t->bias_rate > 0.0)
+        MZ_TRY(mz_bias_move(&t->bias, t->bias_rate, mz_bias_own_load, &t->bias, &worst));
     t->tokens += b->B * b->T;
     t->samples += b->B;
     out->step = mz_trainer_step(t->trainer);

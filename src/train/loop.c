@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "train/bias.h"
 #include "train/fill.h"
 #include "train/schedule.h"
 
@@ -22,10 +23,8 @@ struct mz_loop {
     mz_team *team;                  /* NULL: alone, or a pipeline */
     mz_pipe *pipe;                  /* NULL: the whole network is here */
     mz_filler batch;                /* one micro-batch */
-    int32_t *counts;                /* [E] of one layer */
-    double *load;                   /* the same, of all ranks */
+    mz_bias bias;                   /* the routers' */
     double worst;                   /* largest over mean load, of the layers so far */
-    void *bias;                     /* [E] acc */
     double flop_token, flop_square; /* of one id; of one id times one key */
 };
 
@@ -89,9 +88,7 @@ static mz_err build(mz_loop *l)
     const mz_config *n = mz_model_config(l->model);
     const int64_t tokens_max = c->batch_micro * c->data_seq;
     MZ_TRY(mz_filler_init(&l->batch, c->data_seq, tokens_max, sequences_of(c)));
-    MZ_TRY(mz_mem_new(&l->counts, n->moe.experts, sizeof *l->counts));
-    MZ_TRY(mz_mem_new(&l->load, n->moe.experts, sizeof *l->load));
-    MZ_TRY(mz_mem_new(&l->bias, n->moe.experts, sizeof(double)));
+    MZ_TRY(mz_bias_init(&l->bias, l->queue, l->model, c->moe_bias_rate));
     count_flops(l);
     for (int64_t i = 0; i < n->mtp_layers && !(c->mtp_weight > 0.0); i++) {
         char prefix[48];
@@ -104,9 +101,6 @@ static mz_err build(mz_loop *l)
 static mz_err check(const mz_train_config *c, const mz_config *n)
 {
     const bool experts = n->moe.experts > 0;
-    if (c->moe_bias_rate > 0.0 && !(experts && n->moe.selection_bias))
-        return MZ_FAIL(MZ_ECONFIG, "moe.bias_rate is %g, but this network has no selection bias",
-                       c->moe_bias_rate);
     if (c->moe_balance > 0.0 && !experts)
         return MZ_FAIL(MZ_ECONFIG, "moe.balance is %g, but this network has no experts",
                        c->moe_balance);
@@ -137,9 +131,7 @@ void mz_loop_free(mz_loop *l)
 {
     if (!l) return;
     mz_filler_clear(&l->batch);
-    mz_mem_free(l->counts);
-    mz_mem_free(l->load);
-    mz_mem_free(l->bias);
+    mz_bias_clear(&l->bias);
     mz_mem_free(l);
 }
 
@@ -251,53 +243,20 @@ static mz_err add_up(mz_loop *l, sums *s)
 
 /* ---- the selection bias ---- */
 
-/* Tokens that each expert of a layer got in this step, on all ranks. */
-static mz_err count_load(mz_loop *l, int64_t layer, int64_t E)
+/* On all ranks. */
+static mz_err count_load(void *user, int64_t layer, int64_t E)
 {
-    mz_tensor counts;
-    if (l->pipe) return mz_pipe_counts(l->pipe, layer, l->counts, l->load, E);
-    MZ_TRY(mz_model_router_counts(l->model, layer, &counts));
-    MZ_TRY(mz_download(l->queue, l->counts, &counts));
-    MZ_TRY(mz_queue_sync(l->queue));
-    for (int64_t e = 0; e < E; e++) l->load[e] = (double)l->counts[e];
-    return l->team ? mz_comm_sum(l->comm, l->load, E) : MZ_OK;
-}
-
-static mz_err move_bias(mz_loop *l, int64_t layer, const mz_param *b)
-{
-    const int64_t E = mz_model_config(l->model)->moe.experts;
-    double mean = 0.0;
-    MZ_TRY(count_load(l, layer, E));
-    MZ_TRY(mz_download(l->queue, l->bias, &b->w));
-    MZ_TRY(mz_queue_sync(l->queue));
-    for (int64_t e = 0; e < E; e++) mean += l->load[e];
-    mean /= (double)E;
-    for (int64_t e = 0; e < E && mean > 0.0; e++) l->worst = fmax(l->worst, l->load[e] / mean);
-    float *bias = l->bias;
-    for (int64_t e = 0; e < E; e++) {
-        const double load = l->load[e];
-        const double sign = load < mean ? 1.0 : load > mean ? -1.0 : 0.0;
-        bias[e] = (float)((double)bias[e] + sign * l->config->moe_bias_rate);
-    }
-    MZ_TRY(mz_upload(l->queue, &b->w, bias));
-    return mz_queue_sync(l->queue);
+    mz_loop *l = user;
+    mz_bias *b = &l->bias;
+    if (l->pipe) return mz_pipe_counts(l->pipe, layer, b->counts, b->load, E);
+    MZ_TRY(mz_bias_own_load(b, layer, E));
+    return l->team ? mz_comm_sum(l->comm, b->load, E) : MZ_OK;
 }
 
 static mz_err move_biases(mz_loop *l)
 {
-    const mz_config *n = mz_model_config(l->model);
-    if (!(l->config->moe_bias_rate > 0.0)) return MZ_OK;
-    for (int64_t i = 0; i < n->layers + n->mtp_layers; i++) {
-        char name[96];
-        if (!mz_config_layer_is_moe(n, i)) continue;
-        if (i < mz_config_first(n) || (i >= mz_config_end(n) && i < n->layers)) continue;
-        (void)snprintf(name, sizeof name, "model.layers.%lld.mlp.gate.e_score_correction_bias",
-                       (long long)i);
-        const mz_param *b = mz_params_find(mz_model_params(l->model), name);
-        MZ_NEED(b && b->dtype == MZ_F32, "%s is not there, or not in f32", name);
-        MZ_TRY(move_bias(l, i, b));
-    }
-    return MZ_OK;
+    const double rate = l->config->moe_bias_rate;
+    return rate > 0.0 ? mz_bias_move(&l->bias, rate, count_load, l, &l->worst) : MZ_OK;
 }
 
 /* ---- the step ---- */

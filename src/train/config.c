@@ -45,6 +45,8 @@ const mz_key mz_keys[] = {
      "steps between checkpoints; 0: only at the end and when stopped"},
     {"run.checkpoint_async", MZ_KEY_BOOL, AT(run_checkpoint_async), 0, 0, "true", NULL, false,
      "write checkpoints while training goes on, from a copy in host memory"},
+    {"run.tensorboard", MZ_KEY_BOOL, AT(run_tensorboard), 0, 0, "true", NULL, false,
+     "write event files for TensorBoard into RUN/tensorboard"},
     {"run.keep", MZ_KEY_INT, AT(run_keep), 1, 1000000, "2", NULL, false,
      "checkpoints that are kept, the newest ones"},
     {"run.eval_every", MZ_KEY_INT, AT(run_eval_every), 0, BIG_COUNT, "0", NULL, false,

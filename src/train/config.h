@@ -41,7 +41,7 @@ typedef struct mz_train_config {
     bool data_shuffle, data_pack, data_across;
     char run_dir[MZ_CONFIG_TEXT];
     int64_t run_steps, run_seed, run_checkpoint_every, run_keep, run_eval_every, run_eval_samples;
-    bool run_keep_best, run_checkpoint_async;
+    bool run_keep_best, run_checkpoint_async, run_tensorboard;
     int64_t run_sample_every, run_sample_tokens;
     char run_sample_prompt[MZ_CONFIG_TEXT];
     double run_stop_after;  /* seconds; 0 = never */

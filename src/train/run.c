@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "chip/profile.h"
+#include "train/board.h"
 #include "train/claim.h"
 #include "train/loop.h"
 #include "train/snapshot.h"
@@ -44,6 +45,7 @@ typedef struct run {
     mz_str text;               /* what the model wrote last */
     char request[MZ_CHECKPOINT_PATH];
     mz_appender log;
+    mz_board board;
     mz_progress progress;
     int64_t saved_step; /* of the newest checkpoint, -1: none; it may still be being written */
     int64_t started_ns;
@@ -281,6 +283,7 @@ static mz_err resume(run *r)
     if (!writes(r)) return MZ_OK;
     MZ_TRY(mz_path_join(path, sizeof path, r->config->run_dir, "log.jsonl"));
     MZ_TRY(note_start(r, found));
+    mz_board_open(&r->board, r->config, p->step, found);
     if (found) mz_log(MZ_LOG_INFO, "going on after step %lld", (long long)p->step);
     return mz_runlog_open(&r->log, path, p->step, p->step < r->config->run_steps);
 }
@@ -310,6 +313,7 @@ static mz_err save(run *r)
     if (writes(r)) {
         const mz_checkpointed state = state_of(r);
         MZ_TRY(mz_appender_sync(&r->log));
+        mz_board_sync(&r->board);
         MZ_TRY(r->whole      ? write_whole(r, &state)
                : r->snapshot ? mz_snapshot_save(r->snapshot, &r->progress, r->config->run_keep)
                              : mz_checkpoint_save(&state, &r->progress, r->config->run_keep));
@@ -428,6 +432,7 @@ static mz_err one_step(run *r)
     record.is_done = r->progress.step >= c->run_steps;
     record.peak_bytes = peak_bytes(r);
     if (writes(r)) MZ_TRY(mz_runlog_put(&r->log, &record));
+    if (writes(r)) mz_board_put(&r->board, &record);
     if (is_best && c->run_keep_best) MZ_TRY(save(r));
     if (!writes(r)) return MZ_OK;
     if (record.why_skipped)
@@ -486,6 +491,7 @@ static void clear(run *r)
     mz_profile_free(r->profile);
     mz_source_close(r->source);
     mz_appender_close(&r->log);
+    mz_board_close(&r->board);
     mz_str_clear(&r->yaml);
     mz_claim_drop(&r->claim);
     mz_mem_free(r);
@@ -537,7 +543,7 @@ mz_err mz_train_rank(const mz_train_config *c, mz_device *device, const mz_train
     r->hooks = hooks;
     r->device = device;
     r->comm = comm;
-    r->claim.lock.fd = r->log.fd = -1;
+    r->claim.lock.fd = r->log.fd = r->board.events.file.fd = -1;
     const mz_err err = write_profile(r, train(r));
     clear(r);
     return err;

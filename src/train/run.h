@@ -4,6 +4,7 @@
  *   RUN/train.yaml     the resolved configuration     RUN/lock    held while a process works on it
  *   RUN/log.jsonl      one object a step              RUN/checkpoints/
  *   RUN/resumed.jsonl  {"after_step", "time"} each time it went on
+ *   RUN/tensorboard/   the log once more, as TensorBoard reads it (run.tensorboard)
  *
  * Where the folder holds a run it goes on from the newest whole checkpoint; otherwise it begins. A
  * configuration that would make another run of it is refused.

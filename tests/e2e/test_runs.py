@@ -14,6 +14,7 @@ import re
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -258,6 +259,122 @@ def test_terminal(place):
     place.train("first")
     code, text, answered = ask(b"", "first", "--yes")
     assert code == 0 and not answered and place.list() == {}, text
+
+
+def checksum(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def fields(data):
+    """Pairs of a protocol buffer: number of the field, value."""
+    def varint(at):
+        value = shift = 0
+        while True:
+            value |= (data[at] & 127) << shift
+            shift += 7
+            at += 1
+            if data[at - 1] < 128:
+                return value, at
+
+    at, found = 0, []
+    while at < len(data):
+        key, at = varint(at)
+        if key & 7 == 0:
+            value, at = varint(at)
+        elif key & 7 == 2:
+            size, at = varint(at)
+            value, at = data[at:at + size], at + size
+        else:
+            size, how = {1: (8, "<d"), 5: (4, "<f")}[key & 7]
+            value, at = struct.unpack(how, data[at:at + size])[0], at + size
+        found.append((key >> 3, value))
+    return found
+
+
+def events(place, run):
+    """{step: {tag: value}} as a reader of all files sees it, who drops what a later start makes anew;
+    and how many files there are."""
+    seen, names = {}, sorted(glob.glob(place.path(run, "tensorboard", "events.out.tfevents.*")))
+    for name in names:
+        with open(name, "rb") as file:
+            data = file.read()
+        at = number = 0
+        while len(data) - at >= 12:
+            size, crc = struct.unpack("<QI", data[at:at + 12])
+            assert crc == checksum(data[at:at + 8])
+            if len(data) - at < size + 16:
+                break  # torn
+            body = data[at + 12:at + 12 + size]
+            assert struct.unpack("<I", data[at + 12 + size:at + 16 + size])[0] == checksum(body)
+            event = dict(fields(body))
+            if number == 0:
+                assert event[3] == b"brain.Event:2" and event[1] > 1e9
+            if number == 1:
+                assert event[7] == b"\x08\x01", "no START"
+                seen = {step: values for step, values in seen.items() if step < event[2]}
+            if 5 in event:
+                values = {}
+                for _, value in fields(event[5]):
+                    value = dict(fields(value))
+                    values[value[1].decode()] = value[2]
+                assert event[2] not in seen, ("a step twice", event[2])
+                seen[event[2]] = values
+            at += size + 16
+            number += 1
+    return seen, len(names)
+
+
+def same_as_log(place, run):
+    seen, files = events(place, run)
+    log = place.log(run)
+    assert list(seen) == [line["step"] for line in log], run
+    for line in log:
+        keys = {"loss", "lr", "grad_norm", "tokens_per_s", "flops_per_s", "skipped"}
+        keys |= {"eval_loss", "expert_load"} & set(line)
+        assert set(seen[line["step"]]) == keys, (line, seen[line["step"]])
+        for key in keys:
+            want = struct.unpack("<f", struct.pack("<f", line[key]))[0]
+            assert seen[line["step"]][key] == want, (run, line["step"], key)
+    return files
+
+
+def test_tensorboard(place):
+    validation = ("run.eval_every=4", "run.eval_samples=8", "data.validation=rows.jsonl")
+    place.train("plain", *validation)
+    assert same_as_log(place, "plain") == 1
+    assert sum("eval_loss" in line for line in place.log("plain")) == STEPS // 4
+    place.train("plain", *validation)  # nothing is left to do
+    assert same_as_log(place, "plain") == 1
+
+    process = place.start("killed", *ENDLESS)
+    process.kill()
+    process.wait(60)
+    before, _ = events(place, "killed")
+    newest = max(glob.glob(place.path("killed", "tensorboard", "*")))
+    with open(newest, "ab") as file:  # a record that was being written
+        file.write(b"\x18\0\0\0\0\0\0\0\xa3\x7f\x4b\x22\x09\x01")
+    place.train("killed", f"run.steps={len(before) + 3}", "run.checkpoint_every=5")
+    assert same_as_log(place, "killed") == 2
+    place.train("killed", f"run.steps={len(before) + 5}", "run.checkpoint_every=5")
+    assert same_as_log(place, "killed") == 3
+
+    place.train("ranks", "ranks=[{chip: cpu, share: 1}, {chip: far, share: 1}]", *validation)
+    assert same_as_log(place, "ranks") == 1
+
+    place.train("none", "run.tensorboard=false")
+    assert not os.path.exists(place.path("none", "tensorboard"))
+    os.mkdir(place.path("hindered"))
+    place.write("hindered/tensorboard", "a file in the way")
+    done = place.train("hindered")
+    assert done.stderr.count("no more events for TensorBoard") == 1, done.stderr
+    assert [line["loss"] for line in place.log("hindered")] == \
+        [line["loss"] for line in place.log("none")]
 
 
 def test_broken(place):

@@ -20,7 +20,8 @@
  * says where.
  *
  * Rules that every kernel keeps: barriers stand where all items of a group pass; no item returns
- * after a barrier while others go on (PoCL 3.1 makes wrong code of that); no atomics; sums in an
+ * after a barrier while others go on (PoCL 3.1 makes wrong code of that); a kernel does not
+ * write into its struct, which is the whole group's there; no atomics; sums in an
  * order that depends on shapes alone, so that bits repeat. Floor: chips. */
 #ifndef MZ_CHIPS_KERNELS_LANG_H
 #define MZ_CHIPS_KERNELS_LANG_H
@@ -226,15 +227,28 @@ HELPER ushort bf16_of_float(float x)
     return (ushort)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-/* LOAD8: eight neighbours as a vec8. */
+/* LOAD8, LOAD8_OUT: eight neighbours as a vec8. */
 #ifndef MZ_KERNEL_OPENCL
 #define LOAD8(p, i) load_eight((p) + (i))
-#elif DTYPE == MZ_KERNEL_F32
-#define LOAD8(p, i) vload8(0, (p) + (i))
-#elif DTYPE == MZ_KERNEL_BF16
-#define LOAD8(p, i) as_float8(convert_uint8(vload8(0, (p) + (i))) << 16)
+#define LOAD8_OUT(p, i) load_eight_out((p) + (i))
 #else
-#define LOAD8(p, i) vload_half8(0, (GLOBAL const half *)(p) + (i))
+#define LOAD8_F32(p, i) vload8(0, (p) + (i))
+#define LOAD8_BF16(p, i) as_float8(convert_uint8(vload8(0, (p) + (i))) << 16)
+#define LOAD8_F16(p, i) vload_half8(0, (GLOBAL const half *)(p) + (i))
+#if DTYPE == MZ_KERNEL_F32
+#define LOAD8 LOAD8_F32
+#elif DTYPE == MZ_KERNEL_BF16
+#define LOAD8 LOAD8_BF16
+#else
+#define LOAD8 LOAD8_F16
+#endif
+#if OUT_DTYPE == MZ_KERNEL_F32
+#define LOAD8_OUT LOAD8_F32
+#elif OUT_DTYPE == MZ_KERNEL_BF16
+#define LOAD8_OUT LOAD8_BF16
+#else
+#define LOAD8_OUT LOAD8_F16
+#endif
 #endif
 
 #if DTYPE == MZ_KERNEL_F32
@@ -274,6 +288,13 @@ HELPER vec8 load_eight(const store *p)
 {
     vec8 v;
     EIGHT v.x[i] = LOAD(p, i);
+    return v;
+}
+
+HELPER vec8 load_eight_out(const out_store *p)
+{
+    vec8 v;
+    EIGHT v.x[i] = LOAD_OUT(p, i);
     return v;
 }
 #endif

@@ -8,6 +8,7 @@
 #include "app/shell.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "runs/registry.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -269,9 +270,40 @@ static void folder_of(findings *f, const char *name, const char *path, level bad
     mz_str_clear(&fix);
 }
 
+/* Where runs are noted; what is not there yet is made when it is wanted, if what it lies in can be
+ * written in. */
+static void registry(findings *f)
+{
+    char path[MZ_RUN_PATH], what[256], fix[256];
+    mz_registry *r = NULL;
+    mz_run_entries e = {0};
+    mz_err err = mz_registry_where(path);
+    if (err == MZ_OK) err = mz_registry_open(&r, path, false);
+    if (err == MZ_OK) err = mz_registry_list(r, &e);
+    const int64_t runs = e.n;
+    mz_run_entries_clear(&e);
+    mz_registry_close(r);
+    if (err != MZ_OK) {
+        const mz_err_info *why = mz_err_last();
+        (void)snprintf(what, sizeof what, "%.255s", why->message);
+        (void)snprintf(fix, sizeof fix, "%.255s", why->fix[0] ? why->fix : "mizan runs list");
+        mz_err_clear();
+        add(f, "registry", WARNING, what, fix);
+        return;
+    }
+    (void)snprintf(what, sizeof what, "%lld runs in %.200s", (long long)runs, path);
+    for (char *cut; access(path, F_OK) != 0 && (cut = strrchr(path, '/')) && cut > path;)
+        *cut = '\0';
+    if (access(path, W_OK) == 0)
+        add(f, "registry", OK, what, "");
+    else
+        folder_of(f, "registry", path, WARNING);
+}
+
 static void surroundings(findings *f, const char *folder)
 {
     folder_of(f, "run folder", folder, ERROR);
+    registry(f);
     (void)setlocale(LC_CTYPE, "");
     const char *set = nl_langinfo(CODESET);
     add(f, "locale", strcmp(set, "UTF-8") == 0 ? OK : NOTE, set, "export LC_ALL=C.UTF-8");

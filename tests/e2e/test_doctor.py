@@ -10,6 +10,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 
 PROGRAM = sys.argv[1]
 
@@ -27,7 +28,7 @@ def main():
     by_name = {one["name"]: one for one in said["findings"]}
     for name in ("libraries", "crypto", "MPI", "OpenCL", "cpu", "sets", "memory", "huge pages", "disk",
                  "/dev/shm", "open files", "locked", "stack", "run folder", "locale", "clock",
-                 "terminal", "demo text"):
+                 "terminal", "demo text", "registry"):
         assert by_name[name]["state"] in ("ok", "note", "warning"), by_name
     sets = by_name["sets"]["what"].split(", ")
     for isa in ("amx", "avx512", "avx2", "neon", "portable"):  # what it says is what runs
@@ -48,6 +49,19 @@ def main():
     odd = json.loads(doctor("--run-dir", "/no where/it's").stdout)["findings"]
     fix = [one for one in odd if one["name"] == "run folder"][0]["fix"]
     assert shlex.split(fix)[:3] == ["mkdir", "-p", "/no where/it's"], fix
+    with tempfile.TemporaryDirectory() as folder:
+        def registry():
+            found = json.loads(doctor(XDG_STATE_HOME=f"{folder}/state").stdout)["findings"]
+            return [one for one in found if one["name"] == "registry"][0]
+
+        assert registry()["state"] == "ok" and "0 runs" in registry()["what"], registry()
+        assert not os.path.exists(f"{folder}/state"), "it only looks"
+        os.makedirs(f"{folder}/state/mizan")
+        with open(f"{folder}/state/mizan/runs.db", "w") as file:
+            file.write("no data base" * 100)
+        broken = registry()
+        assert broken["state"] == "warning" and broken["fix"], broken
+
     bad = doctor("--run-dir", "/nowhere/at/all")
     assert bad.returncode == 69, bad.returncode
     said = json.loads(bad.stdout)

@@ -6,6 +6,7 @@ Usage: test_manual.py PART PROGRAM, PART one of help, man, bash, zsh, fish. Ends
 reads the result is not installed.
 """
 
+import glob
 import os
 import re
 import shutil
@@ -45,6 +46,7 @@ def narrow(text, where):
 
 
 def test_help():
+    known = set(commands()) | {command.split()[0] for command in commands()}
     assert len(commands()) > 25, commands()
     narrow(mizan("help"), "help")
     for command in commands():
@@ -59,6 +61,18 @@ def test_help():
         for named in re.findall(r"`mizan ([^`]*)`", text):  # what it names exists
             words = [w for w in named.split() if w.islower() and not w.startswith("-")]
             mizan(*words, "--help")
+    pages = [f"{ROOT}/README.md"] + sorted(glob.glob(f"{ROOT}/docs/*.md"))
+    assert len(pages) > 6, pages
+    for page in pages:  # what the documents name exists, commands and files
+        text = open(page).read()
+        for named in re.findall(r"`mizan ([a-z][^`]*)`", text):
+            command = next(n for n in (2, 1, 0) if " ".join(named.split()[:n]) in known or n == 0)
+            assert command, (page, named)
+            words = named.split()
+            for option in [word for word in words if word.startswith("--")]:
+                assert option == "--help" or option in options(" ".join(words[:command])), (page, named)
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert os.path.exists(os.path.join(os.path.dirname(page), link)), (page, link)
     assert "did you mean `mizan help chips`" in mizan("help", "chops", code=2)
     assert "did you mean `mizan verify`" in mizan("verfy", code=2)
     assert "did you mean --tensors" in mizan("inspect", "x", "--tensor", code=2)

@@ -178,6 +178,17 @@ mz_err mz_pipe_run(mz_pipe *p, int64_t n, mz_pipe_fill *fill, void *user, double
     return MZ_OK;
 }
 
+mz_err mz_pipe_forward(mz_pipe *p, const mz_batch *batch)
+{
+    MZ_NEED(p && batch, "pipe or batch is NULL");
+    const size_t bytes = (size_t)batch->tokens * p->row;
+    MZ_TRY(mz_model_slot(p->model, 0));
+    if (!is_first(p)) MZ_TRY(mz_comm_recv(p->comm, p->comm->rank - 1, p->in, bytes));
+    MZ_TRY(mz_part_forward(p->model, batch, is_first(p) ? NULL : p->in,
+                           is_last(p) ? NULL : p->out));
+    return is_last(p) ? MZ_OK : mz_comm_send(p->comm, p->comm->rank + 1, p->out, bytes);
+}
+
 /* ---- over ranks and slots ---- */
 
 mz_err mz_pipe_norm(mz_pipe *p, double *norm)

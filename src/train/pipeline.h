@@ -36,6 +36,9 @@ typedef mz_err mz_pipe_fill(void *user, int64_t i, mz_batch *batch, mz_loss_opti
 /* All forward and backward calls of a step; *sum, where not NULL, receives the weighted loss on the
  * last rank and 0 elsewhere. */
 mz_err mz_pipe_run(mz_pipe *pipe, int64_t n, mz_pipe_fill *fill, void *user, double *sum);
+/* One batch, the same on every rank, forward alone from rank to rank; on the last one the model is
+ * as after mz_model_forward. Between two steps. */
+mz_err mz_pipe_forward(mz_pipe *pipe, const mz_batch *batch);
 /* The norm of all ranks' gradients. */
 mz_err mz_pipe_norm(mz_pipe *pipe, double *norm);
 /* Counts of experts of one layer, which this rank has, over all its slots. */

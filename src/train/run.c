@@ -86,9 +86,6 @@ static mz_err check_layers(const mz_train_config *c, const mz_config *n)
                        (long long)layers, (long long)n->layers);
     if (c->n_ranks > 1 && c->lora_rank > 0)
         return MZ_FAIL(MZ_ENOTSUP, "a pipeline trains no adapters yet: lora.rank has to be 0");
-    if (c->n_ranks > 1 && (c->run_eval_every > 0 || c->run_sample_every > 0))
-        return MZ_FAIL(MZ_ENOTSUP, "a pipeline does not look at validation samples or texts yet: "
-                                   "run.eval_every and run.sample_every have to be 0");
     return MZ_OK;
 }
 
@@ -172,6 +169,7 @@ static mz_err join(run *r)
         MZ_TRY(mz_pipe_new(&r->pipe, r->comm, r->queue, r->model, r->trainer, o.slots));
         MZ_TRY(mz_whole_new(&r->whole, r->comm, r->queue, r->model, r->trainer));
         mz_loop_join_pipe(r->loop, r->comm, r->pipe);
+        mz_validation_join_pipe(r->validation, r->comm, r->pipe);
         return MZ_OK;
     }
     MZ_TRY(mz_team_new(&r->team, r->comm, c, r->queue, r->model, r->trainer));
@@ -385,13 +383,19 @@ static mz_err save_and_stop(run *r, mz_err reason)
     return reason;
 }
 
+/* One of several replicas is enough; of a pipeline every rank takes part. */
+static bool looks(const run *r)
+{
+    return r->pipe || writes(r);
+}
+
 /* Loss on what is held out, and a text, where they are due. *is_best: lower than ever. */
 static mz_err look(run *r, mz_step_record *record, bool *is_best)
 {
     mz_progress *p = &r->progress;
     *is_best = false;
     if (mz_validation_wants_loss(r->validation, p->step)) {
-        if (writes(r)) MZ_TRY(mz_validation_loss(r->validation, &record->eval_loss));
+        if (looks(r)) MZ_TRY(mz_validation_loss(r->validation, &record->eval_loss));
         if (r->comm)
             MZ_TRY(mz_comm_broadcast(r->comm, 0, &record->eval_loss, sizeof record->eval_loss));
         *is_best =
@@ -403,7 +407,7 @@ static mz_err look(run *r, mz_step_record *record, bool *is_best)
     }
     record->best_step = p->best_step;
     if (p->best_step > 0) record->best_loss = p->best_loss;
-    if (!writes(r) || !mz_validation_wants_text(r->validation, p->step)) return MZ_OK;
+    if (!looks(r) || !mz_validation_wants_text(r->validation, p->step)) return MZ_OK;
     r->text.len = 0;
     MZ_TRY(mz_str_add(&r->text, "", 0));
     MZ_TRY(mz_validation_text(r->validation, p->step, &r->text));

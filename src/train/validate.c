@@ -21,6 +21,8 @@ struct mz_validation {
     mz_queue *queue;
     mz_model *model;
     mz_trainer *trainer;
+    mz_comm *comm; /* both NULL: the whole network is here */
+    mz_pipe *pipe;
     mz_data *data;
     mz_filler batch;
     mz_tokenizer *tokenizer;
@@ -100,6 +102,13 @@ mz_err mz_validation_open(mz_validation **out, const mz_train_config *c, mz_queu
     return MZ_OK;
 }
 
+void mz_validation_join_pipe(mz_validation *v, mz_comm *comm, mz_pipe *pipe)
+{
+    if (!v) return;
+    v->comm = comm;
+    v->pipe = pipe;
+}
+
 void mz_validation_close(mz_validation *v)
 {
     if (!v) return;
@@ -127,6 +136,23 @@ bool mz_validation_wants_text(const mz_validation *v, int64_t step)
     return v && is_due(v, v->c->run_sample_every, step);
 }
 
+/* Where the logits are. */
+static bool is_last(const mz_validation *v)
+{
+    return !v->pipe || v->comm->rank == v->comm->size - 1;
+}
+
+static mz_err forward(mz_validation *v, const mz_batch *batch)
+{
+    return v->pipe ? mz_pipe_forward(v->pipe, batch) : mz_model_forward(v->model, batch);
+}
+
+/* What the last rank has found, to all. */
+static mz_err tell(mz_validation *v, void *data, size_t bytes)
+{
+    return v->pipe ? mz_comm_broadcast(v->comm, v->comm->size - 1, data, bytes) : MZ_OK;
+}
+
 mz_err mz_validation_loss(mz_validation *v, double *loss)
 {
     const int64_t all = mz_data_count(v->data), limit = v->c->run_eval_samples;
@@ -137,13 +163,18 @@ mz_err mz_validation_loss(mz_validation *v, double *loss)
         const mz_loss_options o = {.backward = false};
         double sum = 0.0;
         mz_batch batch;
+        mz_tensor each;
         MZ_TRY(mz_fill(&v->batch, v->data, done, here, n, &batch));
-        MZ_TRY(mz_trainer_micro(v->trainer, &batch, &o, &sum));
+        MZ_TRY(forward(v, &batch));
+        if (is_last(v)) {
+            MZ_TRY(mz_model_loss(v->model, &batch, &o, &each));
+            MZ_TRY(mz_trainer_sum(v->trainer, &batch, &each, &sum));
+        }
         total += sum;
         done += here;
     }
     *loss = total;
-    return MZ_OK;
+    return tell(v, loss, sizeof *loss);
 }
 
 /* ---- text ---- */
@@ -164,19 +195,25 @@ static int32_t draw(const float *logits, int64_t n, mz_rng *rng)
     return (int32_t)(n - 1);
 }
 
-static mz_err next(mz_validation *v, mz_rng *rng, int32_t *id)
+static mz_err draw_next(mz_validation *v, int32_t last, mz_rng *rng, int32_t *id)
 {
-    const int32_t tokens = (int32_t)v->ids.count, cu[2] = {0, tokens}, last = tokens - 1;
-    const mz_batch batch = {
-        .tokens = tokens, .sequences = 1, .ids = v->ids.at, .pos = v->pos, .cu = cu};
     mz_tensor logits;
-    MZ_TRY(mz_model_forward(v->model, &batch));
     MZ_TRY(mz_model_logits_rows(v->model, &last, 1, &logits));
     MZ_NEED(logits.dtype == MZ_F32, "logits that are not f32");
     MZ_TRY(mz_download(v->queue, v->logits, &logits));
     MZ_TRY(mz_queue_sync(v->queue));
     *id = draw(v->logits, logits.dim[1], rng);
     return MZ_OK;
+}
+
+static mz_err next(mz_validation *v, mz_rng *rng, int32_t *id)
+{
+    const int32_t tokens = (int32_t)v->ids.count, cu[2] = {0, tokens};
+    const mz_batch batch = {
+        .tokens = tokens, .sequences = 1, .ids = v->ids.at, .pos = v->pos, .cu = cu};
+    MZ_TRY(forward(v, &batch));
+    if (is_last(v)) MZ_TRY(draw_next(v, tokens - 1, rng, id));
+    return tell(v, id, sizeof *id);
 }
 
 mz_err mz_validation_text(mz_validation *v, int64_t step, mz_str *text)

@@ -263,37 +263,49 @@ static void test_idle_rank(void **state)
     team_remove("idle");
 }
 
-/* Rank 0 looks at the held-out samples, all keep the best checkpoint together. */
-static void test_validation(void **state)
+/* The eval_loss of a run's log, into out; how many there are. */
+static int eval_losses(const char *name, double *out)
 {
-    (void)state;
-    char path[2][TEAM_TEXT + 32], rows[TEAM_TEXT + 32];
+    char path[TEAM_TEXT + 32], line[2048];
+    int n = 0;
+    (void)snprintf(path, sizeof path, "%s/log.jsonl", team_path(name));
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        const char *at = strstr(line, "\"eval_loss\": ");
+        if (at) out[n++] = strtod(at + 13, NULL);
+    }
+    assert_int_equal(fclose(f), 0);
+    return n;
+}
+
+/* Rank 0, or all of a pipeline together, look at the held-out samples; all keep the best. */
+static void check_validation(const char *place, double limit)
+{
+    char rows[TEAM_TEXT + 32];
     double one[20], got[20];
     (void)snprintf(rows, sizeof rows, "data.validation=%s", team_path("rows.jsonl"));
     const char *keys[] = {ONE, rows, "run.eval_every=3", "run.keep_best=true", NULL};
     team_must_run("one", 20, keys);
-    keys[0] = THREE;
+    keys[0] = place;
     team_must_run("looked", 20, keys);
     assert_int_equal(team_losses("one", one, 20), 20);
     assert_int_equal(team_losses("looked", got, 20), 20);
-    assert_true(worst(one, got, 20) <= 1e-5);
-    for (int i = 0; i < 2; i++) {
-        (void)snprintf(path[i], sizeof path[i], "%s/log.jsonl", team_path(i ? "looked" : "one"));
-        FILE *f = fopen(path[i], "r");
-        assert_non_null(f);
-        char line[2048];
-        double *losses = i ? got : one;
-        int n = 0;
-        while (fgets(line, sizeof line, f)) {
-            const char *at = strstr(line, "\"eval_loss\": ");
-            if (at) losses[n++] = strtod(at + 13, NULL);
-        }
-        assert_int_equal(n, 7); /* 3, 6 .. 18, and the last */
-        assert_int_equal(fclose(f), 0);
-    }
-    assert_true(one[0] > 1.0 && worst(one, got, 7) <= 1e-5);
+    assert_true(worst(one, got, 20) <= limit);
+    assert_int_equal(eval_losses("one", one), 7); /* 3, 6 .. 18, and the last */
+    assert_int_equal(eval_losses("looked", got), 7);
+    assert_true(one[0] > 1.0 && worst(one, got, 7) <= limit);
     team_remove("one");
     team_remove("looked");
+}
+
+static void test_validation(void **state)
+{
+    (void)state;
+    check_validation(THREE, 1e-5);
+    take_four_layers();
+    check_validation(PIPE_211, 0.0); /* the bits of one rank */
+    team_network("model.path: tests/golden/llama");
 }
 
 /* ---- ends ---- */

@@ -76,9 +76,9 @@ void team_network(const char *line)
     (void)snprintf(network, sizeof network, "%s", line);
 }
 
-const char *team_four_layers(void)
+const char *team_four_layers(bool tied, int mtp)
 {
-    static const char json[] =
+    static const char form[] =
         "{\"architectures\": [\"DeepseekV3ForCausalLM\"], \"model_type\": \"deepseek_v3\", "
         "\"attention_bias\": false, \"bos_token_id\": 0, \"eos_token_id\": 1, "
         "\"first_k_dense_replace\": 1, \"hidden_act\": \"silu\", \"hidden_size\": 28, "
@@ -89,9 +89,13 @@ const char *team_four_layers(void)
         "\"num_key_value_heads\": 4, \"q_lora_rank\": 18, \"qk_nope_head_dim\": 8, "
         "\"qk_rope_head_dim\": 4, \"rms_norm_eps\": 1e-06, \"rope_scaling\": null, "
         "\"rope_theta\": 10000.0, \"routed_scaling_factor\": 2.5, \"scoring_func\": \"sigmoid\", "
-        "\"tie_word_embeddings\": false, \"topk_group\": 1, \"topk_method\": \"noaux_tc\", "
+        "\"tie_word_embeddings\": %s, \"num_nextn_predict_layers\": %d, \"topk_group\": 1, "
+        "\"topk_method\": \"noaux_tc\", "
         "\"v_head_dim\": 8, \"vocab_size\": 53}";
-    ok(mz_file_write(team_path("four.json"), json, sizeof json - 1));
+    mz_str json = {0};
+    ok(mz_str_addf(&json, form, tied ? "true" : "false", mtp));
+    ok(mz_file_write(team_path("four.json"), json.text, json.len));
+    mz_str_clear(&json);
     return team_path("four.json");
 }
 

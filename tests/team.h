@@ -13,8 +13,9 @@ int team_tear_down(void **state);
 const char *team_path(const char *name); /* eight may be in use at a time */
 /* The network that a run begins with, "model.path: ..." or "model.config: ...". */
 void team_network(const char *line);
-/* Four layers of deepseek_v3 in small, as a config.json in the folder; gives its path. */
-const char *team_four_layers(void);
+/* Four layers of deepseek_v3 in small and so many MTP layers, as a config.json in the folder; gives
+ * its path. */
+const char *team_four_layers(bool tied, int mtp);
 /* Configuration of run `name`: steps, then keys "KEY=VALUE" until NULL. */
 mz_train_config team_config(const char *name, int steps, const char *const *keys);
 /* Runs it. o may be NULL; its hooks are filled in where they are NULL. */

@@ -105,8 +105,9 @@ bool mz_config_layer_is_moe(const mz_config *c, int64_t i);
  */
 int64_t mz_config_first(const mz_config *c);
 int64_t mz_config_end(const mz_config *c);
-bool mz_config_has_embed(const mz_config *c); /* the first part does */
-bool mz_config_has_head(const mz_config *c);  /* the last part does, with the final norm */
+bool mz_config_has_embed(const mz_config *c);     /* the first part does */
+bool mz_config_borrows_embed(const mz_config *c); /* the last part may, see model/part.h */
+bool mz_config_has_head(const mz_config *c);      /* the last part does, with the final norm */
 /* Whether the parameter of that name belongs to this part. */
 bool mz_config_has_param(const mz_config *c, const char *name);
 

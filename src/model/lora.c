@@ -79,6 +79,7 @@ static bool is_unknown(const void *arg, const char *name)
 mz_err mz_lora_check(const mz_config *c, const mz_params *p)
 {
     const known k = {c, p};
+    if (p->is_part) return MZ_OK; /* another part may have it: whoever lists the whole looks */
     if (c->lora.rank == 0 || !any_target(c->lora.targets, is_unknown, &k)) return MZ_OK;
     char names[200] = "", target[64];
     for (int64_t i = 0; i < p->n_base; i++) {

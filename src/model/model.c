@@ -42,10 +42,6 @@ static mz_err check_options(const mz_config *c, const mz_model_options *o)
             "layers %lld and %lld more, of %lld", (long long)o->part_first,
             (long long)o->part_layers, (long long)c->layers);
     MZ_NEED(o->slots >= 0 && o->slots <= 64, "%lld slots", (long long)o->slots);
-    const bool is_part = o->part_layers > 0 && o->part_layers < c->layers;
-    if (is_part && (c->tied || (o->mtp && c->mtp_layers > 0)))
-        return MZ_FAIL(MZ_ENOTSUP, "a network with %s is not cut into parts yet",
-                       c->tied ? "one table for embedding and head" : "MTP layers");
     MZ_NEED(!o->mtp || c->mtp_layers > 0, "mtp is asked of a network without MTP layers");
     if (o->cache_pages == 0) return MZ_OK;
     MZ_NEED(o->cache_pages > 0 && o->page_tokens > 0 && o->pages_per_sequence_max > 0,
@@ -109,7 +105,8 @@ static mz_err describe_network(mz_model *m)
 {
     mz_net *n = &m->net;
     const mz_cell *stream = &m->first;
-    if (mz_config_has_embed(&n->config)) MZ_TRY(mz_embed_describe(n, &m->embed));
+    const bool has_mtp = mz_config_has_head(&n->config) && n->config.mtp_layers > 0;
+    if (mz_config_has_embed(&n->config) || has_mtp) MZ_TRY(mz_embed_describe(n, &m->embed));
     n->shares_kept = n->options.train && n->options.recompute;
     for (int64_t i = mz_config_first(&n->config); i < mz_config_end(&n->config); i++) {
         n->kept = 0; /* each block's lie where those of the one before it did */

@@ -30,16 +30,23 @@ bool mz_config_has_head(const mz_config *c)
     return mz_config_end(c) == c->layers;
 }
 
+bool mz_config_borrows_embed(const mz_config *c)
+{
+    return !mz_config_has_embed(c) && mz_config_has_head(c) && (c->tied || c->mtp_layers > 0);
+}
+
 bool mz_config_has_param(const mz_config *c, const char *name)
 {
     static const char layers[] = "model.layers.";
     if (c->part_end == 0) return true;
     if (strncmp(name, layers, sizeof layers - 1) == 0) {
         const long layer = strtol(name + sizeof layers - 1, NULL, 10);
+        if (layer >= c->layers) return mz_config_has_head(c); /* MTP */
         return layer >= c->part_first && layer < c->part_end;
     }
-    return strncmp(name, "model.embed_tokens", 18) == 0 ? mz_config_has_embed(c)
-                                                        : mz_config_has_head(c);
+    return strncmp(name, "model.embed_tokens", 18) == 0
+               ? mz_config_has_embed(c) || mz_config_borrows_embed(c)
+               : mz_config_has_head(c);
 }
 
 /* ---- arenas ---- */

@@ -2,16 +2,18 @@
 /* model/part.h - some layers of a network, for a rank of a pipeline.
  *
  * A model bound with part_layers has these layers; the first part has the embedding too, the last
- * one the final norm and the head. What goes from part to part is a hidden state [tokens, width] in
- * the model's dtype, and its gradient the other way, as bytes on the host.
+ * one the final norm, the head and the MTP layers. Where the head is the embedding's table, or MTP
+ * layers read it, the last part borrows it: it has a copy whose gradient is a part of the first
+ * one's, and whose weights are the first one's (train/pipeline.h). What goes from part to part is a
+ * hidden state [tokens, width] in the model's dtype, and its gradient the other way, as bytes on
+ * the host.
  *
  * Several forward calls may wait for their backward: each has a slot, which is all the memory that
  * activations need once more. Gradients of all slots add up; counts of experts are per slot.
  *
  * Floor:  model. May use chip, base.
  * Time:   both calls wait.
- * Errors: as in model/model.h. A network with tied embeddings or bound MTP layers is not cut
- *         (MZ_ENOTSUP from mz_model_new). */
+ * Errors: as in model/model.h. */
 #ifndef MZ_MODEL_PART_H
 #define MZ_MODEL_PART_H
 

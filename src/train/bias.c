@@ -65,6 +65,7 @@ mz_err mz_bias_move(mz_bias *b, double rate, mz_load_fn *load_of, void *user, do
         char name[96];
         if (!mz_config_layer_is_moe(n, i)) continue;
         if (i < mz_config_first(n) || (i >= mz_config_end(n) && i < n->layers)) continue;
+        if (i >= n->layers && !mz_config_has_head(n)) continue;
         (void)snprintf(name, sizeof name, "model.layers.%lld.mlp.gate.e_score_correction_bias",
                        (long long)i);
         const mz_param *x = mz_params_find(mz_model_params(b->model), name);

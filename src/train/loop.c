@@ -73,7 +73,9 @@ static void count_flops(mz_loop *l)
     for (int64_t i = 0; i < p->n; i++) {
         const mz_param *x = &p->list[i];
         double weights = (double)mz_count(&x->w);
-        if (x->kind == MZ_PARAM_EMBED && !n->tied && strstr(x->name, "embed_tokens")) continue;
+        if (x->kind == MZ_PARAM_EMBED && !(n->tied && mz_config_has_head(n)) &&
+            strstr(x->name, "embed_tokens"))
+            continue;
         if (x->by_expert) weights *= (double)n->moe.top_k / (double)n->moe.experts;
         if (x->kind == MZ_PARAM_ROUTER_BIAS) continue;
         l->flop_token += (x->trained ? 6.0 : 4.0) * weights; /* frozen ones have no gradient */
@@ -287,6 +289,7 @@ static mz_err update(mz_loop *l, mz_progress *p, mz_step_record *r)
     if (l->worst > 0.0) r->load = l->worst;
     enter(l, MZ_PHASE_SHARE, p);
     if (l->team) MZ_TRY(mz_team_share(l->team));
+    if (l->pipe) MZ_TRY(mz_pipe_share(l->pipe));
     mz_spikes_took(&p->spikes, r->loss, r->grad_norm);
     return MZ_OK;
 }

@@ -6,12 +6,17 @@
  * slots of their own (model/part.h). Every rank reads the same samples; the last one takes the
  * loss.
  *
+ * A table that the last rank borrows (model/part.h) is the first rank's: before the norm the last
+ * one's gradient is added to it there, after the update the weights go back as bytes, so that both
+ * are equal on unlike chips too.
+ *
  * Source: Narayanan et al. 2021, "Efficient Large-Scale Language Model Training on GPU Clusters",
  *         arXiv:2104.04473, for the schedule.
  * Floor:  train. May use model, comm, chip, base.
  * Owner:  borrows comm, model and trainer.
  * Time:   every call waits for the other ranks.
- * Repeat: bitwise; gradients add up in the order of the micro-batches, as on one rank.
+ * Repeat: bitwise; gradients add up in the order of the micro-batches, as on one rank, but for a
+ *         borrowed table: there those of the head and of the embedding are added up first.
  * Errors: of comm and chip. Inside a step nothing is allocated. */
 #ifndef MZ_TRAIN_PIPELINE_H
 #define MZ_TRAIN_PIPELINE_H
@@ -26,7 +31,7 @@ typedef struct mz_pipe mz_pipe;
 void mz_pipe_options(const mz_train_config *c, int64_t r, mz_model_options *o);
 
 /* Host bytes that a rank books for it; dtype: of the model. */
-size_t mz_pipe_room(const mz_model_options *o, int64_t width, int64_t size);
+size_t mz_pipe_room(const mz_model_options *o, const mz_config *network, int64_t size);
 mz_err mz_pipe_new(mz_pipe **pipe, mz_comm *comm, mz_queue *q, mz_model *m, mz_trainer *t,
                    int64_t slots);
 void mz_pipe_free(mz_pipe *pipe); /* NULL is legal */
@@ -39,8 +44,10 @@ mz_err mz_pipe_run(mz_pipe *pipe, int64_t n, mz_pipe_fill *fill, void *user, dou
 /* One batch, the same on every rank, forward alone from rank to rank; on the last one the model is
  * as after mz_model_forward. Between two steps. */
 mz_err mz_pipe_forward(mz_pipe *pipe, const mz_batch *batch);
-/* The norm of all ranks' gradients. */
+/* Brings the gradients of a borrowed table together; the norm of all ranks' gradients. */
 mz_err mz_pipe_norm(mz_pipe *pipe, double *norm);
+/* After the update: a borrowed table's weights to the last rank. */
+mz_err mz_pipe_share(mz_pipe *pipe);
 /* Counts of experts of one layer, which this rank has, over all its slots. */
 mz_err mz_pipe_counts(mz_pipe *pipe, int64_t layer, int32_t *counts, double *load, int64_t n);
 mz_err mz_pipe_zero_counts(mz_pipe *pipe);

@@ -84,8 +84,6 @@ static mz_err check_layers(const mz_train_config *c, const mz_config *n)
     if (layers != n->layers)
         return MZ_FAIL(MZ_ECONFIG, "the ranks have %lld layers between them, this network has %lld",
                        (long long)layers, (long long)n->layers);
-    if (c->n_ranks > 1 && c->lora_rank > 0)
-        return MZ_FAIL(MZ_ENOTSUP, "a pipeline trains no adapters yet: lora.rank has to be 0");
     return MZ_OK;
 }
 
@@ -111,15 +109,17 @@ static mz_err plan_rank(mz_train_bytes *b, const placed *p)
     const mz_train_config *c = p->config;
     const bool is_pipe = c->n_ranks > 1 && c->ranks[0].layers > 0;
     size_t whole = 0;
+    mz_config bound = *p->network;
+    if (!p->options->mtp) bound.mtp_layers = 0;
     if (p->rank > 0)
         b->snapshot = 0;
     else if (is_pipe)
-        MZ_TRY(mz_whole_room(&whole, p->network));
+        MZ_TRY(mz_whole_room(&whole, &bound));
     else if (c->run_checkpoint_async)
         b->snapshot += mz_snapshot_bytes(b->weights, b->optimizer);
     b->snapshot += whole;
     if (is_pipe)
-        b->staging += mz_pipe_room(p->options, p->network->width, c->n_ranks);
+        b->staging += mz_pipe_room(p->options, p->network, c->n_ranks);
     else if (c->n_ranks > 1)
         b->staging += mz_team_room(b->gradients, p->options->dtype, p->is_host, c->n_ranks);
     return MZ_OK;

@@ -18,9 +18,10 @@ struct mz_trainer {
     int64_t first, end;               /* what apply moves, in elements of the flat gradients */
     mz_buffer *master, *m, *v, *norm; /* master NULL where every parameter is in acc already */
     mz_op *adamw_copy, *adamw, *sumsq, *cast;
-    bool *frozen;      /* [params->n] */
-    double *norm_host; /* [params->n] sums of squares as they come, acc */
-    double *loss_host; /* one micro-batch's losses as they come, acc */
+    bool *frozen;         /* [params->n] */
+    const mz_param *lent; /* NULL: none */
+    double *norm_host;    /* [params->n] sums of squares as they come, acc */
+    double *loss_host;    /* one micro-batch's losses as they come, acc */
 };
 
 static mz_err bind_ops(mz_trainer *t, int64_t largest, mz_dtype dtype)
@@ -189,7 +190,7 @@ mz_err mz_trainer_squares(mz_trainer *t, double *squares)
     MZ_TRY(mz_zero(t->queue, &all));
     for (int64_t i = 0; i < n; i++) {
         const mz_param *p = &t->params->list[i];
-        if (!p->g.buf) continue;
+        if (!p->g.buf || p == t->lent) continue;
         const mz_tensor out = mz_view(t->norm, (size_t)i * size, t->acc, 1, &one);
         const mz_tensor g = part(p, t->params->grads, t->acc, (range){0, mz_count(&p->g)});
         MZ_TRY(mz_forward(t->sumsq, &(mz_args){.sumsq = {.out = &out, .x = &g}}));
@@ -231,7 +232,7 @@ mz_err mz_trainer_apply(mz_trainer *t, const mz_optim *o, double norm)
                                 .step = t->step + 1}};
     for (int64_t i = 0; i < t->params->n; i++) {
         const mz_param *x = &t->params->list[i];
-        if (!x->g.buf || t->frozen[i]) continue;
+        if (!x->g.buf || t->frozen[i] || x == t->lent) continue;
         const range r = own_of(t, x);
         if (r.n == 0) continue;
         const bool own = x->dtype == t->acc;
@@ -265,6 +266,11 @@ void mz_trainer_freeze(mz_trainer *t, const char *prefix)
 {
     for (int64_t i = 0; i < t->params->n; i++)
         if (strncmp(t->params->list[i].name, prefix, strlen(prefix)) == 0) t->frozen[i] = true;
+}
+
+void mz_trainer_lend(mz_trainer *t, const mz_param *p)
+{
+    t->lent = p;
 }
 
 void mz_trainer_set_step(mz_trainer *t, int64_t step)

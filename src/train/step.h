@@ -49,6 +49,9 @@ int64_t mz_trainer_step(const mz_trainer *t); /* updates made so far */
 /* Parameters whose name begins so are not moved any more, not even by weight decay. */
 void mz_trainer_freeze(mz_trainer *t, const char *prefix);
 
+/* This parameter is another rank's: its gradient does not count here, and nothing moves it. */
+void mz_trainer_lend(mz_trainer *t, const mz_param *p);
+
 /* For checkpoints: the flat state, [params->grads_bytes / acc] elements each, in the layout of the
  * gradients. master's buf is NULL where the model's own weights are the masters. */
 typedef struct mz_trainer_state {

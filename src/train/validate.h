@@ -24,8 +24,8 @@ typedef struct mz_validation mz_validation;
 /* *v NULL, which every call takes, where neither run.eval_every nor run.sample_every is set. */
 mz_err mz_validation_open(mz_validation **v, const mz_train_config *c, mz_queue *q, mz_model *m,
                           mz_trainer *t);
-/* From now on the model is a part of a network, and every rank makes the same calls: all receive the
- * loss and the text. *v may be NULL. */
+/* From now on the model is a part of a network, and every rank makes the same calls: all receive
+ * the loss and the text. *v may be NULL. */
 void mz_validation_join_pipe(mz_validation *v, mz_comm *comm, mz_pipe *pipe);
 void mz_validation_close(mz_validation *v);
 /* Whether this step is followed by the one or the other; the last step is always looked at. */

@@ -73,10 +73,10 @@ static mz_err book_whole(mz_whole *w)
 mz_err mz_whole_room(size_t *bytes, const mz_config *network)
 {
     mz_params list = {0};
-    mz_config whole = *network;
-    whole.mtp_layers = 0; /* no pipeline has them */
-    MZ_TRY(mz_params_list(&list, &whole, MZ_F32));
-    *bytes = list.weights_bytes + 2 * list.grads_bytes;
+    MZ_TRY(mz_params_list(&list, network, MZ_F32));
+    /* beside adapters the rest is booked and never touched */
+    *bytes =
+        (network->lora.rank > 0 ? list.grads_bytes : list.weights_bytes) + 2 * list.grads_bytes;
     mz_params_clear(&list);
     return MZ_OK;
 }
@@ -115,6 +115,15 @@ void mz_whole_free(mz_whole *w)
 
 /* ---- collecting ---- */
 
+/* Whether a part gives this parameter: a table that it borrows is another one's, and what stands
+ * beside adapters is in no checkpoint. */
+static bool gives(const mz_config *part, const mz_param *p)
+{
+    if (part->lora.rank > 0 && !p->trained) return false;
+    return mz_config_has_param(part, p->name) &&
+           !(mz_config_borrows_embed(part) && p->kind == MZ_PARAM_EMBED);
+}
+
 /* One kind of a parameter of this rank; .buf NULL where it has none. All are f32. */
 static mz_tensor view_of(const mz_whole *w, const mz_param *p, int kind)
 {
@@ -142,7 +151,7 @@ static mz_err give(mz_whole *w)
         for (int kind = 0; kind < KINDS; kind++) {
             const mz_param *p = &ps->list[i];
             const mz_tensor t = view_of(w, p, kind);
-            if (!t.buf) continue;
+            if (!t.buf || !gives(mz_model_config(w->model), p)) continue;
             const size_t bytes = (size_t)mz_count(&t) * sizeof(float);
             MZ_NEED(t.dtype == MZ_F32, "%s is not kept in f32", p->name);
             MZ_TRY(mz_download(w->queue, w->room, &t));
@@ -164,7 +173,7 @@ static mz_err take(mz_whole *w, const mz_config *part, int r)
     for (int64_t i = 0; i < w->params.n; i++)
         for (int kind = 0; kind < KINDS; kind++) {
             const mz_param *p = &w->params.list[i];
-            if (!mz_config_has_param(part, p->name)) continue;
+            if (!gives(part, p)) continue;
             if (kind != MASTER && !p->g.buf) continue;
             const size_t bytes = (size_t)mz_count(&p->w) * sizeof(float);
             MZ_TRY(mz_comm_recv(w->comm, r, place_of(w, p, kind), bytes));

@@ -348,7 +348,7 @@ static void test_pipeline(void **state)
 {
     (void)state;
     char line[TEAM_TEXT + 32], want[160], got[160];
-    (void)snprintf(line, sizeof line, "model.config: %s", team_four_layers());
+    (void)snprintf(line, sizeof line, "model.config: %s", team_four_layers(false, 0));
     team_network(line);
     for (int lost = 0; lost < 3; lost++) {
         const char *keys[] = {"ranks=[{chip: cpu, layers: 1}, {chip: far, layers: 2}, {chip: cpu, "

@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { FAULTS_MOST = 1 << 26, FAULTS_SHOWN = 5, DEPTH = 8 };
+enum { FAULTS_SHOWN = 5, DEPTH = 8 };
 
 /* ---- sizes ---- */
 
@@ -62,27 +62,6 @@ static json_t *checkpoints_json(const mz_run_entry *e)
                                                     "best", step == e->best_step));
     }
     mz_names_clear(&names);
-    return list;
-}
-
-/* ---- lines of JSON beside the log ---- */
-
-/* Those of RUN/name whose "event" is that one; NULL: all. */
-static json_t *events_json(const mz_run_entry *e, const char *name, const char *event)
-{
-    char path[MZ_RUN_PATH], *text = NULL;
-    size_t n = 0;
-    json_t *list = json_array();
-    if (mz_path_join(path, sizeof path, e->path, name) != MZ_OK || !mz_file_exists(path) ||
-        mz_file_read(path, FAULTS_MOST, &text, &n) != MZ_OK)
-        return list;
-    for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1) {
-        json_t *o = json_loadb(at, (size_t)(end - at), 0, NULL);
-        const char *kind = json_string_value(json_object_get(o, "event"));
-        if (o && (!event || (kind && strcmp(kind, event) == 0))) (void)json_array_append(list, o);
-        json_decref(o);
-    }
-    mz_mem_free(text);
     return list;
 }
 
@@ -219,8 +198,8 @@ static mz_err collect(shown *s)
 {
     mz_run_entry *e = &s->entry;
     s->checkpoints = checkpoints_json(e);
-    s->faults = events_json(e, "ranks.jsonl", "fault");
-    s->resumed = events_json(e, "resumed.jsonl", NULL);
+    s->faults = mz_run_events(e->path, "ranks.jsonl", "fault");
+    s->resumed = mz_run_events(e->path, "resumed.jsonl", NULL);
     s->last = mz_run_last_record(e->path);
     s->bytes = bytes_below(e->path, DEPTH);
     return mz_run_is_gone(e) ? MZ_OK : mz_checkpoint_newest(e->path, s->checkpoint, &s->state);

@@ -34,6 +34,7 @@ extern const mz_command mz_cmd_runs_plot;
 extern const mz_command mz_cmd_runs_rm;
 extern const mz_command mz_cmd_runs_save;
 extern const mz_command mz_cmd_runs_show;
+extern const mz_command mz_cmd_runs_watch;
 extern const mz_command mz_cmd_template;
 extern const mz_command mz_cmd_tokenizer_decode;
 extern const mz_command mz_cmd_tokenizer_encode;

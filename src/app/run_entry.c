@@ -285,6 +285,15 @@ mz_err mz_run_look(mz_run_entry *e, bool *changed)
     return MZ_OK;
 }
 
+void mz_run_row(const char *id, mz_run_entry *e, bool *found)
+{
+    mz_registry *r = NULL;
+    *found = false;
+    if (!id[0] || mz_registry_open(&r, NULL, false) != MZ_OK) return;
+    if (mz_registry_find(r, id, e, found) != MZ_OK) *found = false;
+    mz_registry_close(r);
+}
+
 mz_err mz_runs_all(mz_run_entries *out)
 {
     mz_registry *r = NULL;

@@ -22,6 +22,8 @@ mz_err mz_run_of_folder(mz_run_entry *e, const char *path);
 /* Brings a row up to date: last step, losses, state. *changed: something is new. A folder that is
  * gone changes nothing. */
 mz_err mz_run_look(mz_run_entry *e, bool *changed);
+/* The row as it stands, not looked at. *found false also where the registry cannot be read. */
+void mz_run_row(const char *id, mz_run_entry *e, bool *found);
 /* Gives the folder an id if it has none, or that of another folder which is still there. */
 mz_err mz_run_identify(mz_registry *r, mz_run_entry *e);
 /* The rows of the registry (path NULL: the user's), brought up to date and written back where

@@ -83,16 +83,12 @@ static mz_err pick_registered(const char *word, mz_run_entry *out)
 /* The row of that folder, if there is one that is of it. */
 static bool pick_by_folder(mz_run_entry *e)
 {
-    mz_registry *r = NULL;
     mz_run_entry row;
-    bool found = false, changed;
-    if (e->id[0] && mz_registry_open(&r, NULL, false) == MZ_OK) {
-        found = mz_registry_find(r, e->id, &row, &found) == MZ_OK && found &&
-                strcmp(row.path, e->path) == 0;
-        mz_registry_close(r);
-    }
+    bool found, changed;
+    mz_run_row(e->id, &row, &found);
     mz_err_clear(); /* a folder is enough */
-    if (!found || mz_run_look(&row, &changed) != MZ_OK) return false;
+    if (!found || strcmp(row.path, e->path) != 0 || mz_run_look(&row, &changed) != MZ_OK)
+        return false;
     *e = row;
     return true;
 }

@@ -6,10 +6,13 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/mem.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { EVENTS_MOST = 1 << 26 };
 
 const char *mz_run_state_now(const mz_run_entry *e)
 {
@@ -79,6 +82,24 @@ json_t *mz_run_last_record(const char *run)
     if (end > from) record = json_loadb(text + from, end - from, 0, NULL);
     mz_map_close(&map);
     return record;
+}
+
+json_t *mz_run_events(const char *run, const char *name, const char *event)
+{
+    char path[MZ_RUN_PATH], *text = NULL;
+    size_t n = 0;
+    json_t *list = json_array();
+    if (mz_path_join(path, sizeof path, run, name) != MZ_OK || !mz_file_exists(path) ||
+        mz_file_read(path, EVENTS_MOST, &text, &n) != MZ_OK)
+        return list;
+    for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1) {
+        json_t *o = json_loadb(at, (size_t)(end - at), 0, NULL);
+        const char *kind = json_string_value(json_object_get(o, "event"));
+        if (o && (!event || (kind && strcmp(kind, event) == 0))) (void)json_array_append(list, o);
+        json_decref(o);
+    }
+    mz_mem_free(text);
+    return list;
 }
 
 const char *mz_run_size(char out[16], int64_t parameters)

@@ -14,6 +14,10 @@ json_t *mz_run_json(const mz_run_entry *e);
 /* The last whole line of RUN/log.jsonl; NULL: there is none. */
 json_t *mz_run_last_record(const char *path);
 
+/* Lines of RUN/name, which holds an object a line, whose "event" is that one; NULL: all. An array.
+ */
+json_t *mz_run_events(const char *path, const char *name, const char *event);
+
 const char *mz_run_size(char out[16], int64_t parameters); /* "4.7M" */
 const char *mz_run_age(char out[16], double since);        /* "3h"; "" for NaN */
 const char *mz_run_number(char out[16], double x);         /* "3.2145", "-" for none */

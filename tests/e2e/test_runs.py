@@ -6,6 +6,7 @@ called, what happens to it when folders move and vanish, and that nothing about 
 Usage: test_runs.py PROGRAM
 """
 
+import fcntl
 import glob
 import json
 import os
@@ -18,6 +19,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 PROGRAM = os.path.abspath(sys.argv[1])
@@ -43,6 +45,7 @@ class Place:
     def __init__(self, folder):
         self.folder = folder
         self.state = os.path.join(folder, "state")
+        self.processes = []
         self.environment = dict(os.environ, XDG_STATE_HOME=self.state, HOME=folder, NO_COLOR="1")
         self.write("config.json", CONFIG)
         self.write("train.yaml", YAML)
@@ -71,6 +74,7 @@ class Place:
         process = subprocess.Popen(
             [PROGRAM, "train", "train.yaml", f"run.dir={run}", *more], cwd=self.folder,
             env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.processes.append(process)
         for _ in range(2000):
             if glob.glob(self.path(run, "checkpoints", "step-*", "manifest.json")):
                 return process
@@ -444,13 +448,132 @@ def test_together(place):
     assert {row["state"] for row in rows.values()} == {"finished"}
 
 
+def screen(text):
+    """What a terminal shows in the end, and the widest line that it was given."""
+    lines, row, column, widest, at = [""], 0, 0, 0, 0
+    while at < len(text):
+        code = re.compile(r"\x1b\[(\d*)([A-Za-z])").match(text, at)
+        if code:
+            count, kind = code.groups()
+            if kind == "A":
+                row -= int(count)
+                assert row >= 0, "above the screen"
+            elif kind == "K":
+                lines[row] = lines[row][:column]
+            elif kind == "J":
+                lines[row] = lines[row][:column]
+                del lines[row + 1:]
+            at = code.end()
+            continue
+        if text[at] == "\n":
+            row += 1
+            if row == len(lines):
+                lines.append("")
+        elif text[at] == "\r":
+            column = 0
+        else:
+            lines[row] = lines[row][:column].ljust(column) + text[at] + lines[row][column + 1:]
+            column += 1
+            widest = max(widest, column)
+        at += 1
+    return lines, widest
+
+
+def on_terminal(place, rows, columns, *words):
+    """Gives the exit code and all that was written to a terminal of that size."""
+    environment = dict(place.environment, TERM="xterm", LC_ALL="C.UTF-8")
+    if "NO_COLOR" not in words:
+        del environment["NO_COLOR"]
+    words = [word for word in words if word != "NO_COLOR"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(place.folder)
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(1, termios.TIOCSWINSZ, size)
+        os.execve(PROGRAM, [PROGRAM, *words], environment)
+    text = b""
+    while True:
+        try:
+            more = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not more:
+            break
+        text += more
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text.decode()
+
+
+def test_watch(place):
+    process = place.start("first", "run.steps=900", "run.checkpoint_every=300",
+                          "data.validation=rows.jsonl", "run.eval_every=100", "run.eval_samples=2")
+    said = place.run("runs", "watch", "first", "--json", "--every", "0.05").stdout
+    assert process.wait(60) == 0
+    rows = [json.loads(line) for line in said.splitlines()]
+    log = place.log("first")
+    best = min((line for line in log if "eval_loss" in line), key=lambda line: line["eval_loss"])
+    for row in rows:
+        line = log[row["step"] - 1]
+        for key in ("loss", "lr", "grad_norm", "tokens_per_s", "tokens", "skipped", "time"):
+            assert row[key] == line[key], (row, key, line)
+        assert row["schema"] == 1 and row["steps"] == 900 and row["ranks"] == 1
+    assert [row["step"] for row in rows] == sorted(row["step"] for row in rows)
+    assert {row["state"] for row in rows[:-1]} <= {"running"}, rows
+    assert (rows[-1]["state"], rows[-1]["step"], rows[-1]["seconds_left"]) == ("finished", 900, 0)
+    assert rows[-1]["best_eval_step"] == best["step"], (rows[-1], best)
+
+    text = place.run("runs", "watch", "first").stdout
+    assert text.splitlines()[-1] == "finished" and "step 900/900" in text and "\x1b" not in text
+    text = place.run("runs", "watch", "first", "--once").stdout
+    assert max(map(len, text.splitlines())) <= 80 and "100.0 %" in text, text
+    assert len(text.splitlines()) <= 24 and "first (" in text and "best" in text
+
+    for how, state in ((signal.SIGTERM, "stopped"), (signal.SIGKILL, "failed")):
+        process = place.start(state, *ENDLESS)
+        watch = subprocess.Popen([PROGRAM, "runs", "watch", state, "--every", "0.05"],
+                                 cwd=place.folder, env=place.environment, text=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        first = watch.stdout.readline()
+        assert " left " in first or "step" in first, first
+        process.send_signal(how)
+        process.wait(60)
+        out, err = watch.communicate(timeout=60)
+        assert watch.returncode == 75, err
+        assert out.splitlines()[-1].startswith(f"{state}: "), (state, out)
+        assert place.list()[state]["state"] == state
+
+    place.start("live", *ENDLESS).kill()  # dead, and nobody has looked since
+    code, text = on_terminal(place, 24, 80, "runs", "watch", "live", "--every", "0.05")
+    lines, widest = screen(text)
+    assert code == 75 and widest <= 80 and any("process is gone" in line for line in lines), lines
+
+    process = place.start("more", "run.steps=1000", "run.checkpoint_every=300")
+    code, text = on_terminal(place, 14, 60, "runs", "watch", "more", "--every", "0.05")
+    assert process.wait(60) == 0 and code == 0
+    lines, widest = screen(text)
+    titles = [line for line in lines if line.startswith("more (")]
+    assert len(titles) == 1 and "finished" in titles[0], lines
+    assert lines[-2] == "finished" and widest <= 60 and len(lines) <= 15, lines
+    assert any("step 1000/1000" in line for line in lines), lines
+    assert any("│" in line for line in lines), lines
+    code, text = on_terminal(place, 14, 60, "NO_COLOR", "runs", "watch", "more")
+    assert code == 0 and "\x1b" not in text, text
+    place.run("runs", "watch", "nothing", code=74)
+
+
 def main():
     fast = "/dev/shm" if os.path.isdir("/dev/shm") else None
     only = sys.argv[2] if len(sys.argv) > 2 else ""
     for name, test in sorted(globals().items()):
         if re.match("test_" + only, name):
             with tempfile.TemporaryDirectory(prefix="mz-runs-", dir=fast) as folder:
-                test(Place(folder))
+                place = Place(folder)
+                try:
+                    test(place)
+                finally:  # none goes on for ever
+                    for process in place.processes:
+                        process.kill()
+                        process.wait(60)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Device kernels are CUDA C: NVRTC, NVIDIA's run-time compiler, makes a CUBIN of every
-src/chips/kernels/*.cl for sm_80, sm_90 and sm_100, in every pair of dtypes that its options allow.
+src/chips/kernels/*.cl for sm_80, sm_90 and sm_100, in every pair of dtypes that is asked for.
 
 No card and no driver is wanted, and no folder of headers is given: the texts stand on their own. Prints
 kernels x architectures, and of each file the most registers a kernel takes and the bytes it spills.
@@ -22,7 +22,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ARCHITECTURES = (80, 90, 100)
 OPTIONS = ("--std=c++17", "-fmad=false", "--ptxas-options=-v")
-DTYPES = (1, 2, 3)  # args.h: f32, bf16, f16
+PAIRS = ((1, 1), (2, 2), (2, 1))  # DTYPE and OUT_DTYPE that chips ask for: 1 f32, 2 bf16
 SHARED_BYTES = 48 * 1024
 SPILLED_BYTES = 256  # of one kernel
 
@@ -93,13 +93,13 @@ def text_of(path, seen):
 
 
 def variants(text):
-    """Options to compile with, in turn; a second width of tiles in one dtype only, it is slow."""
-    outs = DTYPES if re.search(r"\b(?:out_store|LOAD_OUT|STORE_OUT)\b", text) else (None,)
-    for dtype in DTYPES:
-        for out in outs:
-            yield [f"-DDTYPE={dtype}"] + ([f"-DOUT_DTYPE={out}"] if out else [])
-    if re.search(r"\bUNITS\b", text):
-        yield [f"-DDTYPE={DTYPES[1]}", "-DUNITS=2"]
+    """Options to compile with, in turn; what "Tried with:" lines say in one pair of dtypes only."""
+    plain = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    has_out = re.search(r"\b(?:out_store|LOAD_OUT|STORE_OUT)\b", plain)
+    for dtype, out in PAIRS if has_out else PAIRS[:2]:
+        yield [f"-DDTYPE={dtype}", f"-DOUT_DTYPE={out}"]
+    for more in re.findall(r"Tried with: (.*?)(?: \*/)?$", text, re.M):
+        yield ["-DDTYPE=2", "-DOUT_DTYPE=1", *more.split()]
 
 
 def numbers(log):
@@ -120,7 +120,7 @@ def compile_file(path, architecture):
     file, made, errors = os.path.basename(path), [], []
     own = text_of(path, {"chips/kernels/lang.h", "chips/kernels/args.h"})
     text = text_of(path, set())
-    for defines in variants(re.sub(r"/\*.*?\*/", "", own, flags=re.S)):
+    for defines in variants(own):
         options = [f"-arch=sm_{architecture}", *OPTIONS, *defines]
         error, log, size = nvrtc.compile(file, text, options)
         if error or not size:

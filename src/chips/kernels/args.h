@@ -23,6 +23,16 @@ typedef int64_t mz_i64;
 #define MZ_KERNEL_BF16 2
 #define MZ_KERNEL_F16 3
 
+/* The block types, for the build option STORED. */
+#define MZ_KERNEL_Q4_0 22
+#define MZ_KERNEL_Q4_1 23
+#define MZ_KERNEL_Q5_0 24
+#define MZ_KERNEL_Q5_1 25
+#define MZ_KERNEL_Q8_0 26
+#define MZ_KERNEL_Q4_K 27
+#define MZ_KERNEL_Q5_K 28
+#define MZ_KERNEL_Q6_K 29
+
 /* Work-items of a group (threads of a block), in every kernel; groups are counted in up to three
  * dimensions, items in one. */
 #define MZ_KERNEL_GROUP 64

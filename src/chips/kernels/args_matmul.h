@@ -12,6 +12,7 @@
 #define MZ_KMATMUL_STORE 0 /* DTYPE */
 #define MZ_KMATMUL_OUT 1   /* OUT_DTYPE */
 #define MZ_KMATMUL_F32 2
+#define MZ_KMATMUL_STORED 3 /* of b: what STORED says, stored.h */
 
 /* An operand: element (outer, inner) of matrix z at + z batch + outer s_outer + inner s_inner. The
  * inner axis is the one that is summed over; one of the two strides is 1. */

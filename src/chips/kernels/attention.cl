@@ -12,7 +12,9 @@
  * has T / 32 + n of them, and a group finds its own in cu. Columns: WIDTH of the result at a time.
  * Where the result is wider, scores are computed once for each. saved: lse [T,H]. delta comes from
  * p and dp and not from `out`, which was rounded; p and dp have the same bits in all kernels, so
- * that a token that sees only itself gets exactly no gradient for q and k. Floor: chips. */
+ * that a token that sees only itself gets exactly no gradient for q and k. Floor: chips.
+ *
+ * Tried with: -DUNITS=2 */
 #include "chips/kernels/tile.h"
 
 /* One group's place: tokens first..first+count-1 of the sequence start..end-1. count 0: none. */

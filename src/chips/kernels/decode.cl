@@ -3,8 +3,10 @@
  *
  * A group takes one sequence, one head of the cache, and 32 rows: row i is new token i / (H/G) with
  * head i % (H/G) of the group, so that all heads that share keys share their tiles. Keys and values
- * may be one memory (MLA's latent). A page that does not exist is one of zeros. Groups: (row tiles
- * of the longest sequence, B G, W / WIDTH). Floor: chips. */
+ * may be one memory (MLA's latent). A page that does not exist is one of zeros. Groups: (tiles, G,
+ * W / WIDTH), T (H/G) / 32 + B tiles: a group finds its own in cu. Floor: chips.
+ *
+ * Tried with: -DUNITS=2 */
 #include "chips/kernels/tile.h"
 
 /* One group's place: sequence b with `tokens` new tokens from `first` on; rows from row0 on. */

@@ -10,6 +10,12 @@
 _Static_assert(MZ_KERNEL_F32 == MZ_F32 && MZ_KERNEL_BF16 == MZ_BF16 && MZ_KERNEL_F16 == MZ_F16,
                "args.h and dtype.h count alike");
 
+_Static_assert(MZ_KERNEL_Q4_0 == MZ_Q4_0 && MZ_KERNEL_Q4_1 == MZ_Q4_1 &&
+                   MZ_KERNEL_Q5_0 == MZ_Q5_0 && MZ_KERNEL_Q5_1 == MZ_Q5_1 &&
+                   MZ_KERNEL_Q8_0 == MZ_Q8_0 && MZ_KERNEL_Q4_K == MZ_Q4_K &&
+                   MZ_KERNEL_Q5_K == MZ_Q5_K && MZ_KERNEL_Q6_K == MZ_Q6_K,
+               "args.h and dtype.h count alike");
+
 int mz_kernel_count(void)
 {
     return mz_kernel_texts_count;

@@ -227,14 +227,30 @@ HELPER ushort bf16_of_float(float x)
     return (ushort)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-/* LOAD8, LOAD8_OUT: eight neighbours as a vec8. */
-#ifndef MZ_KERNEL_OPENCL
-#define LOAD8(p, i) load_eight((p) + (i))
-#define LOAD8_OUT(p, i) load_eight_out((p) + (i))
-#else
+/* LOAD8, LOAD8_OUT: eight neighbours as a vec8; LOAD8_F32 ... of that dtype. */
+#ifdef MZ_KERNEL_OPENCL
 #define LOAD8_F32(p, i) vload8(0, (p) + (i))
 #define LOAD8_BF16(p, i) as_float8(convert_uint8(vload8(0, (p) + (i))) << 16)
 #define LOAD8_F16(p, i) vload_half8(0, (GLOBAL const half *)(p) + (i))
+#else
+#define LOAD8_F32(p, i) vec_load((p) + (i))
+#define LOAD8_BF16(p, i) load8_bf16((p) + (i))
+#define LOAD8_F16(p, i) load8_f16((p) + (i))
+
+HELPER vec8 load8_bf16(const ushort *p)
+{
+    vec8 v;
+    EIGHT v.x[i] = bf16_to_float(p[i]);
+    return v;
+}
+
+HELPER vec8 load8_f16(const ushort *p)
+{
+    vec8 v;
+    EIGHT v.x[i] = f16_to_float(p[i]);
+    return v;
+}
+#endif
 #if DTYPE == MZ_KERNEL_F32
 #define LOAD8 LOAD8_F32
 #elif DTYPE == MZ_KERNEL_BF16
@@ -248,7 +264,6 @@ HELPER ushort bf16_of_float(float x)
 #define LOAD8_OUT LOAD8_BF16
 #else
 #define LOAD8_OUT LOAD8_F16
-#endif
 #endif
 
 #if DTYPE == MZ_KERNEL_F32
@@ -281,22 +296,6 @@ typedef f16_store out_store;
 #define STORE_OUT(p, i, x) F16_STORE(p, i, x)
 #else
 #error "OUT_DTYPE is none of args.h"
-#endif
-
-#ifndef MZ_KERNEL_OPENCL
-HELPER vec8 load_eight(const store *p)
-{
-    vec8 v;
-    EIGHT v.x[i] = LOAD(p, i);
-    return v;
-}
-
-HELPER vec8 load_eight_out(const out_store *p)
-{
-    vec8 v;
-    EIGHT v.x[i] = LOAD_OUT(p, i);
-    return v;
-}
 #endif
 
 /* The sum of x over the group's items, as a tree: in every item, and the same bits always. part

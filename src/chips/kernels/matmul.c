@@ -6,6 +6,8 @@
 #include "chips/kernels/args_matmul.h"
 #include "chips/kernels/ops.h"
 
+#include <stdio.h>
+
 enum { MANY, FEW, FIRST_BACKWARD, DA = FIRST_BACKWARD, DB, DBIAS };
 enum { FEW_ROWS = 8, MANY_ROWS = 64 };
 
@@ -39,11 +41,19 @@ static mz_kernel_spec spec_of(const char *name, mz_dtype dtype, mz_dtype out, ty
                             .options = OPTIONS[t][few]};
 }
 
-static mz_err need_plain(mz_op_kind kind, mz_dtype dtype, mz_dtype stored)
+/* b in the dtype that it is stored in. */
+static mz_err bind_stored(mz_op *op, const char *name, mz_dtype out, mz_dtype stored)
 {
-    if (stored == MZ_F64) return mz_kernels_need(kind, dtype);
-    return MZ_FAIL(MZ_ENOTSUP, "the kernels of %s read weights of their own dtype, not %s",
-                   mz_op_name(kind), mz_dtype_name(stored));
+    const mz_dtype in = mz_desc_dtype(&op->desc);
+    char options[2][80];
+    for (int few = 0; few < 2; few++)
+        snprintf(options[few], sizeof options[few],
+                 "-DA_TYPE=0 -DB_TYPE=3 -DC_TYPE=1 -DSTORED=%d%s", (int)stored,
+                 few ? " -DR=1" : "");
+    const mz_kernel_spec specs[] = {
+        [MANY] = {.text = "matmul", name, .dtype = in, .out_dtype = out, .options = options[0]},
+        [FEW] = {.text = "matmul", name, .dtype = in, .out_dtype = out, .options = options[1]}};
+    return mz_kernels_bind(op, specs, FIRST_BACKWARD);
 }
 
 /* t [rows, columns] or a stack of such; summed over its columns, or over its rows. */
@@ -76,7 +86,7 @@ static mz_err query(const mz_queue *q, const mz_desc *desc, mz_support *support)
 {
     (void)q;
     support->repeats = true;
-    return need_plain(desc->kind, desc->u.matmul.dtype, desc->u.matmul.stored);
+    return mz_kernels_need(desc->kind, desc->u.matmul.dtype);
 }
 
 static mz_err bind(mz_op *op)
@@ -84,6 +94,7 @@ static mz_err bind(mz_op *op)
     const mz_matmul_desc *d = &op->desc.u.matmul;
     const mz_dtype in = d->dtype, out = d->out_dtype;
     const bool same = in == out, f32 = in == MZ_F32;
+    if (d->stored != MZ_F64) return bind_stored(op, "matmul", out, d->stored);
     const types forward = same ? ALL_STORE : C_OUT;
     const types da = same ? ALL_STORE : d->trans_a ? B_OUT : A_OUT;
     const types db = f32 ? ALL_STORE : same ? C_F32 : d->trans_b ? A_OUT_C_F32 : B_OUT_C_F32;
@@ -190,13 +201,14 @@ static mz_err experts_query(const mz_queue *q, const mz_desc *desc, mz_support *
 {
     (void)q;
     support->repeats = true;
-    return need_plain(desc->kind, desc->u.experts.dtype, desc->u.experts.stored);
+    return mz_kernels_need(desc->kind, desc->u.experts.dtype);
 }
 
 static mz_err experts_bind(mz_op *op)
 {
     const mz_experts_desc *d = &op->desc.u.experts;
     const mz_dtype in = d->dtype;
+    if (d->stored != MZ_F64) return bind_stored(op, "experts", in, d->stored);
     const types dw = in == MZ_F32 ? ALL_STORE : C_F32;
     const mz_kernel_spec specs[] = {[MANY] = spec_of("experts", in, in, ALL_STORE, false),
                                     [FEW] = spec_of("experts", in, in, ALL_STORE, true),

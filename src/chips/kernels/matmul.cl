@@ -6,9 +6,21 @@
  * 16 steps of the sum at a time, laid [step][row or column] whatever their strides. Each element is
  * one chain of fused steps along the sum, so that a row has the same bits alone and among others.
  *
- * Build options: A_TYPE, B_TYPE, C_TYPE (args_matmul.h). Floor: chips. */
+ * Build options: A_TYPE, B_TYPE, C_TYPE (args_matmul.h); STORED (stored.h) with MZ_KMATMUL_STORED,
+ * for a b whose rows are summed over: blocks are expanded on their way into local memory. Floor:
+ * chips.
+ *
+ * Tried with: -DR=1
+ * Tried with: -DA_TYPE=1 -DB_TYPE=0 -DC_TYPE=0
+ * Tried with: -DA_TYPE=0 -DB_TYPE=1 -DC_TYPE=2
+ * Tried with: -DA_TYPE=0 -DB_TYPE=3 -DC_TYPE=1 -DSTORED=3
+ * Tried with: -DA_TYPE=0 -DB_TYPE=3 -DC_TYPE=1 -DSTORED=22
+ * Tried with: -DA_TYPE=0 -DB_TYPE=3 -DC_TYPE=1 -DSTORED=26
+ * Tried with: -DA_TYPE=0 -DB_TYPE=3 -DC_TYPE=1 -DSTORED=28
+ * Tried with: -DA_TYPE=0 -DB_TYPE=3 -DC_TYPE=1 -DSTORED=29 */
 #include "chips/kernels/args_matmul.h"
 #include "chips/kernels/lang.h"
+#include "chips/kernels/stored.h"
 
 #ifndef R
 #define R 8
@@ -28,7 +40,11 @@ typedef out_store a_store;
 #define LOAD_A LOAD_OUT
 #define LOAD8_A LOAD8_OUT
 #endif
-#if B_TYPE == MZ_KMATMUL_STORE
+#if B_TYPE == MZ_KMATMUL_STORED
+typedef stored_unit b_store;
+#define LOAD_B LOAD_STORED
+#define LOAD8_B LOAD8_STORED
+#elif B_TYPE == MZ_KMATMUL_STORE
 typedef store b_store;
 #define LOAD_B LOAD
 #define LOAD8_B LOAD8

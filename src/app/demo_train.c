@@ -68,7 +68,7 @@ static void show(training *t, mz_progress_line *p)
 static bool is_too_slow(const training *t)
 {
     const double gone = used(t) - t->spent_s;
-    return t->is_fresh && t->from == 0 && step_of(t) >= 5 && gone > 0.1 * t->limit_s &&
+    return t->is_fresh && t->from == 0 && step_of(t) >= 2 && gone > 0.1 * t->limit_s &&
            gone < 0.3 * t->limit_s &&
            gone + pace(t) * (double)(t->steps - step_of(t)) > 1.2 * t->limit_s;
 }

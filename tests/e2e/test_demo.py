@@ -4,7 +4,7 @@
 that nobody disturbed; killed by itself on the way; held by the clock; each command that it offers
 is run as it stands. On a text made here of words, so that a minute is enough to learn something.
 
-Usage: test_demo.py PROGRAM
+Usage: test_demo.py PROGRAM stopped|planned
 """
 
 import hashlib
@@ -150,6 +150,54 @@ def test_by_the_clock(folder):
     assert open(f"{folder}/d/held.txt").read() == held
 
 
+def child_of(pid):
+    """The one process that it has started."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                stat = open(f"/proc/{name}/stat").read()
+            except OSError:
+                continue
+            if int(stat.rpartition(")")[2].split()[1]) == pid:
+                return int(name)
+    return None
+
+
+def stood_still(folder, minutes, steps, seconds):
+    """The training stands still for so long after so many steps; what the demonstration said."""
+    out = f"slow{steps}"
+    command = [PROGRAM, "demo", "--minutes", minutes, "--text", "book.txt", "--out", out, "--second",
+               "none"]
+    demo = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                            text=True)
+    log = f"{folder}/{out}/run/log.jsonl"
+    while demo.poll() is None and not (os.path.exists(log) and open(log).read().count("\n") >= steps):
+        time.sleep(0.002)
+    child = child_of(demo.pid)
+    os.kill(child, signal.SIGSTOP)
+    try:
+        for _ in range(seconds * 10):
+            os.kill(child, 0)
+            time.sleep(0.1)
+        os.kill(child, signal.SIGCONT)
+    except ProcessLookupError:  # it was killed, to begin anew
+        pass
+    said = demo.communicate(timeout=100)[1]
+    assert demo.returncode == 0, said
+    result = json.load(open(f"{folder}/{out}/result.json"))
+    last = [json.loads(line) for line in open(log)][-1]
+    assert result["steps"] == last["step"], (result, last)
+    return said
+
+
+def test_slow_machine(folder):
+    """Planned anew while there is time, ended with what there is where there is none."""
+    said = stood_still(folder, "0.05", 1, 4)
+    assert "time is up after" in said, said
+    said = stood_still(folder, "0.1", 3, 7)  # which of the two depends on how fast it is here
+    assert "begun anew with" in said or "time is up after" in said, said
+
+
 def test_two_ranks(folder):
     """A second chip that is asked for gets a share of every step; one that is not there is an
     error."""
@@ -167,10 +215,12 @@ def test_two_ranks(folder):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         text(f"{folder}/book.txt")
-        out = test_stopped_anywhere(folder)
-        test_what_it_offers(folder, out)
-        test_by_the_clock(folder)
-        test_two_ranks(folder)
+        if sys.argv[2] == "stopped":
+            test_what_it_offers(folder, test_stopped_anywhere(folder))
+        else:
+            test_by_the_clock(folder)
+            test_slow_machine(folder)
+            test_two_ranks(folder)
 
 
 if __name__ == "__main__":

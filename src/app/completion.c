@@ -30,8 +30,8 @@ mz_value_kind mz_value_of_arguments(const mz_command *command)
     if (strstr(a, "COMMAND")) return MZ_VALUE_COMMAND;
     if (strchr(a, '|')) return MZ_VALUE_OTHER;
     if (strcmp(a, "CHIP") == 0) return MZ_VALUE_CHIP;
-    if (strcmp(a, "DIR") == 0 || strcmp(a, "[DIR]") == 0 || mz_str_starts(a, "RUN"))
-        return MZ_VALUE_FOLDER;
+    if (mz_str_starts(a, "RUN")) return MZ_VALUE_RUN;
+    if (mz_str_starts(a, "DIR") || strcmp(a, "[DIR]") == 0) return MZ_VALUE_FOLDER;
     return MZ_VALUE_FILE;
 }
 
@@ -120,7 +120,10 @@ static void bash_values(mz_sheet *s, const mz_command *c)
         mz_complete_choices(s, c->arguments);
         mz_sheet_add(s, "'");
     } else
-        mz_sheet_add(s, kind == MZ_VALUE_FILE ? "FILE" : kind == MZ_VALUE_FOLDER ? "DIR" : "''");
+        mz_sheet_add(s, kind == MZ_VALUE_FILE     ? "FILE"
+                        : kind == MZ_VALUE_FOLDER ? "DIR"
+                        : kind == MZ_VALUE_RUN    ? "RUN"
+                                                  : "''");
     mz_sheet_add(s, " ;;\n");
 }
 
@@ -150,6 +153,7 @@ static const char BASH_WORDS[] =
     "        case $rest in\n"
     "        FILE) kind='file' ;;\n"
     "        DIR) kind=folder ;;\n"
+    "        RUN) kind=run ;;\n"
     "        KEYS)\n"
     "            kind='file'\n"
     "            for word in \"${line[@]:first:${#line[@]} - first - 1}\"; do\n"
@@ -164,6 +168,12 @@ static const char BASH_WORDS[] =
     "    folder)\n"
     "        compopt -o filenames 2>/dev/null\n"
     "        mapfile -t COMPREPLY < <(compgen -d -- \"$cur\") ;;\n"
+    "    run)\n" /* compgen -W would run what stands in a name */
+    "        compopt -o filenames 2>/dev/null\n"
+    "        mapfile -t COMPREPLY < <(compgen -d -- \"$cur\")\n"
+    "        while IFS= read -r word; do\n"
+    "            [[ $word != \"$cur\"* ]] || COMPREPLY+=(\"$word\")\n"
+    "        done < <(mizan runs names 2>/dev/null) ;;\n"
     "    keys) _mizan_key \"$cur\" ;;\n"
     "    words) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")) ;;\n"
     "    esac\n"
@@ -247,6 +257,7 @@ static void zsh_action(mz_sheet *s, mz_value_kind kind, const char *choices)
         mz_sheet_add(s, kind == MZ_VALUE_FILE      ? "_files"
                         : kind == MZ_VALUE_FOLDER  ? "_files -/"
                         : kind == MZ_VALUE_COMMAND ? "_mizan_words"
+                        : kind == MZ_VALUE_RUN     ? "_mizan_runs"
                                                    : " ");
 }
 
@@ -312,6 +323,9 @@ static void zsh(mz_sheet *s, const mz_command *const *commands)
     add_words(s, commands, NULL);
     add_topics(s);
     mz_sheet_add(s, ")\n    compadd -a first\n}\n"
+                    "_mizan_runs() {\n"
+                    "    local -a runs=(${(f)\"$(mizan runs names 2>/dev/null)\"})\n"
+                    "    _alternative 'runs:run:compadd -a runs' 'folders:folder:_files -/'\n}\n"
                     "_mizan() {\n    local -a list\n    local command=\n"
                     "    if (( CURRENT == 2 )); then\n        list=(");
     zsh_described(s, commands, NULL);
@@ -363,7 +377,9 @@ static void fish_values(mz_sheet *s, mz_value_kind kind, const char *choices)
     } else
         mz_sheet_add(s, kind == MZ_VALUE_FILE     ? " -r -F"
                         : kind == MZ_VALUE_FOLDER ? " -x -a '(__fish_complete_directories)'"
-                                                  : " -x");
+                        : kind == MZ_VALUE_RUN
+                            ? " -x -a '(mizan runs names 2>/dev/null; __fish_complete_directories)'"
+                            : " -x");
 }
 
 static void fish_command(mz_sheet *s, const mz_command *c)

@@ -24,7 +24,8 @@ typedef enum mz_value_kind {
     MZ_VALUE_FILE,
     MZ_VALUE_FOLDER,
     MZ_VALUE_CHIP,
-    MZ_VALUE_COMMAND
+    MZ_VALUE_COMMAND,
+    MZ_VALUE_RUN /* a folder, or a name out of the registry */
 } mz_value_kind;
 mz_value_kind mz_value_of_option(const mz_option *o);
 mz_value_kind mz_value_of_arguments(const mz_command *command);

@@ -60,11 +60,23 @@ static mz_err several_fit(const mz_run_entries *all, const char *word, int how)
     return err;
 }
 
+/* Of several that fit the only one that is still there; -1: there is none such. */
+static int64_t only_present(const mz_run_entries *all, const char *word, int how)
+{
+    int64_t at = -1;
+    for (int64_t i = 0; i < all->n; i++) {
+        if (fit(&all->list[i], word) != how || mz_run_is_gone(&all->list[i])) continue;
+        if (at >= 0) return -1;
+        at = i;
+    }
+    return at;
+}
+
 static mz_err pick_registered(const char *word, mz_run_entry *out)
 {
     mz_run_entries all = {0};
     int best = 0, n = 0;
-    int64_t at = 0;
+    int64_t at = 0, present;
     MZ_TRY(mz_runs_all(&all));
     for (int64_t i = 0; i < all.n; i++) {
         const int f = fit(&all.list[i], word);
@@ -72,6 +84,7 @@ static mz_err pick_registered(const char *word, mz_run_entry *out)
         if (f == best && f > 0) at = i, n++;
     }
     mz_err err = MZ_OK;
+    if (n > 1 && (present = only_present(&all, word, best)) >= 0) at = present, n = 1;
     if (n == 1)
         *out = all.list[at];
     else

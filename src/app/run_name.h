@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* app/run_name.h - which run is meant: a folder, a name, or the beginning of an id. Floor: app.
  *
- * A folder that holds a run is meant before a run of that name. A name is meant before an id.
- * Errors: MZ_EIO there is no such run, or its folder is gone; MZ_EUSAGE several are called so. */
+ * A folder that holds a run is meant before a run of that name, a name before an id, and a run that
+ * is there before those whose folder is gone. Errors: MZ_EIO there is no such run, or its folder is
+ * gone; MZ_EUSAGE several are called so. */
 #ifndef MZ_APP_RUN_NAME_H
 #define MZ_APP_RUN_NAME_H
 

@@ -53,6 +53,24 @@ const mz_topic mz_topics[] = {
      "\n"
      "Whatever Mizan writes appears whole or not at all. `mizan train` on a folder\n"
      "that holds a run goes on with it, to the same bits as if it had not stopped.\n"},
+    {"runs", "how they are called, listed, followed, compared, removed",
+     "`mizan train` and `mizan demo` write every run into a registry, one file in\n"
+     "XDG_STATE_HOME (else ~/.local/state). `mizan runs list` shows them with state,\n"
+     "step and loss. A RUN on a command line is a folder, a name (the last part of\n"
+     "run.dir) or the beginning of an id.\n"
+     "\n"
+     "  running, finished\n"
+     "  stopped           saved; the same `mizan train` goes on\n"
+     "  failed            an error, or a dead process: `mizan runs show RUN` says why\n"
+     "  gone              so is the folder; `mizan runs add DIR` finds moved ones\n"
+     "\n"
+     "`mizan runs watch RUN` follows a live run, `mizan runs plot RUN` draws it,\n"
+     "`mizan runs compare RUN RUN` puts runs beside each other. TensorBoard reads\n"
+     "RUN/tensorboard. `mizan runs save RUN` asks for a checkpoint, and\n"
+     "`mizan runs rm RUN` removes a run, after a question.\n"
+     "\n"
+     "A run that cannot write to the registry says so once and goes on. The folder is\n"
+     "the truth: `mizan runs add DIR` makes a lost registry anew, with the same ids.\n"},
     {"numbers", "types, limits, and when bits are the same",
      "--dtype is what is computed in: f32, bf16, f16 or f64, as far as a chip has it.\n"
      "Sums are kept in f32 or wider. Weights of a GGUF may stay in their blocks.\n"

@@ -10,6 +10,7 @@ import glob
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -55,7 +56,7 @@ def test_help():
         if command != "chips":  # also a topic
             assert mizan("help", *command.split()) == mizan(*command.split(), "--help")
         assert "examples:" in mizan(*command.split(), "--help"), command
-    for topic in ("chips", "placement", "files", "numbers"):
+    for topic in ("chips", "placement", "files", "runs", "numbers"):
         text = mizan("help", topic)
         narrow(text, topic)
         assert 8 < len(text.splitlines()) <= 26, topic
@@ -134,6 +135,9 @@ CASES = (
     ("mizan generate m --chip c", {"cpu"}, {"ref"}),
     ("mizan train a", {"a.yaml"}, {"list"}),
     ("mizan runs show fol", {"folder"}, {"a.yaml"}),
+    ("mizan runs show ", {"folder", "first", "00000000000b", "00000000000c", "wild$(>hit)"},
+     {"a.yaml", "twice"}),
+    ("mizan runs compare first fi", {"first"}, {"folder"}),
     ("mizan completion z", {"zsh"}, {"fish"}),
     ("mizan help pl", {"placement"}, {"verify"}),
     ("mizan chips check far:", {"far:f16", "far:matmul"}, {"far", "far:slow=SEED"}),
@@ -150,12 +154,31 @@ CASES = (
 )
 
 
+def registry(folder):
+    """Of a run called first, two called alike, and one whose name a shell must not run."""
+    os.makedirs(f"{folder}/made")
+    for name in ("train.yaml", "lock"):
+        open(f"{folder}/made/{name}", "w").close()
+    subprocess.run([PROGRAM, "runs", "add", f"{folder}/made"], check=True, capture_output=True,
+                   env=dict(os.environ, XDG_STATE_HOME=f"{folder}/xdg"))
+    shutil.rmtree(f"{folder}/made")
+    rows = sqlite3.connect(f"{folder}/xdg/mizan/runs.db")
+    rows.execute("DELETE FROM runs")
+    for i, name in enumerate(("first", "twice", "twice", "wild$(>hit)")):
+        rows.execute("INSERT INTO runs (id, name, path, state) VALUES (?, ?, ?, 'finished')",
+                     (f"00000000000{'abcd'[i]}", name, f"/nowhere/{i}"))
+    rows.commit()
+    rows.close()
+
+
 def in_folder(candidates, shell):
     with tempfile.TemporaryDirectory() as folder:
         open(f"{folder}/a.yaml", "w").close()
         os.mkdir(f"{folder}/folder")
         home = tempfile.mkdtemp(dir=folder)
+        registry(folder)
         environment = dict(os.environ, HOME=home, XDG_CONFIG_HOME=home, XDG_DATA_HOME=home,
+                           XDG_STATE_HOME=f"{folder}/xdg",
                            PATH=os.path.dirname(PROGRAM) + ":" + os.environ["PATH"], TERM="dumb")
         for line, want, never in CASES:
             got = candidates(line, folder, environment)
@@ -165,6 +188,7 @@ def in_folder(candidates, shell):
                 got = {"".join(before[:2]) + word if before[1] else word + "=" * (
                     word + "=" in want | never) for word in got}
             assert want <= got and not never & got, (line, sorted(got))
+            assert not os.path.exists(f"{folder}/hit"), (line, "ran what stands in a run's name")
 
 
 def test_bash():

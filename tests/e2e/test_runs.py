@@ -115,6 +115,8 @@ def test_states(place):
     row = place.list()["second"]
     assert row["state"] == "running" and row["pid"] == process.pid and row["step"] >= 5, row
     assert set(place.list("--state", "running")) == {"second"}
+    saved = json.loads(place.run("runs", "save", "second", "--json").stdout)
+    assert saved["run"] == row["run"] and saved["step"] >= row["step"], saved
     place.run("runs", "rm", "second", code=75)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 75
@@ -175,9 +177,16 @@ def test_names(place):
     for command in ("show", "plot", "compare"):
         words = ["first"] if command != "compare" else ["first", rows["second"]["id"]]
         place.run("runs", command, *words)
+    names = place.run("runs", "names").stdout.splitlines()
+    assert names == ["demo", "first", "second"], names
     place.train("again/first")
+    names = place.run("runs", "names").stdout.splitlines()
+    assert len(names) == 4 and rows["first"]["id"] in names and "first" not in names, names
     said = place.run("runs", "hash", "first", code=2).stderr
     assert rows["first"]["id"] in said and "again/first" in said, said
+    os.rename(place.path("again"), place.path("hidden"))  # one that is there before one that is gone
+    assert hashed(place, "first") == by_path
+    os.rename(place.path("hidden"), place.path("again"))
     os.mkdir(place.path("work"))  # a folder that is there is meant before a name
     done = subprocess.run([PROGRAM, "runs", "hash", "first", "--json"], cwd=place.path("runs"),
                           env=place.environment, capture_output=True, text=True, check=True)

@@ -48,6 +48,7 @@ const mz_topic mz_topics[] = {
      "  train.yaml     the configuration that it runs by\n"
      "  log.jsonl      one object a step: loss, lr, grad_norm, tokens_per_s\n"
      "  tensorboard    the same for TensorBoard (run.tensorboard)\n"
+     "  resumed.jsonl  after which steps it went on\n"
      "  checkpoints    the last ones and the best, each whole or absent\n"
      "  id             what `mizan runs list` calls it, wherever it is moved\n"
      "\n"

@@ -7,6 +7,7 @@
 #include "base/rng.h"
 
 #include <math.h>
+#include <string.h>
 
 #ifdef __clang__ /* gcc does not fuse under -std=c11 */
 #pragma STDC FP_CONTRACT OFF
@@ -68,39 +69,156 @@ double mz_rng_uniform(mz_rng *r)
     return (double)(next_u64(r) >> 11) * 0x1p-53;
 }
 
-/* ln x for 2^-53 <= x <= 1, to about an ulp: x = m 2^e with m near 1, ln m = 2 atanh((m-1)/(m+1)).
- * |s| <= 0.172, so the term left out, 2 s^25/25, is under 1e-20. */
-static double log_unit(double x)
+/* ---- normal numbers ---- */
+
+/* So many at a time, in loops that a compiler turns into vectors: the same operations on each, in
+ * the same order, so the same bits as one by one. */
+enum { LANES = 8 };
+#define INLINE static inline __attribute__((always_inline))
+
+/* mz_philox of counters counter .. counter+LANES-1. */
+INLINE void philox_lanes(uint64_t key, uint64_t counter_hi, uint64_t counter, uint32_t w[4][LANES])
 {
-    int e;
-    double m = frexp(x, &e); /* exact */
-    if (m < 0.70710678118654752440) {
-        m *= 2.0;
-        e--;
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+    for (unsigned i = 0; i < LANES; i++) {
+        w[0][i] = (uint32_t)(counter + i);
+        w[1][i] = (uint32_t)((counter + i) >> 32);
+        w[2][i] = (uint32_t)counter_hi;
+        w[3][i] = (uint32_t)(counter_hi >> 32);
     }
-    const double s = (m - 1.0) / (m + 1.0), ss = s * s;
-    double sum = 0.0;
-    for (int k = 23; k >= 3; k -= 2) sum = (sum + 1.0 / (double)k) * ss;
-    return (double)e * LN2_HIGH + (2.0 * s + (2.0 * s * sum + (double)e * LN2_LOW));
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < LANES; i++) {
+            const uint64_t p0 = (uint64_t)0xd2511f53u * w[0][i];
+            const uint64_t p1 = (uint64_t)0xcd9e8d57u * w[2][i];
+            w[0][i] = (uint32_t)(p1 >> 32) ^ w[1][i] ^ k0;
+            w[1][i] = (uint32_t)p1;
+            w[2][i] = (uint32_t)(p0 >> 32) ^ w[3][i] ^ k1;
+            w[3][i] = (uint32_t)p0;
+        }
+        k0 += 0x9e3779b9u;
+        k1 += 0xbb67ae85u;
+    }
 }
 
-/* cos(2 pi u) for 0 <= u < 1. Symmetry folds u, exactly, into 0..1/8 of a turn, where the Taylor
- * terms left out are under 1e-18. */
-static double cos_turns(double u)
+INLINE double as_double(uint64_t bits)
 {
-    if (u > 0.5) u = 1.0 - u;
-    const double sign = u > 0.25 ? -1.0 : 1.0;
-    if (u > 0.25) u = 0.5 - u;
-    const int is_sine = u > 0.125;
-    const double x = 2.0 * PI * (is_sine ? 0.25 - u : u), xx = x * x;
-    double sum = 1.0;
-    for (int k = is_sine ? 17 : 16; k > 1; k -= 2) sum = 1.0 - sum * xx / (double)(k * (k - 1));
-    return sign * (is_sine ? x * sum : sum);
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* x below 2^52, without an instruction that few vector units have. */
+INLINE double small_to_double(uint64_t x)
+{
+    return as_double(x | 0x4330000000000000u) - 0x1p52;
+}
+
+/* 1 where x < limit, else 0. */
+INLINE double is_below(double x, double limit)
+{
+    return 0.5 - copysign(0.5, x - limit);
+}
+
+/* Two words as 53 bits in [0,1). */
+INLINE double unit_of(uint32_t high, uint32_t low)
+{
+    return (small_to_double(high) * 0x1p21 + small_to_double(low >> 11)) * 0x1p-53; /* exact */
+}
+
+/* y = ln x for 2^-53 <= x <= 1, to about an ulp: x = m 2^e with m near 1, ln m = 2
+ * atanh((m-1)/(m+1)). |s| <= 0.172, so the term left out, 2 s^25/25, is under 1e-20. */
+INLINE void log_lanes(double y[LANES], const double x[LANES])
+{
+    static const double ODD[] = {1.0 / 23.0, 1.0 / 21.0, 1.0 / 19.0, 1.0 / 17.0,
+                                 1.0 / 15.0, 1.0 / 13.0, 1.0 / 11.0, 1.0 / 9.0,
+                                 1.0 / 7.0,  1.0 / 5.0,  1.0 / 3.0};
+    double s[LANES], e[LANES], sum[LANES] = {0};
+    for (int i = 0; i < LANES; i++) {
+        uint64_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        double m = as_double((bits & 0x000fffffffffffffu) | 0x3fe0000000000000u); /* 1/2 <= m < 1 */
+        const double small = is_below(m, 0.70710678118654752440);
+        m += m * small; /* times 1 or 2: exact */
+        e[i] = small_to_double(bits >> 52) - 1022.0 - small;
+        s[i] = (m - 1.0) / (m + 1.0);
+    }
+    for (int k = 0; k < 11; k++)
+        for (int i = 0; i < LANES; i++) sum[i] = (sum[i] + ODD[k]) * (s[i] * s[i]);
+    for (int i = 0; i < LANES; i++)
+        y[i] = e[i] * LN2_HIGH + (2.0 * s[i] + (2.0 * s[i] * sum[i] + e[i] * LN2_LOW));
+}
+
+/* y = cos(2 pi u) for 0 <= u < 1. Symmetry folds u, exactly, into 0..1/8 of a turn, where the
+ * Taylor terms left out, of a sine or a cosine, are under 1e-18. */
+INLINE void cos_lanes(double y[LANES], const double u[LANES])
+{
+    double x[LANES], sum[LANES], sign[LANES], sine[LANES];
+    for (int i = 0; i < LANES; i++) {
+        const double half = 0.5 - fabs(u[i] - 0.5);
+        const double quarter = 0.25 - fabs(half - 0.25);
+        sign[i] = copysign(1.0, 0.25 - half);
+        sine[i] = is_below(0.125, quarter);
+        x[i] = 2.0 * PI * (0.125 - fabs(quarter - 0.125));
+        sum[i] = 1.0;
+    }
+    for (int k = 16; k > 1; k -= 2) {
+        const double even = (double)(k * (k - 1)), odd = (double)(k * (k + 1)) - even;
+        for (int i = 0; i < LANES; i++)
+            sum[i] = 1.0 - sum[i] * (x[i] * x[i]) / (even + sine[i] * odd);
+    }
+    for (int i = 0; i < LANES; i++) /* times x of a sine, 1 of a cosine: exact */
+        y[i] = sign[i] * ((sine[i] * x[i] + (1.0 - sine[i])) * sum[i]);
+}
+
+INLINE void normal_lanes(double y[LANES], uint32_t w[4][LANES])
+{
+    double a[LANES], b[LANES], ln[LANES], c[LANES];
+    for (int i = 0; i < LANES; i++) {
+        a[i] = 1.0 - unit_of(w[0][i], w[1][i]); /* (0,1] */
+        b[i] = unit_of(w[2][i], w[3][i]);
+    }
+    log_lanes(ln, a);
+    cos_lanes(c, b);
+    for (int i = 0; i < LANES; i++) y[i] = sqrt(-2.0 * ln[i]) * c[i];
 }
 
 double mz_rng_normal(mz_rng *r)
 {
-    const double a = 1.0 - mz_rng_uniform(r); /* (0,1] */
-    const double b = mz_rng_uniform(r);
-    return sqrt(-2.0 * log_unit(a)) * cos_turns(b);
+    uint32_t w[4][LANES] = {{0}};
+    double y[LANES];
+    for (int i = 0; i < 4; i++) w[i][0] = mz_rng_u32(r);
+    normal_lanes(y, w);
+    return y[0];
+}
+
+INLINE void normals(uint64_t seed, uint64_t stream, uint64_t first, double *out, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += LANES) {
+        uint32_t w[4][LANES];
+        double y[LANES];
+        philox_lanes(seed, stream, first + (uint64_t)i, w);
+        normal_lanes(y, w);
+        memcpy(out + i, y, (size_t)(n - i < LANES ? n - i : LANES) * sizeof *y);
+    }
+}
+
+#if defined(__x86_64__)
+/* Wider vectors, without the fused products that would change bits: "avx2" does not include them.
+ */
+__attribute__((target("avx2"))) static void normals_avx2(uint64_t seed, uint64_t stream,
+                                                         uint64_t first, double *out, int64_t n)
+{
+    normals(seed, stream, first, out, n);
+}
+#endif
+
+void mz_normals(uint64_t seed, uint64_t stream, uint64_t first, double *out, int64_t n)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) {
+        normals_avx2(seed, stream, first, out, n);
+        return;
+    }
+#endif
+    normals(seed, stream, first, out, n);
 }

@@ -22,6 +22,9 @@ uint32_t mz_rng_u32(mz_rng *r);
 uint64_t mz_rng_below(mz_rng *r, uint64_t n); /* uniform in 0..n-1, n > 0, without bias */
 double mz_rng_uniform(mz_rng *r);             /* [0,1), 53 bits */
 double mz_rng_normal(mz_rng *r);              /* mean 0, deviation 1 (Box-Muller) */
+/* What mz_rng_normal gives from its call number `first` on, n of them; a stream that is new has
+ * first 0. So parts of a stream can be drawn at the same time. */
+void mz_normals(uint64_t seed, uint64_t stream, uint64_t first, double *out, int64_t n);
 
 /* Uniform in [0,1) from one word, the mapping that every chip's sampler uses: (w >> 8) * 2^-24. */
 static inline float mz_u32_to_unit(uint32_t w)

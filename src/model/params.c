@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/thread.h"
 #include "model/list.h"
 #include "model/lora.h"
 #include "tensor/convert.h"
@@ -269,29 +270,64 @@ static uint64_t name_stream(const char *name)
 }
 
 typedef struct init_room {
-    double *values;
-    unsigned char *bytes; /* the same in the parameter's dtype */
+    mz_pool *pool;
+    unsigned char *bytes; /* of one parameter, in its dtype */
     uint64_t seed;
     double deviation;
 } init_room;
 
+enum {
+    INIT_PART = 4096, /* numbers that a thread draws at a time */
+    MOST_THREADS = 64
+};
+
+typedef struct init_job {
+    const mz_param *p;
+    const init_room *room;
+    uint64_t stream;
+    int64_t n;
+    mz_err err[MOST_THREADS];
+} init_job;
+
+/* The uniform ones are small: each part goes to its place in the stream alone. */
+static void draw_uniform(const init_job *j, int64_t first, double *values, int64_t n)
+{
+    const double edge = 1.0 / sqrt((double)j->p->dim[j->p->rank - 1]);
+    mz_rng rng;
+    mz_rng_init(&rng, j->room->seed, j->stream);
+    rng.counter = (uint64_t)first / 2; /* two numbers a block, and first is even */
+    for (int64_t i = 0; i < n; i++) values[i] = edge * (2.0 * mz_rng_uniform(&rng) - 1.0);
+}
+
+static void init_part(void *arg, int64_t part, int thread)
+{
+    init_job *j = arg;
+    const mz_param *p = j->p;
+    double values[INIT_PART];
+    const int64_t first = part * INIT_PART;
+    const int64_t n = j->n - first < INIT_PART ? j->n - first : INIT_PART;
+    if (p->kind == MZ_PARAM_MATRIX || p->kind == MZ_PARAM_EMBED) {
+        mz_normals(j->room->seed, j->stream, (uint64_t)first, values, n);
+        for (int64_t i = 0; i < n; i++) values[i] *= j->room->deviation;
+    } else if (p->kind == MZ_PARAM_ADAPTER && strstr(p->name, ".lora_A.")) {
+        draw_uniform(j, first, values, n);
+    } else {
+        for (int64_t i = 0; i < n; i++) values[i] = p->kind == MZ_PARAM_NORM ? 1.0 : 0.0;
+    }
+    unsigned char *to = j->room->bytes + (size_t)first * mz_dtype_bytes(p->dtype);
+    const mz_err err = mz_convert(to, p->dtype, values, MZ_F64, n);
+    if (err != MZ_OK) j->err[thread] = err;
+}
+
 static mz_err init_one(const mz_param *p, mz_queue *q, const init_room *room, int64_t e)
 {
     char name[160];
-    mz_rng rng;
     const mz_tensor view = mz_param_disk_view(p, &p->w, e);
-    const int64_t n = mz_count(&view);
+    init_job j = {.p = p, .room = room, .n = mz_count(&view)};
     MZ_TRY(mz_param_disk_name(p, e, name, sizeof name));
-    mz_rng_init(&rng, room->seed, name_stream(name));
-    const bool random = p->kind == MZ_PARAM_MATRIX || p->kind == MZ_PARAM_EMBED;
-    const bool uniform = p->kind == MZ_PARAM_ADAPTER && strstr(p->name, ".lora_A.");
-    const double edge = 1.0 / sqrt((double)p->dim[p->rank - 1]);
-    for (int64_t i = 0; i < n; i++)
-        room->values[i] = random                     ? room->deviation * mz_rng_normal(&rng)
-                          : uniform                  ? edge * (2.0 * mz_rng_uniform(&rng) - 1.0)
-                          : p->kind == MZ_PARAM_NORM ? 1.0
-                                                     : 0.0;
-    MZ_TRY(mz_convert(room->bytes, p->dtype, room->values, MZ_F64, n));
+    j.stream = name_stream(name);
+    mz_pool_run(room->pool, (j.n + INIT_PART - 1) / INIT_PART, init_part, &j);
+    for (int i = 0; i < MZ_COUNT(j.err); i++) MZ_TRY(j.err[i]);
     MZ_TRY(mz_upload(q, &view, room->bytes));
     return mz_queue_sync(q); /* the room is written again for the next one */
 }
@@ -311,13 +347,15 @@ static mz_err init_from(mz_params *p, mz_queue *q, const mz_config *c, uint64_t 
     MZ_NEED(p && q && c && p->weights, "params has no buffers, or an argument is NULL");
     init_room room = {.seed = seed, .deviation = c->init_std};
     const int64_t most = largest(p);
-    mz_err err = mz_mem_new(&room.values, most, sizeof *room.values);
+    const int threads =
+        q->device->info.threads > 0 ? q->device->info.threads : mz_thread_default_count();
+    mz_err err = mz_pool_new(&room.pool, threads < MOST_THREADS ? threads : MOST_THREADS);
     if (err == MZ_OK) err = mz_mem_new(&room.bytes, most, sizeof(double));
     for (int64_t i = first; i < p->n && err == MZ_OK; i++)
         for (int64_t e = 0; e < mz_param_disk_count(&p->list[i]) && err == MZ_OK; e++)
             err = init_one(&p->list[i], q, &room, e);
     mz_mem_free(room.bytes);
-    mz_mem_free(room.values);
+    mz_pool_free(room.pool);
     return err;
 }
 

@@ -55,6 +55,30 @@ static void cursor_walks_the_stream(void **state)
     assert_int_not_equal(mz_rng_u32(&r), mz_rng_u32(&other));
 }
 
+/* In lanes or one by one, from any call on; and the bits that the first version drew. */
+static void normals_are_the_stream(void **state)
+{
+    (void)state;
+    enum { N = 4099 };
+    static double one[N], many[N];
+    uint64_t hash = 0;
+    mz_rng r;
+    mz_rng_init(&r, 1, 2);
+    for (int i = 0; i < N; i++) one[i] = mz_rng_normal(&r);
+    mz_normals(1, 2, 0, many, N);
+    assert_memory_equal(one, many, sizeof one);
+    for (int64_t first = 1; first < 40; first += 3) {
+        mz_normals(1, 2, (uint64_t)first, many, 21);
+        assert_memory_equal(one + first, many, 21 * sizeof *one);
+    }
+    for (int i = 0; i < N; i++) {
+        uint64_t bits;
+        memcpy(&bits, &one[i], sizeof bits);
+        hash = (hash ^ bits) * 0x100000001b3u;
+    }
+    assert_true(hash == 0x3fc216cce23c6a2fu);
+}
+
 static void below_is_in_range_and_even(void **state)
 {
     (void)state;
@@ -139,6 +163,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(published_vectors),
         cmocka_unit_test(cursor_walks_the_stream),
+        cmocka_unit_test(normals_are_the_stream),
         cmocka_unit_test(below_is_in_range_and_even),
         cmocka_unit_test(uniform_has_53_bits_in_range),
         cmocka_unit_test(normal_is_box_muller),

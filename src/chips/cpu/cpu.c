@@ -6,9 +6,14 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-enum { LINE = 64 }; /* bytes of a cache line */
+enum {
+    LINE = 64, /* bytes of a cache line */
+    HUGE_PAGE = 2 << 20,
+    HUGE_LEAST = 8 << 20 /* bytes of a block that is worth it */
+};
 
 /* ---- threads and scratch ---- */
 
@@ -126,12 +131,28 @@ static void cpu_close(mz_device *device)
 
 /* ---- memory and queue ---- */
 
+/* Large blocks in large pages, where the system gives some: fewer faults when they are touched
+ * first, fewer misses of the page tables after. It is advice, so that a refusal is no failure. */
+static void advise(void *host, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    const uintptr_t begin = ((uintptr_t)host + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    const uintptr_t end = ((uintptr_t)host + bytes) / HUGE_PAGE * HUGE_PAGE;
+    if (bytes >= HUGE_LEAST && end > begin)
+        (void)madvise((unsigned char *)host + (begin - (uintptr_t)host), end - begin,
+                      MADV_HUGEPAGE);
+#else
+    (void)host, (void)bytes;
+#endif
+}
+
 static mz_err cpu_alloc(mz_device *device, mz_buffer *buf)
 {
     (void)device;
     void *host = NULL;
     MZ_NEED(buf->bytes <= INT64_MAX, "%zu bytes is more than any host has", buf->bytes);
     MZ_TRY(mz_mem_new(&host, (int64_t)buf->bytes, 1));
+    advise(host, buf->bytes);
     buf->host = host;
     buf->handle = host;
     return MZ_OK;

@@ -3,7 +3,8 @@
  *
  * The logits of a long batch never exist: at most `rows` tokens at a time go through the head, and
  * their loss, the gradient of the hidden state and the gradient of the weight are taken before the
- * next chunk overwrites them. Logits and their gradients are acc.
+ * next chunk overwrites them. Logits are acc; their gradients are rounded to the model's dtype
+ * before they are multiplied, as are those of every other linear map.
  * Tied: head and embedding are one parameter, and both gradients add up in its g.
  * Floor:  model. May use op, chip, tensor, base. */
 #include "model/net.h"
@@ -31,6 +32,15 @@ static mz_err describe_ops(mz_net *n, mz_head *h)
     d.u.xent.V = n->config.vocab;
     d.u.xent.gradient = n->options.train;
     MZ_TRY(mz_net_op(n, &h->xent, &d));
+    if (h->rounds) {
+        memset(&d, 0, sizeof d);
+        d.kind = MZ_OP_CAST;
+        d.u.cast.from = n->acc;
+        d.u.cast.to = n->dtype;
+        d.u.cast.T_max = h->rows;
+        d.u.cast.N_max = n->config.vocab;
+        MZ_TRY(mz_net_op(n, &h->cast, &d));
+    }
     memset(&d, 0, sizeof d);
     d.kind = MZ_OP_ROWS;
     d.u.rows.dtype = n->dtype;
@@ -46,6 +56,13 @@ mz_err mz_head_describe(mz_net *n, mz_head *h)
     h->rows = mz_head_rows(c, &n->options);
     MZ_TRY(mz_net_param(n, &w, c->tied ? "model.embed_tokens" : "lm_head", ".weight"));
     MZ_TRY(mz_linear_bind(n, &h->linear, h->rows, n->acc, w));
+    h->rounds = n->options.train && n->dtype != n->acc;
+    if (h->rounds) {
+        const size_t mark = mz_net_mark(n); /* no block runs while a chunk lasts */
+        MZ_TRY(mz_linear_bind(n, &h->back, h->rows, n->dtype, w));
+        MZ_TRY(mz_net_cell(n, &h->dlogits, MZ_ROOM_SCRATCH, n->dtype, h->rows, c->vocab));
+        if (c->mtp_layers == 0) mz_net_release(n, mark);
+    }
     MZ_TRY(describe_ops(n, h));
     MZ_TRY(mz_net_cell(n, &h->logits, MZ_ROOM_HELD, n->acc, h->rows, c->vocab));
     MZ_TRY(mz_net_cell(n, &h->index, MZ_ROOM_HELD, MZ_I32, h->rows, 1));
@@ -83,7 +100,10 @@ static mz_err chunk_loss(const mz_net *n, const mz_head *h, const mz_head_call *
     MZ_TRY(mz_forward(n->ops[h->xent].op, &args));
     if (!call->dhidden) return MZ_OK;
     const mz_tensor dhidden = mz_slice(call->dhidden, 0, first, count);
-    return mz_linear_backward(n, &h->linear, &dhidden, &logits, &hidden);
+    if (!h->rounds) return mz_linear_backward(n, &h->linear, &dhidden, &logits, &hidden);
+    const mz_tensor dlogits = mz_cell_rows(n, &h->dlogits, count);
+    MZ_TRY(mz_forward(n->ops[h->cast].op, &(mz_args){.cast = {.y = &dlogits, .x = &logits}}));
+    return mz_linear_backward(n, &h->back, &dhidden, &dlogits, &hidden);
 }
 
 mz_err mz_head_loss(const mz_net *n, const mz_head *h, const mz_head_call *call)

@@ -255,9 +255,11 @@ mz_err mz_block_backward(const mz_net *n, const mz_block *b, const mz_tensor *d)
 /* Logits by chunks, loss and its gradient. */
 typedef struct mz_head {
     mz_linear linear; /* lm_head, or the embedding where they are tied */
+    mz_linear back;   /* the same weight for rounded gradients of the logits */
     int64_t rows;     /* largest chunk */
-    int gather, xent;
-    mz_cell logits, index, gathered;
+    bool rounds;      /* training in a dtype that is not acc */
+    int gather, xent, cast;
+    mz_cell logits, dlogits, index, gathered;
 } mz_head;
 mz_err mz_head_describe(mz_net *n, mz_head *h);
 int64_t mz_head_rows(const mz_config *c, const mz_model_options *o);

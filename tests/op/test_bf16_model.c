@@ -42,6 +42,12 @@ static inline void lanes_store(float *p, lanes16 v)
     memcpy(p, v.bits, sizeof v.bits);
 }
 
+static inline lanes16 lanes_plus(const float *p, lanes16 v)
+{
+    for (int i = 0; i < 16; i++) v.bits[i] = mz_f32_bits(p[i] + mz_f32_from_bits(v.bits[i]));
+    return v;
+}
+
 static inline lanes16 lanes_pair(const uint16_t *pair)
 {
     lanes16 v;

@@ -212,6 +212,10 @@ MZ_INLINE void lanes_store(float *p, lanes16 v)
 {
     _mm512_storeu_ps(p, v);
 }
+MZ_INLINE lanes16 lanes_plus(const float *p, lanes16 v)
+{
+    return _mm512_add_ps(_mm512_loadu_ps(p), v);
+}
 MZ_INLINE lanes16 lanes_pair(const uint16_t *pair)
 {
     int32_t bits;

@@ -15,6 +15,7 @@
 
 static const mz_option OPTIONS[] = {
     {.name = "yes", .help = "do not ask"},
+    {.name = "gone", .help = "forget every run whose folder is gone"},
     {0},
 };
 
@@ -71,8 +72,28 @@ static mz_err rm_one(const char *word, bool asks)
     return err;
 }
 
+/* Nothing is lost: `runs add` finds one that was only moved. */
+static mz_err forget_gone(void)
+{
+    mz_run_entries all = {0};
+    int64_t n = 0;
+    MZ_TRY(mz_runs_all(&all));
+    for (int64_t i = 0; i < all.n; i++) {
+        if (!mz_run_is_gone(&all.list[i])) continue;
+        forget(&all.list[i]);
+        n++;
+    }
+    mz_run_entries_clear(&all);
+    printf("%lld forgotten\n", (long long)n);
+    return MZ_OK;
+}
+
 static mz_err rm(const mz_cli *cli)
 {
+    const bool gone = mz_cli_flag(cli, "gone");
+    if (gone == (mz_cli_count(cli) > 0))
+        return MZ_FAIL(MZ_EUSAGE, "name runs, or give --gone, and not both");
+    if (gone) return forget_gone();
     const bool asks =
         !mz_cli_flag(cli, "yes") && isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1;
     for (int i = 0; i < mz_cli_count(cli); i++) MZ_TRY(rm_one(mz_cli_argument(cli, i), asks));
@@ -82,14 +103,14 @@ static mz_err rm(const mz_cli *cli)
 const mz_command mz_cmd_runs_rm = {
     .name = "runs rm",
     .arguments = "RUN...",
-    .least = 1,
+    .least = 0,
     .most = -1,
     .summary = "remove runs: their folders, with all that is in them, and their rows",
     .description =
         "Only folders that hold a run, and in which no process trains. Asks on a terminal.\n"
-        "Of a run whose folder is gone the row goes.",
+        "Of a run whose folder is gone the row goes; --gone: of all of them.",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON,
-    .examples = "mizan runs rm runs/first\nmizan runs rm first --yes",
+    .examples = "mizan runs rm runs/first\nmizan runs rm first --yes\nmizan runs rm --gone",
     .run = rm,
 };

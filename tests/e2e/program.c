@@ -33,7 +33,9 @@ int program_set_up(void **state)
     }
     (void)snprintf(program, sizeof program, "%s", name);
     (void)snprintf(folder, sizeof folder, "%s/mz-e2e-XXXXXX", tmp && *tmp ? tmp : fast);
-    return mkdtemp(folder) && getcwd(root, sizeof root) ? 0 : -1;
+    if (!mkdtemp(folder) || !getcwd(root, sizeof root)) return -1;
+    /* its runs are no runs of the user's, nor of another test's */
+    return setenv("XDG_STATE_HOME", program_path(".state"), 1);
 }
 
 int program_tear_down(void **state)

@@ -238,10 +238,10 @@ print ready >state
 zmodload zsh/zpty; : >found
 zpty -b shell zsh -f -i
 zpty -w shell 'source ./inner'
-for i in {1..200}; do [[ -s state ]] && break; sleep 0.05; done
+for i in {1..800}; do [[ -s state ]] && break; sleep 0.05; done
 zpty -w -n shell "$1"$'\t'
 zpty -w shell $'\x15print done >>state' 2>/dev/null
-for i in {1..200}; do [[ $(<state) == *done* ]] && break; sleep 0.05; zpty -r -t shell x '*' ; done
+for i in {1..800}; do [[ $(<state) == *done* ]] && break; sleep 0.05; zpty -r -t shell x '*' ; done
 zpty -d shell
 """
         subprocess.run(["zsh", "-f", "-c", outer, "zsh", line], cwd=folder, env=environment,

@@ -237,6 +237,12 @@ def test_folders(place):
     place.run("runs", "rm", "copy")
     place.run("runs", "rm", "moved")
     assert set(place.list()) == {"second"} and not os.path.exists(place.path("moved"))
+    place.train("kept")
+    shutil.rmtree(place.path("runs", "second"))
+    place.run("runs", "rm", code=2)
+    place.run("runs", "rm", "kept", "--gone", code=2)
+    assert place.run("runs", "rm", "--gone").stdout == "1 forgotten\n"
+    assert set(place.list()) == {"kept"} and os.path.exists(place.path("kept"))
 
 
 def test_terminal(place):

@@ -37,19 +37,10 @@ static mz_err take(found *f, const char *path)
     return MZ_OK;
 }
 
-/* A folder with a train.yaml and a lock has been trained in; a train.yaml alone may be anyone's. */
-static bool is_run(const char *path)
-{
-    char file[MZ_RUN_PATH];
-    if (mz_path_join(file, sizeof file, path, "train.yaml") != MZ_OK || !mz_file_exists(file))
-        return false;
-    return mz_path_join(file, sizeof file, path, "lock") == MZ_OK && mz_file_exists(file);
-}
-
 static mz_err look_in(found *f, const char *folder, int depth)
 {
     mz_names names = {0};
-    if (is_run(folder)) return take(f, folder);
+    if (mz_run_is_folder(folder)) return take(f, folder);
     if (depth == 0) return MZ_OK;
     MZ_TRY(mz_folder_list(&names, folder));
     mz_err err = MZ_OK;
@@ -302,8 +293,9 @@ static mz_err add(const mz_cli *cli)
     if (err == MZ_OK && n == 0) {
         err = MZ_FAIL(MZ_EIO, "there is no run in %s", mz_cli_argument(cli, 0));
         mz_note_where(mz_cli_argument(cli, 0), "train.yaml", -1);
-        mz_note_fix("a run folder holds train.yaml and lock; runs are looked for %d folders deep",
-                    DEPTH);
+        mz_note_fix(
+            "a run folder holds train.yaml and log.jsonl; they are looked for %d folders deep",
+            DEPTH);
     }
     if (o) bad |= json_object_set(o, "runs", runs);
     json_decref(runs);

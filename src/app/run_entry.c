@@ -25,10 +25,21 @@ enum { LOG_WHOLE_MOST = 1 << 26, TAIL = 20000 }; /* a longer log is not read as 
 
 /* ---- the folder ---- */
 
+static bool has(const char *path, const char *name)
+{
+    char file[MZ_RUN_PATH];
+    return mz_path_join(file, sizeof file, path, name) == MZ_OK && mz_file_exists(file);
+}
+
+bool mz_run_is_folder(const char *path)
+{
+    return has(path, "train.yaml") &&
+           (has(path, "lock") || has(path, "log.jsonl") || has(path, "checkpoints"));
+}
+
 bool mz_run_is_gone(const mz_run_entry *e)
 {
-    char yaml[MZ_RUN_PATH];
-    return mz_path_join(yaml, sizeof yaml, e->path, "train.yaml") != MZ_OK || !mz_file_exists(yaml);
+    return !has(e->path, "train.yaml");
 }
 
 bool mz_run_is_live(const char *path)

@@ -12,6 +12,9 @@
 #include "runs/registry.h"
 #include "train/config.h"
 
+/* Whether something was trained in this folder: train.yaml alone may be what someone trains from,
+ * in a folder that has the name of a run in it. */
+bool mz_run_is_folder(const char *path);
 /* Whether the folder of a run is no longer there. */
 bool mz_run_is_gone(const mz_run_entry *e);
 /* Whether a process trains in the folder. */

@@ -3,18 +3,11 @@
 #include "app/run_name.h"
 
 #include "app/run_entry.h"
-#include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static bool is_folder_of_run(const char *word)
-{
-    char yaml[MZ_RUN_PATH];
-    return mz_path_join(yaml, sizeof yaml, word, "train.yaml") == MZ_OK && mz_file_exists(yaml);
-}
 
 enum { ID_LEAST = 4 }; /* digits */
 
@@ -33,7 +26,8 @@ static mz_err none_fits(const mz_run_entries *all, const char *word)
     for (int64_t i = 0; i < all->n && has_room; i++) names[i] = all->list[i].name;
     const char *near = has_room ? mz_str_nearest(word, names, (int)all->n) : NULL;
     const mz_err err = MZ_FAIL(
-        MZ_EIO, "%s is no run folder (it has no train.yaml), and no name or id of a run", word);
+        MZ_EIO, "%s is no run folder (with train.yaml and log.jsonl), and no name or id of a run",
+        word);
     mz_note_where(word, "train.yaml", -1);
     if (near)
         mz_note_fix("did you mean %s?", near);
@@ -108,7 +102,7 @@ static bool pick_by_folder(mz_run_entry *e)
 
 mz_err mz_run_pick(const char *word, mz_run_entry *e)
 {
-    if (!is_folder_of_run(word)) return pick_registered(word, e);
+    if (!mz_run_is_folder(word)) return pick_registered(word, e);
     MZ_TRY(mz_run_of_folder(e, word));
     (void)pick_by_folder(e);
     return MZ_OK;
@@ -117,7 +111,7 @@ mz_err mz_run_pick(const char *word, mz_run_entry *e)
 mz_err mz_run_find(const char *word, char path[MZ_RUN_PATH])
 {
     mz_run_entry e;
-    if (is_folder_of_run(word)) { /* as it was given: messages show it */
+    if (mz_run_is_folder(word)) { /* as it was given: messages show it */
         (void)snprintf(path, MZ_RUN_PATH, "%s", word);
         return MZ_OK;
     }

@@ -171,6 +171,8 @@ def test_names(place):
     assert hashed(place, rows["first"]["id"]) == by_path
     assert hashed(place, rows["first"]["id"][:6]) == by_path
     assert hashed(place, place.path("runs", "first")) == by_path
+    place.write("demo/train.yaml", YAML)  # what it was trained from lies beside it: still its name
+    assert hashed(place, "demo") == hashed(place, "demo/run")
     place.run("runs", "hash", rows["first"]["id"][:3], code=74)  # too short for an id
     near = place.run("runs", "hash", "secnd", code=74).stderr
     assert "did you mean second?" in near, near

@@ -10,7 +10,10 @@ set(MIZAN_TEST_TIMEOUT 120 CACHE STRING "seconds that one test program may take"
 set(MIZAN_TEST_SHARE 100 CACHE STRING "percentage of the random cases that tests run (mzt_cases)")
 # What tests do is not to stand in the registry of whoever runs them.
 set(MIZAN_TEST_STATE "XDG_STATE_HOME=${CMAKE_BINARY_DIR}/state")
+# Where PoCL keeps the kernels that it has compiled: not in anybody's home.
+set(MIZAN_TEST_POCL "POCL_CACHE_DIR=${CMAKE_BINARY_DIR}/pocl")
 set(MIZAN_TEST_ENVIRONMENT
+  "${MIZAN_TEST_POCL}"
   "${MIZAN_TEST_STATE}"
   "MIZAN_TEST_SHARE=${MIZAN_TEST_SHARE}"
   "ASAN_OPTIONS=allocator_may_return_null=1:detect_stack_use_after_return=1:strict_string_checks=1:abort_on_error=0"
@@ -46,12 +49,15 @@ foreach(source ${MIZAN_TEST_SOURCES})
     SKIP_RETURN_CODE 77 ENVIRONMENT "${MIZAN_TEST_ENVIRONMENT};MIZAN_PROGRAM=$<$<TARGET_EXISTS:mizan>:$<TARGET_FILE:mizan>>")
 endforeach()
 
+# The driver compiles every kernel first.
+set_tests_properties(test_conform_opencl PROPERTIES TIMEOUT 600)
+
 if(Python3_FOUND AND NOT CMAKE_CROSSCOMPILING)
   function(mizan_tool_test name)
     add_test(NAME ${name} COMMAND ${Python3_EXECUTABLE} -B ${ARGN}
       WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES LABELS tools TIMEOUT 120 SKIP_RETURN_CODE 77
-      ENVIRONMENT "${MIZAN_TEST_STATE}")
+      ENVIRONMENT "${MIZAN_TEST_STATE};${MIZAN_TEST_POCL}")
   endfunction()
   foreach(check floors size words calls headers format kernels)
     mizan_tool_test(check_${check} tools/check_${check})

@@ -49,6 +49,11 @@ enum { IS_RELEASED = 1 };
 enum { IS_RELEASED = 0 };
 #endif
 
+bool mzt_is_sanitized(void)
+{
+    return IS_SANITIZED;
+}
+
 double mzt_slowness(void)
 {
     return IS_SANITIZED ? 30.0 : IS_RELEASED ? 1.0 : 20.0;

@@ -31,6 +31,8 @@ int mzt_cases(int full);
  * tested: more than once if it is not optimised, or runs under a sanitizer or an emulator; never
  * the factor of a thousand that one quadratic step would cost. */
 double mzt_slowness(void);
+/* Whether a sanitizer watches: drivers that are not built for one cannot run inside it. */
+bool mzt_is_sanitized(void);
 
 /* ---- queues ---- */
 mz_queue *mzt_reference(void);

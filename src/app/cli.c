@@ -272,6 +272,7 @@ mz_chip_options mz_cli_chip_options(const mz_cli *cli)
                              .isa = mz_cli_text(cli, "isa", env.isa),
                              .driver_path = mz_cli_text(cli, "driver-path", env.driver_path),
                              .fault_plan = mz_cli_text(cli, "fault-plan", env.fault_plan),
+                             .cache_path = env.cache_path,
                              .sync_each = env.sync_each};
 }
 

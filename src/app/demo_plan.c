@@ -211,13 +211,16 @@ static mz_err measure(const mz_demo *d, const char *ranks, const char *chip, int
 
 /* ---- a second rank ---- */
 
+/* The usual one is to be another piece of silicon than the processor that the first rank has. */
 static mz_err opens(const mz_demo *d, const char *spec)
 {
     mz_device *device = NULL;
     const mz_chip_options o = {.driver_path = d->driver_path};
     MZ_TRY(mz_device_open(&device, spec, &o));
+    const bool is_processor = device->info.threads > 0;
     mz_device_close(device);
-    return MZ_OK;
+    if (d->second || !is_processor) return MZ_OK;
+    return MZ_FAIL(MZ_ENOTSUP, "it is the processor itself");
 }
 
 /* The samples of a step for each by what each makes alone: at least one. */

@@ -4,6 +4,9 @@
 #include "base/log.h"
 #include "base/str.h"
 
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,6 +46,25 @@ static int mpi_rank(void)
     return several && mz_str_to_i64(mine, &rank) && rank >= 0 && rank < n ? (int)rank : -1;
 }
 
+static char cache[PATH_MAX];
+
+/* One that does not fit is done without. */
+static void find_cache(void)
+{
+    const char *given = text("XDG_CACHE_HOME", NULL), *home = text("HOME", NULL);
+    const int n = given  ? snprintf(cache, sizeof cache, "%s/mizan", given)
+                  : home ? snprintf(cache, sizeof cache, "%s/.cache/mizan", home)
+                         : 0;
+    if (n <= 0 || (size_t)n >= sizeof cache) cache[0] = '\0';
+}
+
+static const char *cache_path(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, find_cache);
+    return cache[0] ? cache : NULL;
+}
+
 void mz_options_init(mz_options *o)
 {
     *o = (mz_options){
@@ -51,6 +73,7 @@ void mz_options_init(mz_options *o)
         .chip = text("MIZAN_CHIP", "cpu"),
         .driver_path = text("MIZAN_DRIVER_PATH", NULL),
         .fault_plan = text("MIZAN_FAULT_PLAN", NULL),
+        .cache_path = cache_path(),
         .sync_each = strcmp(text("MIZAN_SYNC_EACH", "0"), "0") != 0,
         .no_color = text("NO_COLOR", NULL) != NULL,
         .state_home = whole_path("XDG_STATE_HOME"),

@@ -11,6 +11,8 @@ typedef struct mz_options {
     const char *chip;        /* MIZAN_CHIP; "cpu" */
     const char *driver_path; /* MIZAN_DRIVER_PATH; NULL = the system's search order */
     const char *fault_plan;  /* MIZAN_FAULT_PLAN; NULL = none */
+    const char *cache_path;  /* XDG_CACHE_HOME/mizan, else HOME/.cache/mizan; NULL = none. As it was
+                                at the first call */
     bool sync_each;          /* MIZAN_SYNC_EACH; wait after every operator, to find a faulty one */
     bool no_color;           /* NO_COLOR */
     const char *state_home;  /* XDG_STATE_HOME, if it is a whole path; NULL: below home */

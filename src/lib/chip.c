@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lib/chip.c - which chips there are, and opening one as options say. Floor: lib. */
+#include "base/options.h"
 #include "lib/chips.h"
 #include "lib/lib.h"
 
@@ -25,7 +26,12 @@ mz_err mz_lib_start(void)
 
 mz_err mz_lib_open_device(mz_device **device, const mz_lib_where *w)
 {
-    const mz_chip_options o = {.threads = w->threads, .isa = w->isa, .driver_path = w->driver_path};
+    mz_options env;
+    mz_options_init(&env); /* only to know where compiled programs are kept */
+    const mz_chip_options o = {.threads = w->threads,
+                               .isa = w->isa,
+                               .driver_path = w->driver_path,
+                               .cache_path = env.cache_path};
     MZ_TRY(mz_lib_start());
     return mz_device_open(device, w->chip ? w->chip : "cpu", &o);
 }

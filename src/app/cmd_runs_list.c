@@ -162,7 +162,7 @@ static void sort(mz_run_entries *all, const char *key)
 
 /* ---- the table ---- */
 
-enum { REST = 60, MODEL = 14, NAME_LEAST = 8 }; /* columns beside the name, without the model */
+enum { REST = 65, MODEL = 14, NAME_LEAST = 8 }; /* columns beside the name, without the model */
 
 typedef struct table {
     int name;       /* columns */
@@ -173,7 +173,7 @@ static table plan_table(const mz_run_entries *all, int columns)
 {
     table t = {.name = NAME_LEAST};
     for (int64_t i = 0; i < all->n; i++) {
-        const int n = (int)strlen(all->list[i].name);
+        const int n = mz_run_columns(all->list[i].name);
         t.name = n > t.name ? n : t.name;
     }
     t.has_model = columns >= REST + MODEL + t.name;
@@ -184,14 +184,14 @@ static table plan_table(const mz_run_entries *all, int columns)
 
 static void print_row(const table *t, const mz_run_entry *e)
 {
-    char name[MZ_RUN_NAME], step[32], loss[16], best[16], size[16], age[16];
+    char name[4 * MZ_RUN_NAME], step[32], loss[16], best[16], size[16], age[16];
     int n = snprintf(step, sizeof step, "%lld", (long long)e->step);
     if (e->steps > 0)
         (void)snprintf(step + n, sizeof step - (size_t)n, "/%lld", (long long)e->steps);
-    mz_run_plain(name, sizeof name, e->name);
-    printf("%-*.*s  %-6.6s  %-8s  %13s  %7s  %7s  %5s", t->name, t->name, name, e->id,
-           mz_run_state_now(e), step, mz_run_number(loss, e->loss),
-           mz_run_number(best, e->best_loss), mz_run_size(size, e->parameters));
+    printf("%s  %-6.6s  %-8s  %13s  %7s  %7s  %5s",
+           mz_run_cell(name, sizeof name, e->name, t->name), e->id, mz_run_state_now(e), step,
+           mz_run_number(loss, e->loss), mz_run_number(best, e->best_loss),
+           mz_run_size(size, e->parameters));
     if (t->has_model) printf("  %-12.12s", e->family[0] ? e->family : "-");
     printf("  %s\n", mz_run_age(age, e->started));
 }

@@ -152,3 +152,58 @@ const char *mz_run_plain(char *out, size_t bytes, const char *text)
     out[n] = '\0';
     return out;
 }
+
+/* ---- columns ---- */
+
+/* Length of the character at text, 0 where it is none, and what it takes: the wide ones are those
+ * of East Asia, and pictures. */
+static int character(const char *text, int *columns)
+{
+    static const unsigned wide[][2] = {{0x1100, 0x115f},   {0x2e80, 0xa4cf},  {0xac00, 0xd7a3},
+                                       {0xf900, 0xfaff},   {0xfe30, 0xfe6f},  {0xff00, 0xff60},
+                                       {0x1f300, 0x1faff}, {0x20000, 0x3fffd}};
+    const unsigned char *b = (const unsigned char *)text;
+    const int n = b[0] < 0x80 ? 1 : b[0] < 0xc2 ? 0 : b[0] < 0xe0 ? 2 : b[0] < 0xf0 ? 3 : 4;
+    unsigned code = n == 1 ? b[0] : b[0] & (0x7fu >> n);
+    *columns = 1;
+    if (n == 0 || b[0] > 0xf4) return 0;
+    for (int i = 1; i < n; i++) {
+        if ((b[i] & 0xc0) != 0x80) return 0;
+        code = code << 6 | (b[i] & 0x3fu);
+    }
+    if (code < 0x20 || (code >= 0x7f && code < 0xa0)) return 0; /* moves the cursor, or may */
+    for (int i = 0; i < MZ_COUNT(wide); i++)
+        if (code >= wide[i][0] && code <= wide[i][1]) *columns = 2;
+    return n;
+}
+
+int mz_run_columns(const char *text)
+{
+    int sum = 0;
+    while (*text) {
+        int columns;
+        const int n = character(text, &columns);
+        sum += columns;
+        text += n > 0 ? n : 1;
+    }
+    return sum;
+}
+
+const char *mz_run_cell(char *out, size_t bytes, const char *text, int columns)
+{
+    size_t at = 0;
+    int done = 0;
+    while (*text) {
+        int wide;
+        const int n = character(text, &wide);
+        if (done + wide > columns || at + 5 + (size_t)(columns - done) > bytes) break;
+        if (n > 0) memcpy(out + at, text, (size_t)n);
+        if (n == 0) out[at] = '?';
+        at += n > 0 ? (size_t)n : 1;
+        text += n > 0 ? n : 1;
+        done += wide;
+    }
+    for (; done < columns && at + 1 < bytes; done++) out[at++] = ' ';
+    out[at] = '\0';
+    return out;
+}

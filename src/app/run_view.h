@@ -24,4 +24,10 @@ const char *mz_run_number(char out[16], double x);         /* "3.2145", "-" for 
 /* Text of others (a name, a path) on one line: control characters become '?'. */
 const char *mz_run_plain(char *out, size_t bytes, const char *text);
 
+/* Columns of a terminal that UTF-8 takes; what is none takes one a byte. */
+int mz_run_columns(const char *text);
+/* The text in exactly so many columns: cut, or with blanks after it. Cut and shown as '?' is what
+ * is no UTF-8, and what moves the cursor. */
+const char *mz_run_cell(char *out, size_t bytes, const char *text, int columns);
+
 #endif

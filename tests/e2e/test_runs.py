@@ -21,6 +21,7 @@ import sys
 import tempfile
 import termios
 import time
+import unicodedata
 
 PROGRAM = os.path.abspath(sys.argv[1])
 STEPS = 12
@@ -201,6 +202,27 @@ def test_names(place):
     table = place.run("runs", "list").stdout.splitlines()
     assert len(table) == 5 and all(len(line) <= 80 for line in table), table
     assert len(place.list("runs")) == 1 and "first" in place.list("runs")
+
+
+def columns(text):
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def test_table(place):
+    """Names of any script, of any length, and such as would move the cursor: ids stand in one column."""
+    names = ["天平", "ميزان", "weegschaal", "a\x1b[2Jb", "\udcff\udcfe", "天" * 25, "x" * 90]
+    for name in names:
+        place.train(f"runs/{name}")
+    done = subprocess.run([PROGRAM, "runs", "list"], cwd=place.folder, env=place.environment,
+                          capture_output=True, check=True)
+    lines = done.stdout.decode("utf-8").splitlines()  # nothing is cut inside a character
+    assert len(lines) == len(names) + 1 and "\x1b" not in "".join(lines), lines
+    assert all(columns(line) <= 80 for line in lines), lines
+    found = {columns(line[:re.search(r"  [0-9a-f]{6}  finished", line).start()])
+             for line in lines[1:]}
+    assert len(found) == 1 and columns(lines[0][:lines[0].index("  id")]) <= found.pop(), lines
+    assert any("天平" in line for line in lines) and any("ميزان" in line for line in lines)
+    assert any("a?[2Jb" in line for line in lines) and any("?? " in line for line in lines), lines
 
 
 def test_folders(place):

@@ -17,5 +17,6 @@ int64_t mz_bench_repetitions(const mz_cli *cli, int64_t absent);
 mz_err mz_bench_print(const mz_cli *cli, json_t *document);
 
 mz_bench_fn mz_bench_tokenizer; /* SRC */
+mz_bench_fn mz_bench_gemm, mz_bench_bandwidth;
 
 #endif

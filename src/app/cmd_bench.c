@@ -26,7 +26,9 @@ static const struct {
     const char *name;
     int least, most; /* arguments after the kind */
     mz_bench_fn *run;
-} KINDS[] = {{"tokenizer", 1, 1, mz_bench_tokenizer}};
+} KINDS[] = {{"gemm", 0, 3, mz_bench_gemm},
+             {"bandwidth", 0, 0, mz_bench_bandwidth},
+             {"tokenizer", 1, 1, mz_bench_tokenizer}};
 
 int64_t mz_bench_repetitions(const mz_cli *cli, int64_t absent)
 {
@@ -58,7 +60,7 @@ mz_err mz_bench_print(const mz_cli *cli, json_t *document)
     if (mz_cli_flag(cli, "json") || !document) return mz_cli_print(document);
     json_object_foreach(document, key, value)
     {
-        if (json_is_array(value)) print_times(key, value);
+        if (json_is_integer(json_array_get(value, 0))) print_times(key, value);
         if (json_is_integer(value) && strcmp(key, "schema") != 0)
             printf("%-16s %lld\n", key, (long long)json_integer_value(value));
     }
@@ -104,9 +106,12 @@ const mz_command mz_cmd_bench = {
     .least = 1,
     .most = -1,
     .summary = "how long things take, every repetition",
-    .description = "  bench tokenizer SRC   loading, encoding by lines and whole, decoding",
+    .description = "  bench gemm [M N K]    matrix products, of many sizes or one, f32 and bf16\n"
+                   "  bench bandwidth       reading 256 MiB\n"
+                   "  bench tokenizer SRC   loading, encoding by lines and whole, decoding",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_SEED | MZ_COMMON_DTYPE,
-    .examples = "mizan bench tokenizer MODEL",
+    .examples = "mizan bench gemm --threads 2\n"
+                "mizan bench tokenizer MODEL",
     .run = run,
 };

@@ -310,6 +310,36 @@ static void repetitions_are_printed_one_by_one(void **state)
     expect_error(none, 2, "arguments");
 }
 
+static void products_and_reading_are_timed(void **state)
+{
+    (void)state;
+    const char *gemm[] = {"bench", "gemm", "17", "9", "33", "--repetitions", "2", "--json", NULL};
+    run(gemm, 0);
+    json_t *o = program_json();
+    const json_t *all = json_object_get(o, "gemm");
+    assert_int_equal(json_array_size(all), 2);
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *g = json_array_get(all, i), *ns = json_object_get(g, "ns");
+        assert_string_equal(json_string_value(json_object_get(g, "dtype")), i ? "BF16" : "F32");
+        assert_int_equal(json_integer_value(json_object_get(g, "n")), 9);
+        assert_int_equal(json_array_size(ns), 2);
+        for (size_t k = 0; k < 2; k++) assert_true(json_integer_value(json_array_get(ns, k)) > 0);
+    }
+    json_decref(o);
+    const char *reading[] = {"bench", "bandwidth", "--repetitions", "1", "--json", NULL};
+    run(reading, 0);
+    o = program_json();
+    const json_t *ns = json_object_get(o, "read_ns");
+    const double rate = (double)json_integer_value(json_object_get(o, "bytes")) /
+                        (double)json_integer_value(json_array_get(ns, 0));
+    assert_true(json_array_size(ns) == 1 && rate > 1e-3 && rate < 1e4); /* GB/s */
+    json_decref(o);
+    const char *two[] = {"bench", "gemm", "17", "9", "--json", NULL};
+    expect_error(two, 2, "M, N and K");
+    const char *zero[] = {"bench", "gemm", "17", "0", "9", "--json", NULL};
+    expect_error(zero, 2, "no size");
+}
+
 /* A reader that goes away: the program ends by itself, and says nothing. */
 static void a_reader_that_left_is_no_noise(void **state)
 {
@@ -375,6 +405,7 @@ int main(void)
         cmocka_unit_test(inspect_says_what_is_there),
         cmocka_unit_test(texts_end_where_they_are_told),
         cmocka_unit_test(repetitions_are_printed_one_by_one),
+        cmocka_unit_test(products_and_reading_are_timed),
         cmocka_unit_test(a_reader_that_left_is_no_noise),
         cmocka_unit_test(eval_is_the_same_in_either_form),
     };

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mizan beside its peers, in turn (A B A B ...), on the same threads: every repetition becomes a row of a CSV.
+
+  measure.py [--threads N] [--rounds N] [--steps N] [--only train,text] [--all] [--out FILE.csv]
+
+train   the networks of bench/models.py; tokens of a step after one that is not counted   peer: PyTorch + transformers
+text    SmolLM2-135M as GGUF of several types; prefill of 512 tokens, 64 more one by one  peer: llama.cpp
+--all also tries the peers' settings that were slower when they were looked for. A peer that is not installed or fails is
+named on stderr and left out."""
+
+import argparse
+import csv
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import models
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+MIZAN = os.environ.get("MIZAN_PROGRAM", str(ROOT / "build" / "mizan"))
+PYTHON = os.environ.get("MIZAN_PEERS_PYTHON", str(ROOT / ".cache/peers/bin/python"))
+PEERS = pathlib.Path(os.environ.get("MIZAN_PEERS", ROOT / ".cache/peers"))
+NODE, TEXT = PEERS / "node", PEERS / "smollm2"
+PREFILL, DECODE, KINDS = 512, 64, ["bf16", "q8_0", "q4_1", "f16"]
+FIELDS = ["part", "what", "who", "setting", "round", "repetition", "tokens", "ns", "peak_bytes"]
+
+
+class Rows:
+    """The CSV, written as rows come: a run that is broken off keeps what it has."""
+
+    def __init__(self, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = open(path, "w", newline="", encoding="utf-8")
+        self.csv = csv.DictWriter(self.file, FIELDS)
+        self.csv.writeheader()
+
+    def put(self, key, who, setting, turn, times, tokens, peak=0):
+        for i, ns in enumerate(times):
+            self.csv.writerow(dict(zip(FIELDS, [*key, who, setting, turn, i, tokens, int(ns), peak])))
+        self.file.flush()
+        rate = tokens * len(times) / sum(times) * 1e9
+        print(f"  {key[1]:28} {who:10} {setting:14} {rate:9.1f} tokens/s", flush=True)
+
+
+def answer(words, **more):
+    """A program's stdout as JSON, without the lines before the first brace; None, with the reason on stderr, where it failed."""
+    try:
+        done = subprocess.run([str(w) for w in words], capture_output=True, text=True, check=False, timeout=900, **more)
+    except (OSError, subprocess.TimeoutExpired) as why:
+        print(f"measure: {words[0]}: {why}", file=sys.stderr)
+        return None
+    if done.returncode:
+        print(f"measure: {words[0]} ended with {done.returncode}: {done.stderr.strip()[-300:]}", file=sys.stderr)
+        return None
+    return json.loads(done.stdout[done.stdout.index("{"):])
+
+
+def train_mizan(folder, options):
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    if not answer([MIZAN, "train", folder / "train.yaml", f"run.steps={options.steps + 1}", "--threads", options.threads, "--json"]):
+        sys.exit("measure: our own training failed")
+    log = [json.loads(line) for line in open(folder / "run" / "log.jsonl", encoding="utf-8")]
+    tokens = log[0]["tokens"]
+    return [tokens / step["tokens_per_s"] * 1e9 for step in log[1:]], tokens, log[-1]["peak_bytes"]
+
+
+def train(rows, options, work):
+    for name in models.MODELS:
+        folder = models.write(work, name)
+        settings = models.MODELS[name][3][:None if options.all else 1]
+        for turn in range(options.rounds):
+            times, tokens, peak = train_mizan(folder, options)
+            rows.put(("train", name), "mizan", "bf16", turn, times, tokens, peak)
+            for setting in settings:
+                words = [PYTHON, "-B", ROOT / "bench/torch_train.py", folder, setting, options.threads, options.steps]
+                peer = answer(words, env={**os.environ, "OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"})
+                if peer:
+                    rows.put(("train", name), "pytorch", setting, turn, peer["ns"], tokens, peer["peak_bytes"])
+
+
+def text(rows, options, work):
+    found = sorted(TEXT.glob("*.gguf"))
+    if not found:
+        print("measure: no SmolLM2 in .cache/peers, `tools/check_peers smollm2` brings it", file=sys.stderr)
+        return
+    plain = work / "f32.gguf"
+    files = {"q4_1": found[0]}
+    subprocess.run([MIZAN, "convert", found[0], plain, "--to", "gguf", "--type", "f32"], check=True, capture_output=True)
+    for kind in KINDS:
+        if kind not in files:
+            files[kind] = work / f"{kind}.gguf"
+            subprocess.run([MIZAN, "convert", plain, files[kind], "--to", "gguf", "--type", kind], check=True, capture_output=True)
+    if NODE.is_dir():
+        shutil.copy(ROOT / "bench/llama_speed.mjs", NODE)
+    ids = work / "ids.json"
+    ids.write_text(json.dumps([1000 + i * 7919 % 20000 for i in range(PREFILL)]), encoding="utf-8")
+    for kind in KINDS:
+        for turn in range(options.rounds):
+            out = answer([MIZAN, "generate", files[kind], "--ids", ids, "--max-tokens", DECODE + 1, "--temperature", 0,
+                          "--threads", options.threads, "--json"])
+            if not out:
+                sys.exit("measure: our own generation failed")
+            rates = {"prefill 512": (PREFILL, out["prefill_tokens_per_s"]), "decode": (DECODE, out["decode_tokens_per_s"])}
+            for what, (tokens, rate) in rates.items():
+                if rate:
+                    rows.put(("text", f"{what} {kind}"), "mizan", kind, turn, [tokens / rate * 1e9], tokens, out["peak_bytes"])
+            peer = answer(["node", "llama_speed.mjs", files[kind].resolve(), options.threads, PREFILL, DECODE], cwd=NODE) if NODE.is_dir() else None
+            if peer:
+                rows.put(("text", f"prefill 512 {kind}"), "llama.cpp", kind, turn, [peer["prefill_ns"]], PREFILL)
+                rows.put(("text", f"decode {kind}"), "llama.cpp", kind, turn, [peer["decode_ns"]], DECODE)
+
+
+def main():
+    read = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    read.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    read.add_argument("--rounds", type=int, default=3)
+    read.add_argument("--steps", type=int, default=3)
+    read.add_argument("--only", default="train,text")
+    read.add_argument("--all", action="store_true")
+    read.add_argument("--out", type=pathlib.Path, default=ROOT / "bench/results/peers.csv")
+    options = read.parse_args()
+    rows = Rows(options.out)
+    with tempfile.TemporaryDirectory() as work:
+        for part in options.only.split(","):
+            {"train": train, "text": text}[part](rows, options, pathlib.Path(work))
+
+
+if __name__ == "__main__":
+    main()

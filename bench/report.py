@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the CSVs of measure.py and `mizan bench` to a table, an SVG roofline and docs/performance.md.
+
+  report.py PEERS.csv GEMM.json BANDWIDTH.json [--page docs/performance.md --picture docs/plots/roofline.svg]"""
+
+import argparse
+import csv
+import datetime
+import json
+import pathlib
+import statistics
+
+NOTES = pathlib.Path(__file__).resolve().parent / "notes.md"
+
+
+def rates(path):
+    """{(part, what): {(who, setting): [tokens/s, one a round]}} and the largest peak in bytes of each."""
+    out, peaks = {}, {}
+    with open(path, encoding="utf-8") as file:
+        rounds = {}
+        for row in csv.DictReader(file):
+            key = row["part"], row["what"], row["who"], row["setting"]
+            rounds.setdefault(key, {}).setdefault(row["round"], []).append((int(row["tokens"]), int(row["ns"])))
+            peaks[key] = max(peaks.get(key, 0), int(row["peak_bytes"] or 0))
+    for (part, what, who, setting), turns in rounds.items():
+        speed = [sum(t for t, _ in turn) / sum(ns for _, ns in turn) * 1e9 for turn in turns.values()]
+        out.setdefault((part, what), {})[who, setting] = speed
+    return out, peaks
+
+
+def spread(values):
+    return f"{(max(values) - min(values)) / statistics.median(values) * 50:.0f} %"
+
+
+def table(found, peaks):
+    """Rows of text: ours, the peer's best setting, and the median of the ratios of each round."""
+    lines = [["what", "tokens/s", "±", "peer", "tokens/s", "±", "ratio", "memory"]]
+    for (part, what), who in found.items():
+        setting, ours = next((k[1], v) for k, v in who.items() if k[0] == "mizan")
+        line = [what, f"{statistics.median(ours):.0f}", spread(ours)]
+        peers = {k: v for k, v in who.items() if k[0] != "mizan"}
+        if peers:
+            best = max(peers, key=lambda k: statistics.median(peers[k]))
+            pairs = [a / b for a, b in zip(ours, peers[best])]
+            mine, theirs = peaks[part, what, "mizan", setting], peaks[(part, what, *best)]
+            line += [" ".join(best), f"{statistics.median(peers[best]):.0f}", spread(peers[best]),
+                     f"{statistics.median(pairs):.2f}", f"{mine / theirs:.2f}" if mine and theirs else ""]
+        lines.append(line + [""] * (8 - len(line)))
+    return lines
+
+
+def as_text(lines):
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join("  ".join(cell.ljust(w) if i in (0, 3) else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths)))
+                     for line in lines)
+
+
+def as_markdown(lines):
+    head = ["|" + "|".join(f" {cell} " for cell in lines[0]) + "|", "|" + "---|" * len(lines[0])]
+    return "\n".join(head + ["|" + "|".join(f" {cell} " for cell in line) + "|" for line in lines[1:]])
+
+
+def gemms(chip):
+    """Of each product: name, flop a byte that has to move, GFLOP/s of the median, dtype."""
+    out = []
+    for g in chip["gemm"]:
+        m, n, k, size = g["m"], g["n"], g["k"], 4 if g["dtype"] == "F32" else 2
+        ns = statistics.median(g["ns"])
+        out.append((f"{m} x {n} x {k}", 2 * m * n * k / ((m * k + k * n + m * n) * size), 2 * m * n * k / ns, g["dtype"]))
+    return out
+
+
+def roofline(chip, points):
+    """Both axes logarithmic; a line for what memory gives, one for the best product of each dtype."""
+    import math
+    left, top, width, height = 60, 20, 560, 340
+    bandwidth = chip["bandwidth"]["bytes"] / min(chip["bandwidth"]["read_ns"])
+    peaks = {d: max(p[2] for p in points if p[3] == d) for d in {p[3] for p in points}}
+    x_of = lambda x: left + width * (math.log10(x) + 1) / 4.5
+    y_of = lambda y: top + height * (1 - math.log10(max(y, 1)) / 3.5)
+    colour = {"F32": "#2563eb", "BF16": "#dc2626"}
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 20} {top + height + 50}" font-family="sans-serif" font-size="12">',
+           f'<rect width="100%" height="100%" fill="#fff"/><rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="#888"/>']
+    for e in range(-1, 4):
+        out.append(f'<text x="{x_of(10.0 ** e):.0f}" y="{top + height + 16}" text-anchor="middle">{10.0 ** e:g}</text>')
+    for e in range(0, 4):
+        out.append(f'<text x="{left - 6}" y="{y_of(10.0 ** e) + 4:.0f}" text-anchor="end">{10 ** e}</text>')
+    for dtype, peak in sorted(peaks.items()):
+        ridge = peak / bandwidth
+        out.append(f'<polyline fill="none" stroke="{colour[dtype]}" points="{x_of(0.1):.1f},{y_of(max(0.1 * bandwidth, 1)):.1f} '
+                   f'{x_of(ridge):.1f},{y_of(peak):.1f} {x_of(3000):.1f},{y_of(peak):.1f}"/>')
+        out.append(f'<text x="{left + width - 4}" y="{y_of(peak) - 5:.1f}" text-anchor="end" fill="{colour[dtype]}">{dtype} {peak:.0f} GFLOP/s</text>')
+    for name, x, y, dtype in points:
+        out.append(f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="4" fill="{colour[dtype]}"><title>{name} {dtype}: {y:.0f} GFLOP/s</title></circle>')
+    out += [f'<text x="{left + width / 2}" y="{top + height + 38}" text-anchor="middle">flop a byte (read {bandwidth:.1f} GB/s)</text>',
+            f'<text x="14" y="{top + height / 2}" text-anchor="middle" transform="rotate(-90 14 {top + height / 2})">GFLOP/s</text>', "</svg>"]
+    return "\n".join(out) + "\n"
+
+
+def main():
+    read = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    read.add_argument("peers", type=pathlib.Path)
+    read.add_argument("gemm", type=pathlib.Path)
+    read.add_argument("bandwidth", type=pathlib.Path)
+    read.add_argument("--page", type=pathlib.Path)
+    read.add_argument("--picture", type=pathlib.Path)
+    options = read.parse_args()
+    found, peaks = rates(options.peers)
+    chip = json.loads(options.gemm.read_text(encoding="utf-8"))
+    chip["bandwidth"] = json.loads(options.bandwidth.read_text(encoding="utf-8"))
+    points, lines = gemms(chip), table(found, peaks)
+    best = {d: max(p[2] for p in points if p[3] == d) for d in {p[3] for p in points}}
+    products = [["product", "dtype", "GFLOP/s", "share of the best"]]
+    products += [[name, dtype, f"{y:.0f}", f"{100 * y / best[dtype]:.0f} %"] for name, _, y, dtype in points]
+    print(as_text(lines) + "\n\n" + as_text(products) if lines[1:] else as_text(products))
+    if options.picture:
+        options.picture.parent.mkdir(parents=True, exist_ok=True)
+        options.picture.write_text(roofline(chip, points), encoding="utf-8")
+    if options.page:
+        options.page.write_text(
+            f"# How fast\n\n`make bench` wrote this page on {datetime.date.today()}: {chip['model']}, {chip['isa']}, {chip['threads']} threads. "
+            "Both sides have the same threads and take turns; a figure is the median of the rounds, ± half of their range, "
+            "the ratio the median of the rounds' ratios, ours to the peer's. Memory is our most to the peer's.\n\n"
+            f"{as_markdown(lines)}\n\n![roofline](plots/roofline.svg)\n\n{as_markdown(products)}\n\n{NOTES.read_text(encoding='utf-8')}",
+            encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

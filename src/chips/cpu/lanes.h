@@ -147,24 +147,30 @@ MZ_INLINE vf vf_sigmoid(vf x)
 #define ODD 1, 3, 5, 7
 #endif
 
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else /* gcc has it since 12 */
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vi){__VA_ARGS__})
+#endif
+
 MZ_INLINE vf vf_zip_low(vf a, vf b)
 {
-    return __builtin_shufflevector(a, b, ZIP_LOW);
+    return SHUFFLE(a, b, ZIP_LOW);
 }
 
 MZ_INLINE vf vf_zip_high(vf a, vf b)
 {
-    return __builtin_shufflevector(a, b, ZIP_HIGH);
+    return SHUFFLE(a, b, ZIP_HIGH);
 }
 
 MZ_INLINE vf vf_even(vf a, vf b)
 {
-    return __builtin_shufflevector(a, b, EVEN);
+    return SHUFFLE(a, b, EVEN);
 }
 
 MZ_INLINE vf vf_odd(vf a, vf b)
 {
-    return __builtin_shufflevector(a, b, ODD);
+    return SHUFFLE(a, b, ODD);
 }
 
 /* Transposes a square of VL rows in place. A round moves the top bit of the row number to the

@@ -110,7 +110,10 @@ static mz_err follow(training *t, int pid, const char *const *words, end *how)
     mz_err_clear();
     const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     const bool saved = WIFEXITED(status) && (WEXITSTATUS(status) == 75 || WEXITSTATUS(status) == 0);
-    if (!mz_demo_stopped() && *how == TIME_IS_UP && saved) return MZ_OK;
+    if (!mz_demo_stopped() && *how == TIME_IS_UP && saved) {
+        if (step_of(t) == t->steps) *how = DONE; /* just in time */
+        return MZ_OK;
+    }
     if (!mz_demo_stopped() && (*how == KILLED || *how == TOO_SLOW) && killed) return MZ_OK;
     *how = DONE; /* it had ended before it heard of it */
     return mz_demo_ended(t->d, words, status);

@@ -11,6 +11,7 @@ const mz_topic mz_topics[] = {
      "\n"
      "  cpu            this machine's processor: --isa chooses instructions,\n"
      "                 --threads how many threads, on which no bit depends\n"
+     "  opencl:N       OpenCL device N, through the system's loader (libOpenCL)\n"
      "  ref            the reference in double precision: slow and obvious\n"
      "  far            a test chip: memory apart from the host's, late faults\n"
      "  hosted:CHIP    CHIP, and the host for the operators that it lacks\n"

@@ -70,10 +70,12 @@ static void libraries(findings *f)
     add(f, "crypto", OK, OpenSSL_version(OPENSSL_VERSION), "");
 }
 
-/* Opened only to see that it is there; nothing is called in it. */
+/* Opened only to see that it is there; nothing is called in it. It stays mapped: what some do while
+ * they are loaded (Open MPI of Ubuntu 22.04 puts text of its own into the environment) does not
+ * survive that they go. */
 static void opened(findings *f, const char *name, const char *file, mz_package package)
 {
-    void *library = dlopen(file, RTLD_LAZY | RTLD_LOCAL);
+    void *library = dlopen(file, RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
     char what[160], fix[160];
     (void)snprintf(what, sizeof what, "%s %s", file, library ? "is there" : "is not installed");
     mz_package_fix(fix, sizeof fix, package, "");

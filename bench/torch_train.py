@@ -42,7 +42,7 @@ def main():
         optim.zero_grad(set_to_none=True)
         times.append(time.perf_counter_ns() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"ns": times[1:], "peak_bytes": peak, "loss": float(loss), "version": torch.__version__}))
+    print(json.dumps({"ns": times[1:], "peak_bytes": peak, "loss": loss.item(), "version": torch.__version__}))
 
 
 if __name__ == "__main__":

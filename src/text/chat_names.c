@@ -141,10 +141,110 @@ static bool is_allowed(const char *at, size_t n, const char *const *allowed)
     return !special;
 }
 
-/* Whether all that the template writes with special tokens in it is allowed, and it writes nothing
- * outside of its tags. */
+/* Every word that the families' published templates have between their tags, outside of texts. One
+ * that is not here (upper, replace, a macro's name) may make something else of the same texts. */
+static const char *const WORDS[] = {"for",
+                                    "in",
+                                    "endfor",
+                                    "if",
+                                    "elif",
+                                    "else",
+                                    "endif",
+                                    "set",
+                                    "and",
+                                    "or",
+                                    "not",
+                                    "is",
+                                    "none",
+                                    "None",
+                                    "defined",
+                                    "string",
+                                    "true",
+                                    "false",
+                                    "True",
+                                    "False",
+                                    "loop",
+                                    "first",
+                                    "last",
+                                    "index",
+                                    "index0",
+                                    "length",
+                                    "namespace",
+                                    "ns",
+                                    "message",
+                                    "messages",
+                                    "m",
+                                    "c",
+                                    "r",
+                                    "loop_messages",
+                                    "role",
+                                    "content",
+                                    "reasoning_content",
+                                    "system_message",
+                                    "system_prompt",
+                                    "bos_token",
+                                    "eos_token",
+                                    "add_generation_prompt",
+                                    "raise_exception",
+                                    "tojson",
+                                    "tools",
+                                    "tool",
+                                    "tool_call",
+                                    "tool_calls",
+                                    "function",
+                                    "name",
+                                    "arguments",
+                                    "type",
+                                    "trim",
+                                    "split",
+                                    "startswith",
+                                    "endswith",
+                                    "multi_step_tool",
+                                    "last_query_index",
+                                    "enable_thinking",
+                                    "thinking",
+                                    "is_first",
+                                    "is_tool",
+                                    "is_output_first",
+                                    "is_first_sp",
+                                    "is_last_user",
+                                    "is_prefix",
+                                    "is_only_sys",
+                                    "prefix",
+                                    "mapping",
+                                    "iterable"};
+/* In the two families whose models think. */
+static const char *const STRIPS[] = {"strip", "lstrip", "rstrip"};
+
+static bool is_one_of(const char *at, size_t n, const char *const *words, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (strlen(words[i]) == n && memcmp(words[i], at, n) == 0) return true;
+    return false;
+}
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+/* What stands at p between tags, outside of texts: a word, or one character of anything else. Its
+ * length, 0 where no template of a family has it. */
+static size_t known_step(const char *p, bool thinks)
+{
+    size_t n = 0;
+    if (strncmp(p, "[::-1]", 6) == 0) return thinks ? 6 : 0; /* the last question is looked for */
+    if (!is_letter(*p)) return strchr(":^*/~`$&", *p) ? 0 : 1;
+    while (is_letter(p[n]) || (p[n] >= '0' && p[n] <= '9')) n++;
+    if (is_one_of(p, n, WORDS, MZ_COUNT(WORDS))) return n;
+    return thinks && is_one_of(p, n, STRIPS, MZ_COUNT(STRIPS)) ? n : 0;
+}
+
+/* Whether all that the template writes with special tokens in it is allowed, nothing is written
+ * outside of its tags, and every word between them is known. */
 static bool writes_only(const char *text, const char *const *allowed)
 {
+    const bool thinks = allowed == QWEN3 || allowed == DEEPSEEK;
     bool inside = false;
     for (const char *p = text; *p; p++) {
         if (!inside && p[0] == '{' && (p[1] == '{' || p[1] == '%')) {
@@ -159,6 +259,10 @@ static bool writes_only(const char *text, const char *const *allowed)
             const char quote = *p, *first = ++p;
             while (*p && *p != quote) p += p[0] == '\\' && p[1] ? 2 : 1;
             if (!*p || !is_allowed(first, (size_t)(p - first), allowed)) return false;
+        } else {
+            const size_t n = known_step(p, thinks);
+            if (n == 0) return false;
+            p += n - 1;
         }
     }
     return !inside;

@@ -189,6 +189,17 @@ static void template_texts_are_recognised(void **state)
          "llama-3"},
         {"{{ '<|start_header_id|>' + r + '<|end_header_id|>\n\n' + c + '<|eot_id|>' }}", NULL},
         {"{{ '<start_of_turn>' + c }}", NULL},
+        /* the texts are a family's, what is done with them is not */
+        {"{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] | upper + "
+         "'<|im_end|>\\n' }}{% endfor %}",
+         NULL},
+        {"{% for m in messages[1:] %}" MZT_TURN "{% endfor %}", NULL},
+        {"{% for m in messages[::-1] %}" MZT_TURN "{% endfor %}", NULL},
+        {"{% macro turn(m) %}" MZT_TURN "{% endmacro %}", NULL},
+        {"{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'].strip() + "
+         "'<|im_end|>\\n' }}{% endfor %}",
+         NULL},
+        {"{{ '<｜User｜>' + c.replace('a', 'b') }}{{ '<｜Assistant｜>' }}", NULL},
         {"", NULL},
     };
     for (int i = 0; i < MZ_COUNT(cases); i++) {

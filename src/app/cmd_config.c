@@ -102,7 +102,8 @@ static const char *kind_name(mz_key_kind kind)
 {
     static const char *const names[] = {
         [MZ_KEY_INT] = "integer", [MZ_KEY_REAL] = "number",   [MZ_KEY_BOOL] = "boolean",
-        [MZ_KEY_TEXT] = "string", [MZ_KEY_CHOICE] = "string", [MZ_KEY_RANKS] = "array"};
+        [MZ_KEY_TEXT] = "string", [MZ_KEY_CHOICE] = "string", [MZ_KEY_WORDS] = "string",
+        [MZ_KEY_RANKS] = "array"};
     return names[kind];
 }
 

@@ -24,7 +24,8 @@ const mz_key mz_keys[] = {
      "folder of `mizan data build`, or JSONL with one sample a line: {\"ids\": [...]} or "
      "{\"messages\": [...]}"},
     {"data.tokenizer", MZ_KEY_TEXT, AT(data_tokenizer), 0, 0, "", NULL, true,
-     "whose tokenizer and chat template read messages; \"\": the model's"},
+     "whose tokenizer and chat template read messages, and go along with checkpoints; \"\": the "
+     "model's, else that of the shards"},
     {"data.chat", MZ_KEY_TEXT, AT(data_chat), 0, 0, "", NULL, true,
      "a built-in chat template for messages instead of the model's own"},
     {"data.validation", MZ_KEY_TEXT, AT(data_validation), 0, 0, "", NULL, false,
@@ -101,8 +102,9 @@ const mz_key mz_keys[] = {
      "weight of the loss of the MTP layers"},
     {"lora.rank", MZ_KEY_INT, AT(lora_rank), 0, 65536, "0", NULL, true, "0: all weights train"},
     {"lora.alpha", MZ_KEY_REAL, AT(lora_alpha), 0, 1e6, "16", NULL, true, "scale is alpha / rank"},
-    {"lora.targets", MZ_KEY_TEXT, AT(lora_targets), 0, 0, "", NULL, true,
-     "names of the adapted linear maps, with commas between; \"\": all of the blocks'"},
+    {"lora.targets", MZ_KEY_WORDS, AT(lora_targets), 0, 0, "", NULL, true,
+     "names of the adapted linear maps: a list, or text with commas between; \"\" or all-linear: "
+     "all of the blocks'"},
     {"lora.adapter", MZ_KEY_TEXT, AT(lora_adapter), 0, 0, "", NULL, false,
      "folder of the adapter to begin with; \"\": a new one"},
     {"guard.sigma", MZ_KEY_REAL, AT(guard_sigma), 0, 1e6, "6", NULL, true,
@@ -215,6 +217,50 @@ static mz_err set_number(mz_train_config *c, const mz_key *key, const char *text
     return MZ_OK;
 }
 
+static mz_err too_long(const mz_key *key, const mz_place *at)
+{
+    return mz_config_bad(at, key->name, "%s is longer than %d bytes", key->name,
+                         MZ_CONFIG_TEXT - 1);
+}
+
+static mz_err set_text(mz_train_config *c, const mz_key *key, const char *text, const mz_place *at)
+{
+    if (strlen(text) >= MZ_CONFIG_TEXT) return too_long(key, at);
+    memcpy((char *)c + key->offset, text, strlen(text) + 1);
+    return MZ_OK;
+}
+
+/* "q_proj, v_proj" and "[q_proj, v_proj]" (as KEY=VALUE has lists) are kept as "q_proj,v_proj".
+ * PEFT's word for every linear map is kept as no word. */
+static mz_err set_words(mz_train_config *c, const mz_key *key, const char *text, const mz_place *at)
+{
+    char kept[MZ_CONFIG_TEXT] = "";
+    const char *end = text + strlen(text);
+    if (*text == '[' && end[-1] == ']') {
+        text++;
+        end--;
+    }
+    for (size_t len = 0; text < end;) {
+        static const char AROUND[] = " \t\"'";
+        const char *stop = text + strcspn(text, ",");
+        if (stop > end) stop = end;
+        const char *next = stop + (stop < end);
+        text += strspn(text, AROUND);
+        while (stop > text && strchr(AROUND, stop[-1])) stop--;
+        const size_t n = stop > text ? (size_t)(stop - text) : 0;
+        if (n == 0 || memchr(text, '[', n) || memchr(text, ']', n) || memchr(text, '{', n))
+            return mz_config_bad(at, key->name, "%s is not a list of names: [q_proj, v_proj]",
+                                 key->name);
+        if (len + n + 2 > sizeof kept) return too_long(key, at);
+        if (len > 0) kept[len++] = ',';
+        memcpy(kept + len, text, n);
+        len += n;
+        kept[len] = '\0';
+        text = next;
+    }
+    return set_text(c, key, strcmp(kept, "all-linear") == 0 ? "" : kept, at);
+}
+
 mz_err mz_key_set(mz_train_config *c, const mz_key *key, const char *text, const mz_place *at)
 {
     char *field = (char *)c + key->offset;
@@ -239,11 +285,9 @@ mz_err mz_key_set(mz_train_config *c, const mz_key *key, const char *text, const
         return MZ_OK;
     }
     case MZ_KEY_TEXT:
-        if (strlen(text) >= MZ_CONFIG_TEXT)
-            return mz_config_bad(at, key->name, "%s is longer than %d bytes", key->name,
-                                 MZ_CONFIG_TEXT - 1);
-        memcpy(field, text, strlen(text) + 1);
-        return MZ_OK;
+        return set_text(c, key, text, at);
+    case MZ_KEY_WORDS:
+        return set_words(c, key, text, at);
     case MZ_KEY_RANKS:
         return mz_config_parse_ranks(c, text, at);
     }
@@ -299,6 +343,7 @@ mz_err mz_key_write(const mz_key *key, const mz_train_config *c, mz_str *out)
         return mz_str_add(out, text, (size_t)len);
     }
     case MZ_KEY_TEXT:
+    case MZ_KEY_WORDS:
         return mz_str_add_quoted(out, field);
     case MZ_KEY_RANKS:
         return write_ranks(out, c);

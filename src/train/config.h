@@ -69,6 +69,7 @@ typedef enum mz_key_kind {
     MZ_KEY_BOOL,
     MZ_KEY_TEXT,
     MZ_KEY_CHOICE,
+    MZ_KEY_WORDS, /* kept as text with commas between; read from a list too */
     MZ_KEY_RANKS
 } mz_key_kind;
 

@@ -195,18 +195,38 @@ static bool is_section(const char *name)
     return false;
 }
 
+/* A list of plain names, as text with commas between. */
+static bool names_of(struct fy_node *list, char *out, size_t out_bytes)
+{
+    void *prev = NULL;
+    size_t len = 0;
+    for (struct fy_node *item; (item = fy_node_sequence_iterate(list, &prev)) != NULL;) {
+        char name[NAME_MAX_BYTES];
+        if (!scalar(item, name, sizeof name) || !name[0] || strchr(name, ',')) return false;
+        const int n = snprintf(out + len, out_bytes - len, "%s%s", len ? "," : "", name);
+        if (n < 0 || (size_t)n >= out_bytes - len) return false;
+        len += (size_t)n;
+    }
+    return true;
+}
+
 static mz_err read_value(const reading *r, const mz_key *key, struct fy_node *value,
                          const mz_place *key_at)
 {
-    char text[MZ_CONFIG_TEXT + 1];
+    char text[MZ_CONFIG_TEXT + 1] = "";
     if (r->seen[key - mz_keys])
         return mz_config_bad(key_at, key->name, "%s stands twice", key->name);
     r->seen[key - mz_keys] = true;
     if (key->kind == MZ_KEY_RANKS) return read_ranks(r->config, value, key_at);
     mz_place at = place_of(r->file, value);
     if (at.line == 0) at = *key_at;
-    if (!scalar(value, text, sizeof text))
+    if (key->kind == MZ_KEY_WORDS && value && fy_node_is_sequence(value)) {
+        if (!names_of(value, text, sizeof text))
+            return mz_config_bad(&at, key->name, "%s is not a list of short plain names",
+                                 key->name);
+    } else if (!scalar(value, text, sizeof text)) {
         return mz_config_bad(&at, key->name, "%s is not a plain value", key->name);
+    }
     return mz_key_set(r->config, key, text, &at);
 }
 

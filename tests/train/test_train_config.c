@@ -58,6 +58,32 @@ static void test_layers(void **state)
     assert_int_equal(config.ranks[0].share, 1);
 }
 
+/* Names of linear maps: as PEFT's users write them, or in one text; always kept the same way. */
+static void test_names(void **state)
+{
+    (void)state;
+    static const char *const same[] = {
+        "lora.targets: [q_proj, v_proj]\n", "lora: {targets: [\"q_proj\", 'v_proj']}\n",
+        "lora:\n  targets:\n  - q_proj\n  - v_proj\n", "lora.targets: q_proj, v_proj\n"};
+    static const char *const given[] = {"lora.targets=[q_proj,v_proj]",
+                                        "lora.targets=q_proj,v_proj",
+                                        "lora.targets=[\"q_proj\", 'v_proj']"};
+    char text[4096];
+    for (int i = 0; i < MZ_COUNT(same); i++) {
+        (void)snprintf(text, sizeof text, "%s%s", GOOD, same[i]);
+        assert_int_equal(load(text, NULL), MZ_OK);
+        assert_string_equal(config.lora_targets, "q_proj,v_proj");
+    }
+    for (int i = 0; i < MZ_COUNT(given); i++) {
+        assert_int_equal(load(GOOD, given[i]), MZ_OK);
+        assert_string_equal(config.lora_targets, "q_proj,v_proj");
+    }
+    assert_int_equal(load(GOOD "lora.targets: all-linear\n", NULL), MZ_OK);
+    assert_string_equal(config.lora_targets, "");
+    assert_int_equal(load(GOOD "lora.targets: []\n", NULL), MZ_OK);
+    assert_string_equal(config.lora_targets, "");
+}
+
 /* What is written reads back to the same, whatever the values. */
 static void test_round_trip(void **state)
 {
@@ -65,13 +91,13 @@ static void test_round_trip(void **state)
     mz_str first = {0}, second = {0};
     assert_int_equal(
         load(GOOD "ranks: [{chip: 'far:f16', share: 7}]\n", "optim.lr=0.1234567890123"), MZ_OK);
-    memcpy(config.lora_targets, "a\"\\\n\tb", 7);
+    memcpy(config.run_sample_prompt, "a\"\\\n\tb", 7);
     config.eps = 1.0 / 3.0;
     assert_int_equal(mz_config_write(&config, &first), MZ_OK);
     assert_int_equal(load(first.text, NULL), MZ_OK);
     assert_int_equal(mz_config_write(&config, &second), MZ_OK);
     assert_string_equal(first.text, second.text);
-    assert_string_equal(config.lora_targets, "a\"\\\n\tb");
+    assert_string_equal(config.run_sample_prompt, "a\"\\\n\tb");
     assert_memory_equal(&config.eps, &(double){1.0 / 3.0}, sizeof(double));
     assert_non_null(strstr(second.text, "optim.lr: 0.1234567890123\n"));
     assert_non_null(strstr(second.text, "ranks: [{chip: \"far:f16\", share: 7}]\n"));
@@ -142,6 +168,11 @@ static const bad BAD[] = {
     {GOOD "ranks:\n- chip: cpu\n  share: 0\n", NULL, MZ_ECONFIG, "9:3", "want 1 to"},
     {GOOD "ranks:\n- chip: cpu\n  shares: 2\n", NULL, MZ_ECONFIG, "9:3", "not shares"},
     {GOOD "? {a: b}\n: 1\n", NULL, MZ_ECONFIG, NULL, "plain name"},
+    {GOOD "lora.targets: [q_proj, [v_proj]]\n", NULL, MZ_ECONFIG, "7:1",
+     "list of short plain names"},
+    {GOOD "lora.targets: {q_proj: 1}\n", NULL, MZ_ECONFIG, "7:1", "not a plain value"},
+    {NULL, "lora.targets=[q_proj,[v_proj]]", MZ_ECONFIG, NULL, "not a list of names"},
+    {NULL, "lora.targets=[q_proj,,v_proj]", MZ_ECONFIG, NULL, "not a list of names"},
     {NULL, "optim.lr", MZ_ECONFIG, NULL, "not KEY=VALUE"},
     {NULL, "=3", MZ_ECONFIG, NULL, "not KEY=VALUE"},
     {NULL, "optim.rl=3", MZ_ECONFIG, NULL, "did you mean optim.lr?"},
@@ -224,9 +255,10 @@ static void test_no_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_layers),   cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_same_run), cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_bytes),    cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_layers),     cmocka_unit_test(test_names),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_same_run),
+        cmocka_unit_test(test_bad),        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_no_file),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -68,9 +68,10 @@ static mz_err print_count(const mz_corpus_count *c, const char *out, bool as_jso
         printf("documents        %lld\ntokens           %lld\nbytes per token  %.3f\n",
                (long long)c->documents, (long long)c->ids, each);
         for (int i = 0; i < MZ_PARTS; i++)
-            printf("%-16s %lld documents, %lld tokens in %lld shards\n", mz_part_name((mz_part)i),
-                   (long long)c->part[i].documents, (long long)c->part[i].ids,
-                   (long long)c->part[i].shards);
+            printf("%-16s %lld document%s, %lld tokens in %lld shard%s\n", mz_part_name((mz_part)i),
+                   (long long)c->part[i].documents, c->part[i].documents == 1 ? "" : "s",
+                   (long long)c->part[i].ids, (long long)c->part[i].shards,
+                   c->part[i].shards == 1 ? "" : "s");
         if (c->empty > 0) printf("left out         %lld empty documents\n", (long long)c->empty);
         return MZ_OK;
     }

@@ -81,12 +81,22 @@ static void read_gguf(mz_generation *g, const mz_gguf *file)
     }
 }
 
+static const mz_generation PLAIN = {
+    .bos = -1, .pad = -1, .temperature = 1.0, .top_p = 1.0, .repeat_penalty = 1.0};
+
+void mz_generation_of_gguf(mz_generation *g, const mz_gguf *file)
+{
+    *g = PLAIN;
+    read_gguf(g, file);
+}
+
 mz_err mz_generation_read(mz_generation *g, const mz_source *s)
 {
     MZ_NEED(g && s, "no source, or no place");
     const mz_config *c = mz_source_config(s);
-    mz_generation read = {
-        .bos = c->bos, .pad = c->pad, .temperature = 1.0, .top_p = 1.0, .repeat_penalty = 1.0};
+    mz_generation read = PLAIN;
+    read.bos = c->bos;
+    read.pad = c->pad;
     if (mz_source_hub(s)) MZ_TRY(read_folder(&read, mz_source_hub(s)));
     if (mz_source_gguf(s)) read_gguf(&read, mz_source_gguf(s));
     if (read.n_ends == 0) add_end(&read, c->eos); /* a family's usual one */

@@ -22,6 +22,8 @@ typedef struct mz_generation {
 } mz_generation;
 
 mz_err mz_generation_read(mz_generation *g, const mz_source *s);
+/* Of a GGUF that may hold no model: what its tokenizer's keys say. */
+void mz_generation_of_gguf(mz_generation *g, const mz_gguf *file);
 bool mz_generation_is_end(const mz_generation *g, int64_t id);
 /* generation_config.json in a folder that was made from something else. */
 mz_err mz_generation_write(const mz_generation *g, const char *folder);

@@ -109,14 +109,9 @@ static void add_end(mz_generation *g, int64_t id)
     g->ends[g->n_ends++] = id;
 }
 
-mz_err mz_words_read(mz_words *w, const mz_source *s)
+/* What the generation's settings take from the tokenizer, and it from them. */
+static mz_err settle(mz_words *w, mz_err err)
 {
-    MZ_NEED(w && s, "no source, or no place for its words");
-    w->eos = w->pad = -1;
-    mz_err err = mz_generation_read(&w->generation, s);
-    if (err == MZ_OK)
-        err =
-            mz_source_hub(s) ? read_folder(w, mz_source_path(s)) : read_gguf(w, mz_source_gguf(s));
     if (err != MZ_OK) {
         mz_words_clear(w);
         return err;
@@ -126,6 +121,25 @@ mz_err mz_words_read(mz_words *w, const mz_source *s)
     if (w->eos < 0 && w->generation.n_ends > 0) w->eos = w->generation.ends[0];
     if (w->pad < 0) w->pad = w->generation.pad;
     return MZ_OK;
+}
+
+mz_err mz_words_read(mz_words *w, const mz_source *s)
+{
+    MZ_NEED(w && s, "no source, or no place for its words");
+    w->eos = w->pad = -1;
+    mz_err err = mz_generation_read(&w->generation, s);
+    if (err == MZ_OK)
+        err =
+            mz_source_hub(s) ? read_folder(w, mz_source_path(s)) : read_gguf(w, mz_source_gguf(s));
+    return settle(w, err);
+}
+
+mz_err mz_words_of_gguf(mz_words *w, const mz_gguf *file)
+{
+    MZ_NEED(w && file, "no file, or no place for its words");
+    w->eos = w->pad = -1;
+    mz_generation_of_gguf(&w->generation, file);
+    return settle(w, read_gguf(w, file));
 }
 
 void mz_words_clear(mz_words *w)
@@ -305,7 +319,7 @@ static mz_err write_config(const mz_words *w, const char *folder, int64_t positi
     bad |= put_token(o, "unk_token", v, v->unknown);
     bad |= json_object_set_new(o, "add_bos_token", json_boolean(v->add_bos));
     bad |= json_object_set_new(o, "clean_up_tokenization_spaces", json_false());
-    bad |= json_object_set_new(o, "model_max_length", json_integer(positions));
+    if (positions > 0) bad |= json_object_set_new(o, "model_max_length", json_integer(positions));
     bad |= json_object_set_new(o, "tokenizer_class", json_string("PreTrainedTokenizerFast"));
     if (w->chat.len > 0)
         bad |= json_object_set_new(o, "chat_template", json_stringn(w->chat.text, w->chat.len));

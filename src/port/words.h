@@ -24,11 +24,14 @@ typedef struct mz_words {
 
 /* Zero it before. */
 mz_err mz_words_read(mz_words *w, const mz_source *s);
+/* Of a GGUF that may hold no model. */
+mz_err mz_words_of_gguf(mz_words *w, const mz_gguf *file);
 void mz_words_clear(mz_words *w);
 
 /* tokenizer.* keys for a model with so many rows; rows without a token are unused ones. */
 mz_err mz_words_to_gguf(const mz_words *w, mz_gguf_writer *g, int64_t rows);
-/* tokenizer.json, tokenizer_config.json and generation_config.json. positions: of the model. */
+/* tokenizer.json, tokenizer_config.json and generation_config.json. positions: of the model, 0 =
+ * unknown. */
 mz_err mz_words_to_folder(const mz_words *w, const char *folder, int64_t positions);
 
 #endif

@@ -355,6 +355,11 @@ mz_err mz_chat_open(mz_chat_template *t, const char *folder)
 {
     char own[PATH_BYTES], path[PATH_BYTES];
     MZ_NEED(t && folder, "template or folder is NULL");
+    if (!mz_file_exists(folder)) {
+        mz_note(MZ_EIO, __FILE__, __LINE__, "there is no %s", folder);
+        mz_note_where(folder, NULL, -1);
+        return MZ_EIO;
+    }
     if (!mz_file_is_dir(folder)) {
         const char *slash = strrchr(folder, '/');
         const size_t n = slash ? (size_t)(slash - folder) : 1;

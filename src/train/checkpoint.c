@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/sha256.h"
 #include "base/str.h"
+#include "train/extras.h"
 #include "train/state.h"
 
 #include <inttypes.h>
@@ -17,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { JSON_MAX = 16 << 20, EXTRA_MAX = 256 << 20 };
+enum { JSON_MAX = 16 << 20 };
 
 /* In the order in which they are written: of a run that trains all weights, and of adapters. */
 enum { N_FILES = 5 };
@@ -25,12 +26,6 @@ static const char *const FILES[2][N_FILES] = {
     {"config.json", "model.safetensors", "optimizer.safetensors", "state.json", "train.yaml"},
     {"adapter_config.json", "adapter_model.safetensors", "optimizer.safetensors", "state.json",
      "train.yaml"}};
-
-/* Copied along where the model's folder has them. */
-static const char *const EXTRAS[] = {"tokenizer.json",      "tokenizer_config.json",
-                                     "vocab.json",          "merges.txt",
-                                     "chat_template.jinja", "special_tokens_map.json",
-                                     "added_tokens.json",   "generation_config.json"};
 
 static mz_err join(char out[MZ_CHECKPOINT_PATH], const char *a, const char *b)
 {
@@ -57,7 +52,7 @@ static mz_err list_file(json_t *files, const char *folder, const char *name)
     return MZ_OK;
 }
 
-/* has_extra: of EXTRAS. */
+/* has_extra: of mz_extras. */
 static mz_err write_manifest(const char *folder, int64_t step, bool adapters, const bool *has_extra)
 {
     char path[MZ_CHECKPOINT_PATH];
@@ -67,8 +62,8 @@ static mz_err write_manifest(const char *folder, int64_t step, bool adapters, co
     mz_err err = root ? MZ_OK : MZ_FAIL(MZ_ENOMEM, "no memory for a manifest");
     for (int i = 0; i < N_FILES && err == MZ_OK; i++)
         err = list_file(files, folder, FILES[adapters][i]);
-    for (int i = 0; i < MZ_COUNT(EXTRAS) && err == MZ_OK; i++)
-        if (has_extra[i]) err = list_file(files, folder, EXTRAS[i]);
+    for (int i = 0; i < MZ_EXTRAS && err == MZ_OK; i++)
+        if (has_extra[i]) err = list_file(files, folder, mz_extras[i]);
     if (err == MZ_OK) err = join(path, folder, "manifest.json");
     if (err == MZ_OK) err = mz_json_write(root, path);
     json_decref(files);
@@ -123,9 +118,9 @@ mz_err mz_checkpoint_verify(const char *folder, int64_t *checked)
     mz_err err = MZ_OK;
     for (int i = 0; i < N_FILES && err == MZ_OK; i++, n++)
         err = verify_file(folder, FILES[adapters][i], find_file(files, FILES[adapters][i]));
-    for (int i = 0; i < MZ_COUNT(EXTRAS) && err == MZ_OK; i++) {
-        const json_t *file = find_file(files, EXTRAS[i]);
-        if (file) err = verify_file(folder, EXTRAS[i], file);
+    for (int i = 0; i < MZ_EXTRAS && err == MZ_OK; i++) {
+        const json_t *file = find_file(files, mz_extras[i]);
+        if (file) err = verify_file(folder, mz_extras[i], file);
         n += file != NULL;
     }
     json_decref(root);
@@ -234,48 +229,11 @@ static mz_err newest(const char *run, char path[MZ_CHECKPOINT_PATH], bool *found
 
 /* ---- the calls ---- */
 
-/* The folder that a tokenizer lies in; "" where it lies in none (a GGUF, or none is given). */
-static void folder_with(char out[MZ_CHECKPOINT_PATH], const char *from)
-{
-    static const char name[] = "tokenizer.json";
-    const size_t n = from ? strlen(from) : 0;
-    out[0] = '\0';
-    if (n == 0 || n >= MZ_CHECKPOINT_PATH - 2) return;
-    if (mz_file_is_dir(from)) {
-        memcpy(out, from, n + 1);
-    } else if (mz_str_ends(from, name)) {
-        (void)snprintf(out, MZ_CHECKPOINT_PATH, "./%.*s", (int)(n - (sizeof name - 1)), from);
-        if (from[0] == '/') memmove(out, out + 2, strlen(out + 2) + 1);
-    }
-}
-
-static mz_err copy_extras(const char *tokenizer, const char *folder, bool *has_extra)
-{
-    char path[MZ_CHECKPOINT_PATH], from[MZ_CHECKPOINT_PATH];
-    folder_with(from, tokenizer);
-    for (int i = 0; i < MZ_COUNT(EXTRAS); i++) {
-        char *text = NULL;
-        size_t bytes = 0;
-        has_extra[i] = false;
-        if (!from[0]) continue;
-        MZ_TRY(join(path, from, EXTRAS[i]));
-        if (!mz_file_exists(path)) continue;
-        MZ_TRY(mz_inside_check(from, EXTRAS[i]));
-        MZ_TRY(mz_file_read(path, EXTRA_MAX, &text, &bytes));
-        mz_err err = join(path, folder, EXTRAS[i]);
-        if (err == MZ_OK) err = mz_file_write(path, text, bytes);
-        mz_mem_free(text);
-        if (err != MZ_OK) return err;
-        has_extra[i] = true;
-    }
-    return MZ_OK;
-}
-
 static mz_err write_files(const mz_checkpointed *c, const mz_held *h, const mz_progress *p,
                           const char *folder)
 {
     char path[MZ_CHECKPOINT_PATH];
-    bool has_extra[MZ_COUNT(EXTRAS)];
+    bool has_extra[MZ_EXTRAS];
     MZ_TRY(mz_state_save_weights(h, c->base_name, folder));
     MZ_TRY(join(path, folder, "optimizer.safetensors"));
     MZ_TRY(mz_state_save_optimizer(h, path));
@@ -283,7 +241,7 @@ static mz_err write_files(const mz_checkpointed *c, const mz_held *h, const mz_p
     MZ_TRY(mz_state_save_progress(h->updates, p, path));
     MZ_TRY(join(path, folder, "train.yaml"));
     MZ_TRY(mz_file_write(path, c->yaml, strlen(c->yaml)));
-    MZ_TRY(copy_extras(c->tokenizer, folder, has_extra));
+    MZ_TRY(mz_extras_copy(c->tokenizer, folder, h->config->max_position, has_extra));
     return write_manifest(folder, p->step, h->config->lora.rank > 0, has_extra);
 }
 

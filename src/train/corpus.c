@@ -8,6 +8,7 @@
 #include "base/scan.h"
 #include "base/thread.h"
 #include "file/input.h"
+#include "train/extras.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -330,6 +331,7 @@ mz_err mz_corpus_build(const mz_corpus_options *o, mz_corpus_count *count)
     if (err == MZ_OK) err = flush(&w);
     if (err == MZ_OK && count->documents == 0)
         err = MZ_FAIL(MZ_ECORRUPT, "the files hold no document");
+    if (err == MZ_OK) err = mz_extras_copy(o->tokenizer_name, o->out, 0, (bool[MZ_EXTRAS]){0});
     if (err == MZ_OK) {
         mz_shards_writer *writer = w.writer;
         w.writer = NULL;

@@ -9,7 +9,7 @@
  * For validation a document of JSONL is drawn by Philox(seed, its number), so that it does not
  * depend on what else is in the data; of a plain file the end is taken, from a beginning of a line.
  *
- * Floor:  train. May use text, file, base.
+ * Floor:  train. May use port, text, file, base.
  * Repeat: bitwise: the threads only encode, one document each.
  * Errors: MZ_ECORRUPT with file, line and offset; MZ_EIO; MZ_ENOMEM; no data set is left behind. */
 #ifndef MZ_TRAIN_CORPUS_H
@@ -29,7 +29,7 @@ typedef struct mz_corpus_options {
     int n_files;
     const char *out;
     const mz_tokenizer *tokenizer;
-    const char *tokenizer_name; /* for data.json */
+    const char *tokenizer_name; /* for data.json; its files go along with the shards */
     const char *field;          /* of JSONL */
     double validation;          /* share, below 1 */
     uint64_t seed;

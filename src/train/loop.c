@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "train/bias.h"
+#include "train/extras.h"
 #include "train/fill.h"
 #include "train/schedule.h"
 
@@ -30,8 +31,7 @@ struct mz_loop {
 
 mz_data_options mz_loop_data_options(const mz_train_config *c, int64_t vocab)
 {
-    const char *model = c->model_path[0] ? c->model_path : c->model_config;
-    const char *source = c->data_tokenizer[0] ? c->data_tokenizer : model;
+    const char *source = mz_extras_of(c);
     return (mz_data_options){.seq = c->data_seq,
                              .vocab = vocab,
                              .shuffle = c->data_shuffle,

@@ -9,6 +9,7 @@
 #include "chip/profile.h"
 #include "train/board.h"
 #include "train/claim.h"
+#include "train/extras.h"
 #include "train/loop.h"
 #include "train/snapshot.h"
 #include "train/state.h"
@@ -212,7 +213,6 @@ static void enter(const run *r, mz_phase phase)
 static mz_checkpointed state_of(const run *r)
 {
     const mz_train_config *c = r->config;
-    const char *model = c->model_path[0] ? c->model_path : c->model_config;
     return (mz_checkpointed){.run = c->run_dir,
                              .queue = r->queue,
                              .model = r->model,
@@ -222,7 +222,7 @@ static mz_checkpointed state_of(const run *r)
                              .base_name = c->model_path,
                              .adapter = c->lora_adapter,
                              .seed = (uint64_t)c->run_seed,
-                             .tokenizer = c->data_tokenizer[0] ? c->data_tokenizer : model};
+                             .tokenizer = mz_extras_of(c)};
 }
 
 /* Ranks that have read one folder at one time have read the same. */

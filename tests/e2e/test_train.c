@@ -208,6 +208,44 @@ static void test_validation(void **state)
     assert_int_equal(train("one", name, NULL), 0);
 }
 
+static bool has_tokenizer(const char *run)
+{
+    char name[128];
+    (void)snprintf(name, sizeof name, "%s/checkpoints/step-00000002/tokenizer.json", run);
+    return mz_file_exists(program_path(name));
+}
+
+/* Where the model brings no tokenizer the shards do; where it is a GGUF, that becomes files. What
+ * was trained writes text by itself. */
+static void test_tokenizer_goes_along(void **state)
+{
+    (void)state;
+    char network[PATH_BYTES], folder[PATH_BYTES], gguf[PATH_BYTES], key[PATH_BYTES + 32];
+    ok(mz_file_mkdirs(program_path("bare")));
+    put_file("bare/network.json", NETWORK);
+    (void)snprintf(network, sizeof network, "model.config=%s", program_path("bare/network.json"));
+    assert_int_equal(train("from_shards", network, "run.steps=2"), 0);
+    assert_true(has_tokenizer("from_shards"));
+    (void)snprintf(folder, sizeof folder, "%s",
+                   program_path("from_shards/checkpoints/step-00000002"));
+    (void)snprintf(gguf, sizeof gguf, "%s", program_path("bare/it.gguf"));
+    const char *convert[] = {"convert", folder, gguf, "--to", "gguf", NULL};
+    assert_int_equal(program_run(convert), 0);
+    (void)snprintf(key, sizeof key, "model.path=%s", gguf);
+    const char *words[] = {
+        "train", program_path("train.yaml"), key, "model.config=", network, "run.steps=2", NULL};
+    (void)snprintf(network, sizeof network, "run.dir=%s", program_path("from_gguf"));
+    assert_int_equal(program_run(words), 0);
+    assert_true(has_tokenizer("from_gguf"));
+    const char *generate[] = {"generate",     program_path("from_gguf/checkpoints/step-00000002"),
+                              "--prompt",     "the cat",
+                              "--max-tokens", "4",
+                              "--json",       NULL};
+    json_t *o = run_json(generate);
+    assert_true(json_is_string(json_object_get(o, "text")));
+    json_decref(o);
+}
+
 /* Two ranks, a file each: operators of both directions and the steps, with the same bits as
  * without.
  */
@@ -345,9 +383,13 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_build),   cmocka_unit_test(test_validation),
-        cmocka_unit_test(test_profile), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_compare), cmocka_unit_test(test_save_and_rm),
+        cmocka_unit_test(test_build),
+        cmocka_unit_test(test_validation),
+        cmocka_unit_test(test_tokenizer_goes_along),
+        cmocka_unit_test(test_profile),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_save_and_rm),
         cmocka_unit_test(test_clock),
     };
     return cmocka_run_group_tests(tests, set_up, program_tear_down);

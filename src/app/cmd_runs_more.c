@@ -3,6 +3,7 @@
  * request. Floor: app. */
 #include "app/commands.h"
 #include "app/run_name.h"
+#include "app/run_view.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/folder.h"
@@ -139,6 +140,27 @@ static json_t *run_json(const run_log *l, const run_log *first)
     return NULL;
 }
 
+/* runs: run_json's. */
+static void print_rows(const run_log *l, int n, const json_t *runs)
+{
+    int wide = 4;
+    for (int i = 0; i < n; i++) wide = (int)strlen(l[i].run) > wide ? (int)strlen(l[i].run) : wide;
+    printf("%-*s  %7s  %8s  %8s  %9s  %s\n", wide, "run", "step", "loss", "best", "tokens/s",
+           "apart from the first");
+    for (int i = 0; i < n; i++) {
+        const json_t *r = json_array_get(runs, (size_t)i);
+        const json_t *step = json_object_get(r, "first_step_apart");
+        char loss[16], best[16], apart[64] = "in no step";
+        if (json_is_integer(step))
+            (void)snprintf(apart, sizeof apart, "from step %lld, at most %.3g",
+                           (long long)json_integer_value(step),
+                           json_number_value(json_object_get(r, "largest_loss_apart")));
+        printf("%-*s  %7lld  %8s  %8s  %9.0f  %s\n", wide, l[i].run, (long long)l[i].n,
+               mz_run_number(loss, last_loss(&l[i])), mz_run_number(best, l[i].best_eval),
+               l[i].tokens_per_s, i == 0 ? "-" : apart);
+    }
+}
+
 static mz_err print_comparison(const run_log *l, int n, bool as_json)
 {
     json_t *o = as_json ? mz_cli_document() : NULL;
@@ -146,21 +168,14 @@ static mz_err print_comparison(const run_log *l, int n, bool as_json)
     mz_err err = MZ_OK;
     int bad = 0;
     for (int i = 0; i < n; i++) bad |= json_array_append_new(runs, run_json(&l[i], &l[0]));
-    for (int i = 0; i < n && !as_json; i++) {
-        const json_t *r = json_array_get(runs, (size_t)i);
-        printf("%-30s step %lld  loss %.4f  %.0f tokens/s  best validation %.4f  first step apart "
-               "%lld, at most %.3g\n",
-               l[i].run, (long long)l[i].n, last_loss(&l[i]), l[i].tokens_per_s, l[i].best_eval,
-               (long long)json_integer_value(json_object_get(r, "first_step_apart")),
-               json_number_value(json_object_get(r, "largest_loss_apart")));
-    }
+    if (!as_json) print_rows(l, n, runs);
     for (int k = 0; k < mz_key_count() && err == MZ_OK; k++) {
         json_t *values = NULL;
         err = differing(&mz_keys[k], l, n, &values);
         if (!values) continue;
-        if (!as_json) printf("  %s:", mz_keys[k].name);
+        if (!as_json) printf("  %-22s", mz_keys[k].name);
         for (size_t i = 0; i < json_array_size(values) && !as_json; i++)
-            printf(" %s", json_string_value(json_array_get(values, i)));
+            printf(" %s %s", i ? "|" : "", json_string_value(json_array_get(values, i)));
         if (!as_json) printf("\n");
         bad |= json_object_set_new(keys, mz_keys[k].name, values);
     }

@@ -64,7 +64,14 @@ static mz_err read_config(mz_hub *hub)
 {
     char path[MZ_INSIDE_BYTES];
     MZ_TRY(mz_path_join(path, sizeof path, hub->folder, CONFIG));
-    if (!mz_file_exists(path)) return bad(MZ_EIO, path, "", "this folder has no config.json");
+    if (!mz_file_exists(path)) {
+        const mz_err err = bad(MZ_EIO, path, "", "this folder has no config.json");
+        MZ_TRY(mz_path_join(path, sizeof path, hub->folder, "adapter_config.json"));
+        if (mz_file_exists(path))
+            mz_note_fix("it holds an adapter: name the model it belongs to, and --adapter %s",
+                        hub->folder);
+        return err;
+    }
     MZ_TRY(mz_inside(path, hub->folder, CONFIG, hub->folder));
     MZ_TRY(mz_mem_strdup(&hub->config_path, path));
     return mz_json_read(&hub->config, path, CONFIG_BYTES_MAX);

@@ -300,6 +300,13 @@ static void test_compare(void **state)
     assert_non_null(json_object_get(keys, "optim.lr"));
     assert_null(json_object_get(keys, "batch.global"));
     json_decref(o);
+    /* as a table; what a run never had is no number */
+    assert_int_equal(train("four", "run.steps=1", "run.eval_every=0"), 0);
+    const char *plain[] = {
+        "runs", "compare", program_path("one"), program_path("two"), program_path("four"), NULL};
+    assert_int_equal(program_run(plain), 0);
+    assert_null(strstr(program_text("out"), "nan"));
+    assert_non_null(strstr(program_text("out"), "in no step"));
 }
 
 /* A run that has far to go: asked for a checkpoint, not removed while it lasts, stopped, removed.

@@ -17,6 +17,7 @@ set(MIZAN_TEST_ENVIRONMENT
   "${MIZAN_TEST_STATE}"
   "MIZAN_TEST_SHARE=${MIZAN_TEST_SHARE}"
   "ASAN_OPTIONS=allocator_may_return_null=1:detect_stack_use_after_return=1:strict_string_checks=1:abort_on_error=0"
+  "LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/leaks.supp:print_suppressions=0"
   "UBSAN_OPTIONS=print_stacktrace=1"
   "TSAN_OPTIONS=allocator_may_return_null=1:halt_on_error=1:second_deadlock_stack=1")
 

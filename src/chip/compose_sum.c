@@ -11,18 +11,25 @@
 
 enum { DOT };
 
-/* Long dots are cut so that sums in acc keep their accuracy and a chip's own limit on K is met. */
-static const int64_t DOT_MAX = 1 << 20;
+/* Long dots are cut so that sums in acc keep their accuracy and a chip's own limit on K is met.
+ * Squares of half precision are cut short: they have so few bits that the roundings of a running
+ * sum are no longer by chance, mostly down (a small square is often half a unit of the sum, and
+ * ties go to even), and their error grows with the terms, not with the root of them. */
+static int64_t dot_max(mz_dtype dtype)
+{
+    return dtype == MZ_BF16 || dtype == MZ_F16 ? 64 : 1 << 20;
+}
 
 static mz_err sumsq_recipe(const mz_desc *desc, mz_recipe *r)
 {
     const mz_sumsq_desc *d = &desc->u.sumsq;
+    const int64_t most = dot_max(d->dtype);
     const mz_desc dot = {.kind = MZ_OP_MATMUL,
                          .u.matmul = {.dtype = d->dtype,
                                       .out_dtype = mz_dtype_acc(d->dtype),
                                       .M_max = 1,
                                       .N_max = 1,
-                                      .K_max = d->N_max < DOT_MAX ? d->N_max : DOT_MAX,
+                                      .K_max = d->N_max < most ? d->N_max : most,
                                       .trans_b = true,
                                       .accumulate = true}};
     mz_recipe_part(r, DOT, &dot);
@@ -34,8 +41,9 @@ static mz_err sumsq(mz_op *op, const mz_args *args)
 {
     const mz_tensor *x = args->sumsq.x;
     const mz_tensor c = mz_reshape(args->sumsq.out, 2, (const int64_t[]){1, 1});
-    for (int64_t from = 0; from < x->dim[0]; from += DOT_MAX) {
-        const int64_t left = x->dim[0] - from, n = left < DOT_MAX ? left : DOT_MAX;
+    const int64_t most = dot_max(x->dtype);
+    for (int64_t from = 0; from < x->dim[0]; from += most) {
+        const int64_t left = x->dim[0] - from, n = left < most ? left : most;
         const mz_tensor part = mz_slice(x, 0, from, n);
         const mz_tensor row = mz_reshape(&part, 2, (const int64_t[]){1, n});
         MZ_TRY(mz_part_run(op, DOT, MZ_FORWARD,

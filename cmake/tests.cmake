@@ -50,6 +50,16 @@ foreach(source ${MIZAN_TEST_SOURCES})
     SKIP_RETURN_CODE 77 ENVIRONMENT "${MIZAN_TEST_ENVIRONMENT};MIZAN_PROGRAM=$<$<TARGET_EXISTS:mizan>:$<TARGET_FILE:mizan>>")
 endforeach()
 
+# A clock that goes back; without sanitizers, whose libraries want to be the first.
+if(NOT CMAKE_CROSSCOMPILING AND TARGET test_train)
+  add_library(clock_back MODULE tests/shims/clock_back.c)
+  target_compile_options(clock_back PRIVATE -fno-sanitize=all)
+  target_link_options(clock_back PRIVATE -fno-sanitize=all)
+  add_dependencies(test_train clock_back)
+  set_property(TEST test_train APPEND PROPERTY
+    ENVIRONMENT "MIZAN_CLOCK_BACK=$<TARGET_FILE:clock_back>")
+endif()
+
 # The driver compiles every kernel first.
 set_tests_properties(test_conform_opencl PROPERTIES TIMEOUT 600)
 

@@ -370,6 +370,50 @@ static void test_clock(void **state)
     json_decref(o);
 }
 
+static json_t *hash_of(const char *run)
+{
+    const char *words[] = {"runs", "hash", program_path(run), "--json", NULL};
+    return run_json(words);
+}
+
+/* It goes back by a day while a run is under way: the same steps, no pace or time that is none. */
+static void test_clock_back(void **state)
+{
+    (void)state;
+    const char *shim = getenv("MIZAN_CLOCK_BACK"), *asan = getenv("ASAN_OPTIONS");
+    char options[512];
+    if (!shim) skip();
+    (void)snprintf(options, sizeof options, "%s:verify_asan_link_order=0", asan ? asan : "");
+    assert_int_equal(train("forth", "run.checkpoint_every=5", NULL), 0);
+    assert_int_equal(setenv("LD_PRELOAD", shim, 1) | setenv("ASAN_OPTIONS", options, 1), 0);
+    const int code = train("back", "run.checkpoint_every=5", NULL);
+    assert_int_equal(unsetenv("LD_PRELOAD") | setenv("ASAN_OPTIONS", asan ? asan : "", 1), 0);
+    assert_int_equal(code, 0);
+    double before = 0.0;
+    int back = 0;
+    for (int64_t step = 1; step <= STEPS; step++) {
+        json_t *o = record("back", step);
+        const double time = json_number_value(json_object_get(o, "time"));
+        back += time < before;
+        before = time;
+        assert_true(json_number_value(json_object_get(o, "tokens_per_s")) > 0.0);
+        assert_true(json_number_value(json_object_get(o, "tokens_per_s")) < 1e9);
+        json_decref(o);
+    }
+    assert_int_equal(back, 1);
+    json_t *a = hash_of("forth"), *b = hash_of("back");
+    assert_true(json_equal(a, b));
+    json_decref(a);
+    json_decref(b);
+    static const char *const views[] = {"show", "watch"};
+    for (int i = 0; i < 2; i++) {
+        const char *words[] = {"runs", views[i], program_path("back"), NULL};
+        assert_int_equal(program_run(words), 0);
+        assert_null(strstr(program_text("out"), "nan"));
+        assert_null(strstr(program_text("out"), " -"));
+    }
+}
+
 /* Nothing to validate on, and a prompt that nobody can read, are said before the first step. */
 static void test_refusals(void **state)
 {
@@ -398,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_compare),
         cmocka_unit_test(test_save_and_rm),
         cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_clock_back),
     };
     return cmocka_run_group_tests(tests, set_up, program_tear_down);
 }

@@ -39,6 +39,10 @@ static const mz_option OPTIONS[] = {
      .kind = MZ_OPTION_TEXT,
      .value = "NAME",
      .help = "a built-in template instead of the model's own"},
+    {.name = "adapter",
+     .kind = MZ_OPTION_TEXT,
+     .value = "DIR",
+     .help = "a LoRA adapter in peft's files, added to the weights"},
     {0}};
 
 static const char HELP[] =
@@ -300,6 +304,7 @@ static mz_err options_of(const mz_cli *cli, chat *c, const char *stops[MZ_STOPS_
     const char *thinking = mz_cli_text(cli, "thinking", "");
     const char *name = mz_cli_text(cli, "chat-template", NULL);
     *o = (mz_dialog_options){.context = mz_cli_int(cli, "context", 0),
+                             .adapter = mz_cli_text(cli, "adapter", NULL),
                              .sampling = mz_cli_sampling(cli, &own),
                              .thinking = strcmp(thinking, "on") == 0    ? MZ_CHAT_THINKING_ON
                                          : strcmp(thinking, "off") == 0 ? MZ_CHAT_THINKING_OFF

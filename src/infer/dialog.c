@@ -38,6 +38,7 @@ static mz_err load(mz_dialog *d, mz_device *device, const char *model)
                        (long long)d->context);
     const mz_served_options how = {.dtype = o->dtype,
                                    .as_stored = o->as_stored,
+                                   .adapter = o->adapter,
                                    .positions = d->context,
                                    .chunk = d->context < CHUNK ? d->context : CHUNK,
                                    .sampling = mz_served_sampling(&s->generation, &o->sampling)};

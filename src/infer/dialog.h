@@ -20,6 +20,7 @@ typedef struct mz_dialog mz_dialog;
 typedef struct mz_dialog_options {
     mz_dtype dtype;
     bool as_stored;       /* a GGUF's weights are used as they lie in it (port/source.h) */
+    const char *adapter;  /* folder of an adapter that is added to the weights, or NULL */
     int64_t context;      /* tokens; 0: as many as the model has positions, at most 4096 */
     mz_sampling sampling; /* NaN, and a top_k of -1: as generation_config.json wants it */
     mz_chat_template chat;

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,8 +56,8 @@ static void drop(json_t *turn[], int n)
     for (int i = 0; i < n; i++) json_decref(turn[i]);
 }
 
-/* What `generate` makes of the messages in a file. */
-static json_t *generated(const json_t *messages)
+/* What `generate` makes of the messages in a file. adapter: or NULL. */
+static json_t *generated(const json_t *messages, const char *adapter)
 {
     assert_int_equal(json_dump_file(messages, program_path("messages.json"), 0), 0);
     const char *show[] = {"template",   program_path("chat"),
@@ -73,7 +74,8 @@ static json_t *generated(const json_t *messages)
     program_input(NULL);
     const char *ids = small_file("ids.json", program_text("out"));
     const char *go_on[] = {
-        "generate", program_path("chat"), "--ids", ids, "--max-tokens", "9", "--json", NULL};
+        "generate", program_path("chat"),         "--ids", ids, "--max-tokens", "9",
+        "--json",   adapter ? "--adapter" : NULL, adapter, NULL};
     assert_int_equal(program_run(go_on), 0);
     free(text);
     json_decref(line);
@@ -92,7 +94,7 @@ static void answers_are_those_of_the_rendered_text(void **state)
     assert_int_equal(n, 3);
     for (int i = 0; i < n; i++) {
         json_array_append_new(messages, json_pack("{s:s,s:s}", "role", "user", "content", said[i]));
-        json_t *want = generated(messages);
+        json_t *want = generated(messages, NULL);
         assert_string_equal(text_of(turn[i]), text_of(want));
         assert_int_equal(number(turn[i], "prompt_tokens"), number(want, "prefill_tokens"));
         json_array_append_new(messages, json_pack("{s:s,s:O}", "role", "assistant", "content",
@@ -105,6 +107,33 @@ static void answers_are_those_of_the_rendered_text(void **state)
     assert_int_equal(number(turn[0], "kept_tokens"), 0);
     json_decref(messages);
     drop(turn, n);
+}
+
+static void an_adapter_changes_the_answers(void **state)
+{
+    (void)state;
+    char model[512], run[512], adapter[512];
+    (void)snprintf(model, sizeof model, "model.path=%s", program_path("chat"));
+    (void)snprintf(run, sizeof run, "run.dir=%s", program_path("tuned"));
+    (void)snprintf(adapter, sizeof adapter, "%s", program_path("tuned/checkpoints/step-00000009"));
+    const char *yaml = small_file("tune.yaml", "run.steps: 9\nbatch.global: 1\ndata.seq: 8\n"
+                                               "lora: {rank: 4, alpha: 64}\noptim.lr: 0.3\n");
+    char data[512];
+    (void)snprintf(data, sizeof data, "data.path=%s",
+                   small_file("rows.jsonl", "{\"ids\": [101, 102, 103, 104, 105]}\n"));
+    const char *train[] = {"train", yaml, model, run, data, NULL};
+    if (program_run(train) != 0) fail_msg("%s", program_text("err"));
+    json_t *turn[TURNS_MAX], *plain[TURNS_MAX];
+    json_t *messages = json_pack("[{s:s,s:s}]", "role", "user", "content", "the first");
+    assert_int_equal(talk("the first\n", "--adapter", adapter, 0, turn), 1);
+    assert_int_equal(talk("the first\n", NULL, NULL, 0, plain), 1);
+    json_t *want = generated(messages, adapter);
+    assert_string_equal(text_of(turn[0]), text_of(want));
+    assert_string_not_equal(text_of(turn[0]), text_of(plain[0]));
+    json_decref(want);
+    json_decref(messages);
+    drop(turn, 1);
+    drop(plain, 1);
 }
 
 static void commands_change_the_conversation(void **state)
@@ -204,6 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_those_of_the_rendered_text),
+        cmocka_unit_test(an_adapter_changes_the_answers),
         cmocka_unit_test(commands_change_the_conversation),
         cmocka_unit_test(what_no_longer_fits_is_said),
         cmocka_unit_test(streamed_text_is_plain),

@@ -19,7 +19,7 @@ set(MIZAN_TEST_ENVIRONMENT
   "ASAN_OPTIONS=allocator_may_return_null=1:detect_stack_use_after_return=1:strict_string_checks=1:abort_on_error=0"
   "LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/leaks.supp:print_suppressions=0"
   "UBSAN_OPTIONS=print_stacktrace=1"
-  "TSAN_OPTIONS=allocator_may_return_null=1:halt_on_error=1:second_deadlock_stack=1")
+  "TSAN_OPTIONS=die_after_fork=0:allocator_may_return_null=1:halt_on_error=1:second_deadlock_stack=1")
 
 file(GLOB MIZAN_TEST_SUPPORT CONFIGURE_DEPENDS tests/*.c)
 if(MIZAN_TEST_SUPPORT)
@@ -50,12 +50,17 @@ foreach(source ${MIZAN_TEST_SOURCES})
     SKIP_RETURN_CODE 77 ENVIRONMENT "${MIZAN_TEST_ENVIRONMENT};MIZAN_PROGRAM=$<$<TARGET_EXISTS:mizan>:$<TARGET_FILE:mizan>>")
 endforeach()
 
-# A clock that goes back; without sanitizers, whose libraries want to be the first.
+# A clock that goes back, a driver that crashes; without sanitizers, whose libraries want to be the
+# first.
 if(NOT CMAKE_CROSSCOMPILING AND TARGET test_train)
-  add_library(clock_back MODULE tests/shims/clock_back.c)
-  target_compile_options(clock_back PRIVATE -fno-sanitize=all)
-  target_link_options(clock_back PRIVATE -fno-sanitize=all)
-  add_dependencies(test_train clock_back)
+  foreach(shim clock_back crashing_opencl)
+    add_library(${shim} MODULE tests/shims/${shim}.c)
+    target_compile_options(${shim} PRIVATE -fno-sanitize=all)
+    target_link_options(${shim} PRIVATE -fno-sanitize=all)
+    add_dependencies(test_train ${shim})
+  endforeach()
+  set_target_properties(crashing_opencl PROPERTIES PREFIX "" OUTPUT_NAME libOpenCL SUFFIX .so.1
+    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/crashing)
   set_property(TEST test_train APPEND PROPERTY
     ENVIRONMENT "MIZAN_CLOCK_BACK=$<TARGET_FILE:clock_back>")
 endif()
@@ -86,7 +91,8 @@ if(Python3_FOUND AND NOT CMAKE_CROSSCOMPILING)
         set_tests_properties(e2e_demo_${part} PROPERTIES LABELS e2e TIMEOUT 240)
       endforeach()
     endif()
-    mizan_tool_test(e2e_doctor tests/e2e/test_doctor.py $<TARGET_FILE:mizan>)
+    mizan_tool_test(e2e_doctor tests/e2e/test_doctor.py $<TARGET_FILE:mizan>
+      $<$<TARGET_EXISTS:crashing_opencl>:${CMAKE_BINARY_DIR}/crashing>)
     mizan_tool_test(e2e_quickstart tests/e2e/test_quickstart.py $<TARGET_FILE:mizan>)
     mizan_tool_test(e2e_runs tests/e2e/test_runs.py $<TARGET_FILE:mizan>)
     set_tests_properties(e2e_doctor e2e_quickstart e2e_runs PROPERTIES LABELS e2e)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mizan doctor`: usable here, and what it says of a folder that cannot be written in.
 
-Usage: test_doctor.py PROGRAM
+Usage: test_doctor.py PROGRAM [FOLDER of an OpenCL loader that crashes]
 """
 
 import json
@@ -20,7 +20,25 @@ def doctor(*words, **environment):
                           env=dict(os.environ, **environment))
 
 
+def crashing_driver(folder):
+    """It takes nothing along: what else there is is shown, and it is named with the signal."""
+    chips = subprocess.run([PROGRAM, "chips", "--json", "--driver-path", folder], capture_output=True,
+                           text=True)
+    assert chips.returncode == 0 and chips.stderr == "", chips
+    by_name = {one["name"]: one for one in json.loads(chips.stdout)["chips"]}
+    assert by_name["cpu"]["usable"] and not by_name["opencl"]["usable"], by_name
+    assert "signal 6" in by_name["opencl"]["reason"], by_name["opencl"]
+    said = doctor("--driver-path", folder)
+    found = [one for one in json.loads(said.stdout)["findings"] if one["name"] == "opencl"][0]
+    assert said.returncode == 0 and "signal 6" in found["what"] and found["fix"], found
+    used = subprocess.run([PROGRAM, "chips", "check", "opencl:0", "--driver-path", folder],
+                          capture_output=True, text=True)
+    assert used.returncode == 69 and "signal 6" in used.stderr, used
+
+
 def main():
+    if len(sys.argv) > 2:
+        crashing_driver(sys.argv[2])
     good = doctor(LC_ALL="C.UTF-8")
     assert good.returncode == 0, good.stderr
     said = json.loads(good.stdout)

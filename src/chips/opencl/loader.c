@@ -3,6 +3,7 @@
  *
  * Floor:  chips.   Time: the first call opens the library and the vendors' drivers. */
 #include "base/file.h"
+#include "base/trial.h"
 #include "chips/opencl/cl.h"
 
 #include <dlfcn.h>
@@ -11,6 +12,9 @@
 #include <stdio.h>
 #include <sys/types.h>
 #include <unistd.h>
+
+enum { PLATFORMS_MAX = 32, DEVICES_MAX = 64 };
+static const double TRIAL_S = 30.0; /* a driver that compiles its own library takes seconds */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static mz_cl table;
@@ -55,12 +59,31 @@ static mz_err open_library(void **library, const char *driver_path)
     return err;
 }
 
+/* As far as drivers have been seen to crash: when the loader opens them, and when they look for
+ * their devices. In a process of its own. */
+static void open_once(const void *driver_path)
+{
+    void *library = NULL;
+    cl_platform_id platforms[PLATFORMS_MAX];
+    cl_device_id devices[DEVICES_MAX];
+    uint32_t n = 0, here = 0;
+    if (open_library(&library, driver_path) != MZ_OK || bind(library) != MZ_OK) return;
+    if (table.GetPlatformIDs(PLATFORMS_MAX, platforms, &n) != CL_SUCCESS) return;
+    for (uint32_t p = 0; p < n && p < PLATFORMS_MAX; p++)
+        (void)table.GetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, DEVICES_MAX, devices, &here);
+}
+
 static mz_err load(const char *driver_path)
 {
     void *library = NULL;
     if (opened_by == getpid()) return MZ_OK;
     if (opened_by) /* threads of the driver's did not come along */
         return MZ_FAIL(MZ_ENOTSUP, "OpenCL was opened before this process was forked");
+    if (mz_trial("an OpenCL driver", open_once, driver_path, TRIAL_S) != MZ_OK) {
+        mz_note_fix("`clinfo` opens it too; mend or remove that driver, or name the folder of "
+                    "another loader: --driver-path DIR");
+        return MZ_ENOTSUP;
+    }
     MZ_TRY(open_library(&library, driver_path));
     MZ_TRY(bind(library));
     opened_by = getpid();
@@ -83,8 +106,6 @@ static mz_err no_device(const char *what)
                 "lists what there is");
     return err;
 }
-
-enum { PLATFORMS_MAX = 32, DEVICES_MAX = 64 };
 
 mz_err mz_cl_find(const mz_cl *cl, int64_t i, mz_cl_found *found, int64_t *n)
 {

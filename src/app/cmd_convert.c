@@ -193,6 +193,28 @@ static mz_err check_apart(const char *in, const char *out)
     return MZ_FAIL(MZ_EUSAGE, "IN and OUT are the same");
 }
 
+static bool has_tokenizer(const model *m)
+{
+    const mz_gguf *from = m->tokenizer ? m->tokenizer : mz_source_gguf(m->source);
+    return m->words.vocab || (from && mz_gguf_key_find(from, "tokenizer.ggml.tokens"));
+}
+
+static mz_err print(const mz_cli *cli, const model *m, mz_ggml type)
+{
+    if (!mz_cli_flag(cli, "json")) return MZ_OK;
+    json_t *o = mz_cli_document();
+    int bad = json_object_set_new(o, "out", json_string(mz_cli_argument(cli, 1)));
+    bad |= json_object_set_new(o, "format", json_string(mz_cli_text(cli, "to", "")));
+    bad |= json_object_set_new(o, "type", json_string(mz_ggml_name(type)));
+    bad |= json_object_set_new(o, "family",
+                               json_string(mz_family_name(mz_source_config(m->source)->family)));
+    bad |= json_object_set_new(o, "parameters", json_integer(m->params.elements));
+    bad |= json_object_set_new(o, "tokenizer", json_boolean(has_tokenizer(m)));
+    if (bad == 0) return mz_cli_print(o);
+    json_decref(o);
+    return mz_cli_json_failed();
+}
+
 static mz_err run(const mz_cli *cli)
 {
     const char *in = mz_cli_argument(cli, 0), *out = mz_cli_argument(cli, 1);
@@ -216,6 +238,7 @@ static mz_err run(const mz_cli *cli)
         err = strcmp(to, "hf") == 0
                   ? write_hf(&m, out, type, mz_cli_int(cli, "shard-bytes", INT64_MAX))
                   : write_gguf(&m, out, type);
+    if (err == MZ_OK) err = print(cli, &m, type);
     clear(&m);
     return err;
 }
@@ -231,7 +254,7 @@ const mz_command mz_cmd_convert = {
         "stay f32 whatever --type is. The tokenizer, its chat template and the tokens that\n"
         "end a text go along in either direction.",
     .options = OPTIONS,
-    .common = MZ_COMMON_CHIP,
+    .common = MZ_COMMON_JSON | MZ_COMMON_CHIP,
     .examples = "mizan convert MODEL model.gguf --to gguf --type q8_0\n"
                 "mizan convert model.gguf folder --to hf --type bf16",
     .run = run,

@@ -63,6 +63,9 @@ static const char *const REFUSED[] = {
     "attention.max_alibi_bias", "rope.scaling.yarn_ext_factor",
 };
 
+/* The same, in networks whose blocks are all dense. */
+static const char *const REFUSED_DENSE[] = {"expert_count", "expert_used_count"};
+
 typedef struct reader {
     const mz_gguf *file;
     const char *arch;
@@ -145,15 +148,21 @@ static mz_err put_key(reader *r, int i)
     return put(r, KEYS[i].field, json_boolean(yes));
 }
 
-static mz_err refuse_features(const reader *r)
+static mz_err refuse_those(const reader *r, const char *const *names, int n)
 {
-    for (int i = 0; i < MZ_COUNT(REFUSED); i++) {
-        const mz_gguf_key *key = find(r, REFUSED[i]);
+    for (int i = 0; i < n; i++) {
+        const mz_gguf_key *key = find(r, names[i]);
         double x = 0.0;
         if (!key || (!key->is_array && mz_gguf_real(key, 0, &x) && !(fabs(x) > 0.0))) continue;
         return mz_gguf_bad_key(r->file, key, MZ_ENOTSUP, "Mizan does not have this feature");
     }
     return MZ_OK;
+}
+
+static mz_err refuse_features(const reader *r)
+{
+    MZ_TRY(refuse_those(r, REFUSED, MZ_COUNT(REFUSED)));
+    return r->where & GQA ? refuse_those(r, REFUSED_DENSE, MZ_COUNT(REFUSED_DENSE)) : MZ_OK;
 }
 
 /* ---- the architecture ---- */

@@ -29,8 +29,14 @@ static void run(const char *const *words, int want)
 static void convert(const char *from, const char *to, const char *format)
 {
     const char *words[] = {
-        "convert", program_path(from), program_path(to), "--to", format, "--threads", "1", NULL};
+        "convert", program_path(from), program_path(to), "--to", format, "--threads", "1", "--json",
+        NULL};
     run(words, 0);
+    json_t *o = program_json();
+    assert_string_equal(json_string_value(json_object_get(o, "format")), format);
+    assert_true(json_integer_value(json_object_get(o, "parameters")) > 0);
+    assert_true(json_is_true(json_object_get(o, "tokenizer")));
+    json_decref(o);
     const char *check[] = {"verify", program_path(to), NULL};
     run(check, 0);
 }

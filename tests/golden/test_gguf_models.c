@@ -583,6 +583,11 @@ static void a_wrong_key_is_named(void **state)
     refuses("llama", (change){.key = "llama.attention.sliding_window", .value = 128}, MZ_ENOTSUP,
             "llama.attention.sliding_window");
     takes("llama", (change){.key = "llama.attention.sliding_window", .value = 0});
+    refuses("llama", (change){.key = "llama.expert_count", .value = 8}, MZ_ENOTSUP,
+            "llama.expert_count"); /* Mixtral's kind */
+    refuses("llama", (change){.key = "llama.expert_used_count", .value = 2}, MZ_ENOTSUP,
+            "llama.expert_used_count");
+    takes("llama", (change){.key = "llama.expert_count", .value = 0});
     refuses("llama", (change){.key = "llama.rope.scaling.type", .text = "longrope"}, MZ_ENOTSUP,
             "llama.rope.scaling.type");
     refuses("llama", (change){.key = "llama.rope.dimension_count", .value = 4}, MZ_ENOTSUP,

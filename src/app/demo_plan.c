@@ -264,7 +264,7 @@ static mz_err find_second(mz_demo *d, double *speed)
     const mz_err err = share(d, d->second ? d->second : usual, speed);
     if (d->second) return err;
     if (err == MZ_OK || err == MZ_EINTR || err == MZ_ENOMEM) return err;
-    fprintf(stderr, "ranks      one: %s is not used here (%.200s)\n", usual,
+    fprintf(stderr, "ranks      one: %s is not used here\n           %.68s\n", usual,
             mz_err_last()->message);
     mz_err_clear();
     return MZ_OK;

@@ -56,7 +56,7 @@ mz_err mz_inside(char out[MZ_INSIDE_BYTES], const char *folder, const char *name
     MZ_NEED(out && folder && name && from, "an argument is NULL");
     if (!is_plain(name)) return bad(MZ_ECORRUPT, from, name, "a file name that leaves the folder");
     if (mz_path_join(out, MZ_INSIDE_BYTES, folder, name) != MZ_OK)
-        return bad(MZ_ECORRUPT, from, "", "a file name that is too long");
+        return bad(MZ_ECORRUPT, from, name, "a file name that is too long");
     if (!realpath(folder, root)) return bad(MZ_EIO, folder, "", strerror(errno));
     if (!realpath(out, real)) {
         const bool missing = errno == ENOENT || errno == ENOTDIR;

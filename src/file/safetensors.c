@@ -202,7 +202,7 @@ static mz_err walk_entry(walk *w)
     char key[16];
     const char *name = NULL;
     size_t bytes = 0;
-    s->field = "";
+    s->field = "header";
     MZ_TRY(mz_scan_peek(s, key, sizeof key));
     name_entry(w);
     const bool is_meta = strcmp(key, "__metadata__") == 0;
@@ -216,6 +216,7 @@ static mz_err walk_entry(walk *w)
 static mz_err walk_header(walk *w)
 {
     mz_scan *s = &w->scan;
+    s->field = "header";
     if (s->end == 0 || s->text[0] != '{') return mz_scan_bad(s, 0, "the first byte is not {");
     MZ_TRY(mz_scan_take(s, '{', "expected {"));
     if (!mz_scan_have(s, '}')) {
@@ -295,7 +296,7 @@ static mz_err check_layout(mz_st_file *f, uint64_t data_at)
     const mz_err err =
         MZ_FAIL(MZ_ECORRUPT, "the tensors need %llu bytes of data, the file has %llu",
                 (unsigned long long)at, (unsigned long long)data_bytes);
-    mz_note_where(f->path, at > data_bytes ? name : "", (int64_t)f->map.bytes);
+    mz_note_where(f->path, at > data_bytes ? name : "data", (int64_t)f->map.bytes);
     return err;
 }
 

@@ -132,7 +132,7 @@ static const bad CONFIGS[] = {
 };
 
 static const bad WEIGHT[] = {
-    {"no tensors", NULL, "{}", MZ_ECORRUPT, "", "the file has 248", ""},
+    {"no tensors", NULL, "{}", MZ_ECORRUPT, "data", "the file has 248", ""},
     {"one missing", "'model.norm.weight'", "'model.morn.weight'", MZ_ECORRUPT, "model.norm.weight",
      "missing", NULL},
     {"another shape", "q_proj.weight':{'dtype':'F16','shape':[4,4]",

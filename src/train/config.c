@@ -142,9 +142,18 @@ mz_err mz_config_bad(const mz_place *at, const char *key, const char *fmt, ...)
     if (at->line > 0)
         mz_note(MZ_ECONFIG, __FILE__, __LINE__, "%s:%d:%d: %s", at->file, at->line, at->column,
                 text);
+    else if (at->word)
+        mz_note(MZ_ECONFIG, __FILE__, __LINE__, "%.200s:%d: %s", at->word, at->column, text);
     else
         mz_note(MZ_ECONFIG, __FILE__, __LINE__, "%s%s%s", at->file, at->file[0] ? ": " : "", text);
     mz_note_where(at->file, key, at->offset);
+    const mz_key *known = mz_key_find(key);
+    if (known)
+        mz_note_fix("%s: %s%s%s%s", key, known->help, known->otherwise ? " (default: " : "",
+                    known->otherwise ? known->otherwise : "", known->otherwise ? ")" : "");
+    else
+        mz_note_fix("lines are `NAME: VALUE`, those of a section indented by spaces; `mizan config "
+                    "schema` lists every key");
     return MZ_ECONFIG;
 }
 
@@ -360,19 +369,24 @@ static mz_err set_default(mz_train_config *c, const mz_key *key)
     return mz_key_set(c, key, key->otherwise, &at);
 }
 
-static mz_err set_override(mz_train_config *c, const char *text, bool *seen)
+static mz_err set_override(mz_train_config *c, const char *text, bool *seen, mz_place *places)
 {
     char name[64];
-    const mz_place at = {.file = "", .offset = -1};
+    mz_place at = {.file = "", .word = text, .column = 1, .offset = -1};
     const char *equals = strchr(text, '=');
     const size_t len = equals ? (size_t)(equals - text) : 0;
-    if (len == 0 || len >= sizeof name)
-        return mz_config_bad(&at, "", "\"%.100s\" is not KEY=VALUE", text);
+    if (len == 0 || len >= sizeof name) {
+        const mz_err err = mz_config_bad(&at, "", "\"%.100s\" is not KEY=VALUE", text);
+        mz_note_fix("write it like optim.lr=1e-3; `mizan config schema` lists every key");
+        return err;
+    }
     memcpy(name, text, len);
     name[len] = '\0';
     const mz_key *key = mz_key_find(name);
     if (!key) return mz_config_unknown(&at, name);
+    at.column = (int)len + 2;
     seen[key - mz_keys] = true;
+    places[key - mz_keys] = at;
     return mz_key_set(c, key, equals + 1, &at);
 }
 
@@ -380,68 +394,90 @@ mz_err mz_config_load(mz_train_config *out, const char *path, const char *const 
 {
     MZ_NEED(out && (n == 0 || overrides), "no place for a configuration");
     bool seen[MZ_COUNT(mz_keys)] = {false};
+    mz_place places[MZ_COUNT(mz_keys)];
     mz_train_config *c = NULL;
     mz_err err = MZ_OK;
     MZ_TRY(mz_mem_new(&c, 1, sizeof *c));
-    for (int i = 0; i < MZ_COUNT(mz_keys) && err == MZ_OK; i++) err = set_default(c, &mz_keys[i]);
-    if (err == MZ_OK && path) err = mz_config_read_yaml(c, path, seen);
-    for (int i = 0; i < n && err == MZ_OK; i++) err = set_override(c, overrides[i], seen);
     for (int i = 0; i < MZ_COUNT(mz_keys) && err == MZ_OK; i++) {
-        const mz_place at = {.file = path ? path : "", .offset = -1};
-        if (mz_keys[i].otherwise || seen[i]) continue;
-        err = mz_config_bad(&at, mz_keys[i].name, "%s is not given: %s", mz_keys[i].name,
-                            mz_keys[i].help);
+        places[i] = (mz_place){.file = path ? path : "", .offset = -1};
+        err = set_default(c, &mz_keys[i]);
     }
-    if (err == MZ_OK) err = mz_config_check(c, path ? path : "");
+    if (err == MZ_OK && path) err = mz_config_read_yaml(c, path, seen, places);
+    for (int i = 0; i < n && err == MZ_OK; i++) err = set_override(c, overrides[i], seen, places);
+    for (int i = 0; i < MZ_COUNT(mz_keys) && err == MZ_OK; i++) {
+        if (mz_keys[i].otherwise || seen[i]) continue;
+        err = mz_config_bad(&places[i], mz_keys[i].name, "%s is not given: %s", mz_keys[i].name,
+                            mz_keys[i].help);
+        mz_note_fix("add it to the file, or %s=VALUE to the command", mz_keys[i].name);
+    }
+    if (err == MZ_OK) err = mz_config_check(c, places);
     if (err == MZ_OK) *out = *c;
     mz_mem_free(c);
     return err;
 }
 
-static mz_err check_adapters(const mz_train_config *c, const mz_place *at)
+/* Where a key was set. */
+static const mz_place *place(const mz_place *places, const char *key)
+{
+    return &places[mz_key_find(key) - mz_keys];
+}
+
+static mz_err check_adapters(const mz_train_config *c, const mz_place *places)
 {
     if (c->lora_rank == 0 && c->lora_adapter[0])
-        return mz_config_bad(at, "lora.adapter", "lora.adapter is given, and lora.rank is 0");
+        return mz_config_bad(place(places, "lora.adapter"), "lora.adapter",
+                             "lora.adapter is given, and lora.rank is 0");
     if (c->lora_rank == 0) return MZ_OK;
     if (!c->model_path[0])
-        return mz_config_bad(at, "lora.rank",
+        return mz_config_bad(place(places, "lora.rank"), "lora.rank",
                              "lora.rank is %lld: adapters stand beside a trained "
                              "model, and model.path is not given",
                              (long long)c->lora_rank);
     if (!(c->lora_alpha > 0.0))
-        return mz_config_bad(at, "lora.alpha", "lora.alpha has to be above 0");
+        return mz_config_bad(place(places, "lora.alpha"), "lora.alpha",
+                             "lora.alpha has to be above 0");
     return MZ_OK;
 }
 
-mz_err mz_config_check(const mz_train_config *c, const char *file)
+mz_err mz_config_check(const mz_train_config *c, const mz_place *places)
 {
-    const mz_place at = {.file = file, .offset = -1};
-    if (!c->model_path[0] == !c->model_config[0])
-        return mz_config_bad(&at, "model.path",
-                             c->model_path[0] ? "model.path and model.config are both given: the "
-                                                "weights come from one of them"
-                                              : "neither model.path nor model.config is given");
-    if (!c->data_path[0]) return mz_config_bad(&at, "data.path", "data.path is empty");
-    if (!c->run_dir[0]) return mz_config_bad(&at, "run.dir", "run.dir is empty");
+    if (c->model_path[0] && c->model_config[0])
+        return mz_config_bad(place(places, "model.config"), "model.config",
+                             "model.path and model.config are both given: the weights come from "
+                             "one of them");
+    if (!c->model_path[0] && !c->model_config[0])
+        return mz_config_bad(place(places, "model.path"), "model.path",
+                             "neither model.path nor model.config is given");
+    if (!c->data_path[0])
+        return mz_config_bad(place(places, "data.path"), "data.path", "data.path is empty");
+    if (!c->run_dir[0])
+        return mz_config_bad(place(places, "run.dir"), "run.dir", "run.dir is empty");
     if (c->batch_micro > c->batch_global)
-        return mz_config_bad(&at, "batch.micro", "batch.micro is %lld, more than batch.global %lld",
+        return mz_config_bad(place(places, "batch.micro"), "batch.micro",
+                             "batch.micro is %lld, more than batch.global %lld",
                              (long long)c->batch_micro, (long long)c->batch_global);
     if (!(c->schedule_min_lr <= c->lr))
-        return mz_config_bad(&at, "schedule.min_lr", "schedule.min_lr is %g, more than optim.lr %g",
-                             c->schedule_min_lr, c->lr);
+        return mz_config_bad(place(places, "schedule.min_lr"), "schedule.min_lr",
+                             "schedule.min_lr is %g, more than optim.lr %g", c->schedule_min_lr,
+                             c->lr);
     if (c->schedule_warmup > c->run_steps)
-        return mz_config_bad(&at, "schedule.warmup",
+        return mz_config_bad(place(places, "schedule.warmup"), "schedule.warmup",
                              "schedule.warmup is %lld, more than run.steps %lld",
                              (long long)c->schedule_warmup, (long long)c->run_steps);
     if (!(c->beta1 < 1.0))
-        return mz_config_bad(&at, "optim.beta1", "optim.beta1 has to be below 1");
+        return mz_config_bad(place(places, "optim.beta1"), "optim.beta1",
+                             "optim.beta1 has to be below 1");
     if (!(c->beta2 < 1.0))
-        return mz_config_bad(&at, "optim.beta2", "optim.beta2 has to be below 1");
+        return mz_config_bad(place(places, "optim.beta2"), "optim.beta2",
+                             "optim.beta2 has to be below 1");
     for (int64_t i = 1; i < c->n_ranks; i++)
         if (!c->ranks[i].layers != !c->ranks[0].layers)
-            return mz_config_bad(&at, "ranks", "some ranks have layers and some have none");
-    if (!(c->eps > 0.0)) return mz_config_bad(&at, "optim.eps", "optim.eps has to be above 0");
-    return check_adapters(c, &at);
+            return mz_config_bad(place(places, "ranks"), "ranks",
+                                 "some ranks have layers and some have none");
+    if (!(c->eps > 0.0))
+        return mz_config_bad(place(places, "optim.eps"), "optim.eps",
+                             "optim.eps has to be above 0");
+    return check_adapters(c, places);
 }
 
 mz_err mz_config_write(const mz_train_config *c, mz_str *out)

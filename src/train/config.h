@@ -93,13 +93,15 @@ mz_err mz_key_write(const mz_key *key, const mz_train_config *c, mz_str *out);
 /* Where a value stands, for messages. */
 typedef struct mz_place {
     const char *file; /* "" for the command line */
+    const char *word; /* the KEY=VALUE that it stands in, or NULL */
     int line, column; /* from 1; 0 = unknown */
     int64_t offset;   /* in bytes, -1 = unknown */
 } mz_place;
 
 /* Sets one key from its text; of a list only in config_yaml.c. */
 mz_err mz_key_set(mz_train_config *c, const mz_key *key, const char *text, const mz_place *at);
-/* The note of a wrong value: "FILE:LINE:COLUMN: message". Returns MZ_ECONFIG. */
+/* The note of a wrong value: "FILE:LINE:COLUMN: message", or "KEY=VALUE:COLUMN: message". Its fix
+ * is what the key is for; who knows better notes another. Returns MZ_ECONFIG. */
 mz_err mz_config_bad(const mz_place *at, const char *key, const char *fmt, ...) MZ_PRINTF(3, 4);
 /* The same for a key that does not exist, with the nearest that does. */
 mz_err mz_config_unknown(const mz_place *at, const char *key);
@@ -107,7 +109,8 @@ mz_err mz_config_unknown(const mz_place *at, const char *key);
 /* path may be NULL (defaults and overrides alone). overrides: "key=value". What is read is also
  * checked for contradictions (mz_config_check). */
 mz_err mz_config_load(mz_train_config *c, const char *path, const char *const *overrides, int n);
-mz_err mz_config_check(const mz_train_config *c, const char *file);
+/* places[i]: where key i of mz_keys was set, the file alone where it was not. */
+mz_err mz_config_check(const mz_train_config *c, const mz_place *places);
 /* The whole configuration as YAML that mz_config_load reads back to the same. */
 mz_err mz_config_write(const mz_train_config *c, mz_str *out);
 /* MZ_ECONFIG naming the first key that is fixed and differs: what a run that goes on may not
@@ -116,8 +119,8 @@ mz_err mz_config_same_run(const mz_train_config *before, const mz_train_config *
                           const char *run);
 
 /* ---- config_yaml.c ---- */
-/* Sets every key of the file; seen[i] says that key i of mz_keys was set. */
-mz_err mz_config_read_yaml(mz_train_config *c, const char *path, bool *seen);
+/* Sets every key of the file; seen[i] says that key i of mz_keys was set, places[i] where. */
+mz_err mz_config_read_yaml(mz_train_config *c, const char *path, bool *seen, mz_place *places);
 /* The value of a list key, given as flow YAML on the command line. */
 mz_err mz_config_parse_ranks(mz_train_config *c, const char *text, const mz_place *at);
 

@@ -19,6 +19,7 @@ typedef struct reading {
     mz_train_config *config;
     const char *file;
     bool *seen;
+    mz_place *places;
 } reading;
 
 static mz_place place_of(const char *file, struct fy_node *node)
@@ -106,9 +107,9 @@ static mz_err broken(struct fy_diag *diag, const mz_place *where, const char *ke
     void *prev = NULL;
     mz_place at = *where;
     const struct fy_diag_error *e = fy_diag_errors_iterate(diag, &prev);
-    if (e && where->file[0]) {
-        at.line = e->line > 0 ? e->line : 1;
-        at.column = e->column > 0 ? e->column : 1;
+    if (where->file[0]) {
+        at.line = e && e->line > 0 ? e->line : 1;
+        at.column = e && e->column > 0 ? e->column : 1;
     }
     return mz_config_bad(&at, key, "not YAML: %s", e && e->msg ? e->msg : "nothing in it");
 }
@@ -121,23 +122,55 @@ static size_t printable(const unsigned char *p, size_t left)
     return p[0] == '\t' || p[0] == '\n' || p[0] == '\r';
 }
 
+/* How far a file has come: libfyaml would read its first document and pass over the rest. */
+typedef struct documents {
+    bool has_marker, has_content, has_end;
+} documents;
+
+/* Whether the line at p begins with this marker. */
+static bool is_marker(const char *p, const char *end, const char *marker)
+{
+    return end - p >= 3 && memcmp(p, marker, 3) == 0 && (end - p == 3 || strchr(" \t\r\n", p[3]));
+}
+
+/* Whether the line at p belongs to a second document. */
+static bool is_second(documents *d, const char *p, const char *end)
+{
+    if (is_marker(p, end, "---")) {
+        const bool again = d->has_marker || d->has_content || d->has_end;
+        d->has_marker = true;
+        return again;
+    }
+    if (is_marker(p, end, "...")) {
+        d->has_end = true;
+        return false;
+    }
+    while (p < end && strchr(" \t\r", *p)) p++;
+    if (p == end || *p == '\n' || *p == '#') return false;
+    d->has_content = true;
+    return d->has_end;
+}
+
 /* What libfyaml is not shown: it does not come back from some of it (a NUL in a directive). */
 static mz_err check_text(const char *text, size_t bytes, const mz_place *where, const char *key)
 {
     const unsigned char *p = (const unsigned char *)text;
     mz_place at = *where;
+    documents d = {false};
     int line = 1, colons = 0;
     size_t start = 0; /* of the line */
     for (size_t i = 0; i < bytes;) {
         const size_t n = printable(p + i, bytes - i);
         const bool directive = p[i] == '%' && i == start;
+        const bool second = i == start && n > 0 && is_second(&d, text + i, text + bytes);
         colons += p[i] == ':';
-        if (n == 0 || directive || colons > COLONS_MAX) {
+        if (n == 0 || directive || second || colons > COLONS_MAX) {
             if (where->file[0])
-                at = (mz_place){where->file, line, (int)(i - start) + 1, (int64_t)i};
+                at = (mz_place){where->file, NULL, line, (int)(i - start) + 1, (int64_t)i};
             return mz_config_bad(&at, key, "not YAML: %s",
                                  n == 0      ? "a byte that is no text"
                                  : directive ? "a directive (%), which no configuration needs"
+                                 : second    ? "a second document, where a configuration is one"
                                              : "more keys than a configuration can have");
         }
         i += n;
@@ -152,6 +185,7 @@ static mz_err open_document(struct fy_document **doc, struct fy_diag **diag, con
                             size_t bytes)
 {
     struct fy_diag_cfg how;
+    *doc = NULL;
     fy_diag_cfg_default(&how);
     how.fp = NULL;
     how.colorize = false;
@@ -162,7 +196,16 @@ static mz_err open_document(struct fy_document **doc, struct fy_diag **diag, con
         .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE,
         .diag = *diag,
     };
-    *doc = fy_document_build_from_string(&cfg, text, bytes);
+    struct fy_parser *parser = fy_parser_create(&cfg);
+    if (!parser) return MZ_FAIL(MZ_ENOMEM, "no memory for YAML");
+    if (fy_parser_set_string(parser, text, bytes) == 0) *doc = fy_parse_load_document(parser);
+    struct fy_document *more = *doc ? fy_parse_load_document(parser) : NULL;
+    if (*doc && (more || fy_parser_get_stream_error(parser))) { /* what follows it is not for us */
+        fy_document_destroy(*doc);
+        *doc = NULL;
+    }
+    if (more) fy_document_destroy(more);
+    fy_parser_destroy(parser);
     return MZ_OK;
 }
 
@@ -217,9 +260,10 @@ static mz_err read_value(const reading *r, const mz_key *key, struct fy_node *va
     if (r->seen[key - mz_keys])
         return mz_config_bad(key_at, key->name, "%s stands twice", key->name);
     r->seen[key - mz_keys] = true;
-    if (key->kind == MZ_KEY_RANKS) return read_ranks(r->config, value, key_at);
     mz_place at = place_of(r->file, value);
     if (at.line == 0) at = *key_at;
+    r->places[key - mz_keys] = at;
+    if (key->kind == MZ_KEY_RANKS) return read_ranks(r->config, value, key_at);
     if (key->kind == MZ_KEY_WORDS && value && fy_node_is_sequence(value)) {
         if (!names_of(value, text, sizeof text))
             return mz_config_bad(&at, key->name, "%s is not a list of short plain names",
@@ -248,6 +292,8 @@ static mz_err read_mapping(const reading *r, struct fy_node *map, const char *se
                 MZ_TRY(read_mapping(r, value, name));
             else
                 return mz_config_bad(&at, name, "%s is a section: its keys stand below it", name);
+        } else if (strcmp(last, "<<") == 0) {
+            return mz_config_bad(&at, "", "merge keys (<<) are not read: write the keys out");
         } else {
             return mz_config_unknown(&at, name);
         }
@@ -255,23 +301,29 @@ static mz_err read_mapping(const reading *r, struct fy_node *map, const char *se
     return MZ_OK;
 }
 
-mz_err mz_config_read_yaml(mz_train_config *c, const char *path, bool *seen)
+mz_err mz_config_read_yaml(mz_train_config *c, const char *path, bool *seen, mz_place *places)
 {
     char *text = NULL;
     size_t bytes = 0;
     struct fy_document *doc = NULL;
     struct fy_diag *diag = NULL;
-    const mz_place at = {.file = path, .offset = -1};
-    const reading r = {.config = c, .file = path, .seen = seen};
-    MZ_TRY(mz_file_read(path, FILE_MAX, &text, &bytes));
-    mz_err err = check_text(text, bytes, &at, "");
+    const mz_place at = {.file = path, .offset = -1}, top = {path, NULL, 1, 1, 0};
+    const reading r = {.config = c, .file = path, .seen = seen, .places = places};
+    mz_err err = mz_file_read(path, FILE_MAX, &text, &bytes);
+    if (err != MZ_OK) {
+        mz_note_fix("name a configuration, at most %d KiB of YAML; `mizan config schema` lists its "
+                    "keys",
+                    FILE_MAX >> 10);
+        return err;
+    }
+    err = check_text(text, bytes, &at, "");
     if (err == MZ_OK) err = open_document(&doc, &diag, text, bytes);
     if (err == MZ_OK && !doc) err = broken(diag, &at, "");
     if (err == MZ_OK) {
         struct fy_node *root = fy_document_root(doc);
         err = root && fy_node_is_mapping(root)
                   ? read_mapping(&r, root, "")
-                  : mz_config_bad(&at, "", "a configuration is a list of keys and values");
+                  : mz_config_bad(&top, "", "a configuration is a list of keys and values");
     }
     close_document(doc, diag);
     mz_mem_free(text);

@@ -15,12 +15,21 @@ static mz_cpu_room room_of(const mz_cpu *cpu, const mz_matmul_desc *d)
     return mz_cpu_room_max(r, mz_cpu_product_room(cpu, db_rows, db_cols, M, 0));
 }
 
+/* bf16 weights of a network that does not learn lie as rows of K, and so do activations: where the
+ * set multiplies such rows as they lie, nothing is packed, neither for one token nor for many. */
+static bool runs_as_stored(const mz_cpu *cpu, const mz_matmul_desc *d)
+{
+    return d->stored != MZ_F64 ||
+           (cpu->kernels.stored->pairs && d->dtype == MZ_BF16 && d->trans_b && !d->trans_a &&
+            !d->packed && !d->backward && d->batch_max == 0 && d->K_max % MZ_CPU_STORED_GROUP == 0);
+}
+
 static mz_err query(const mz_queue *q, const mz_desc *desc, mz_support *s)
 {
     const mz_matmul_desc *d = &desc->u.matmul;
     MZ_TRY(mz_cpu_need_dtype(desc->kind, d->dtype));
     MZ_TRY(mz_cpu_need_dtype(desc->kind, d->out_dtype));
-    if (d->stored != MZ_F64) {
+    if (runs_as_stored(mz_cpu_of(q), d)) {
         MZ_TRY(mz_cpu_stored_need(desc->kind, d->dtype));
         s->workspace_bytes = mz_cpu_room_bytes(q, mz_cpu_stored_room(0));
         s->repeats = true;
@@ -60,7 +69,7 @@ static mz_err forward_stored(const mz_op *op, const mz_args *args)
 static mz_err forward(mz_op *op, const mz_args *args)
 {
     const mz_matmul_desc *d = &op->desc.u.matmul;
-    if (d->stored != MZ_F64) return forward_stored(op, args);
+    if (runs_as_stored(mz_cpu_of(op->queue), d)) return forward_stored(op, args);
     const mz_tensor *a = args->matmul.a, *b = args->matmul.b, *c = args->matmul.c;
     const mz_tensor *bias = args->matmul.bias;
     const int row = a->rank - 2;

@@ -122,6 +122,33 @@ static rows rows_at(const job *w, const tile *t, int64_t k0, float *room)
     return (rows){room, KC};
 }
 
+/* Two bf16 operands that the set multiplies as they lie. */
+static bool is_pairs(const job *w)
+{
+    return w->table->pairs && w->p->kind == MZ_CPU_KIND_BF16 && w->p->a.is_bf16 &&
+           w->p->K % UNIT == 0;
+}
+
+/* Columns j .. j+3 of the block over all of K. */
+static void add_pairs(const job *w, const tile *t, float *sum, int64_t j)
+{
+    const mz_cpu_stored *p = w->p;
+    for (int64_t k0 = 0; k0 < p->K; k0 += KC) {
+        mz_cpu_stored_pairs call = {.m = t->m,
+                                    .n = min64(KC, p->K - k0),
+                                    .a = (const uint16_t *)p->a.data + t->i0 * p->a.row + k0,
+                                    .a_pitch = p->a.row,
+                                    .sum = sum,
+                                    .ld = COLS,
+                                    .add = k0 > 0};
+        for (int64_t i = 0; i < STEP; i++) { /* the last column stands in for those behind it */
+            const size_t row = (size_t)min64(j + i, t->n - 1) * p->w_row_bytes;
+            call.w[i] = (const uint16_t *)(const void *)(t->w + row) + k0;
+        }
+        w->table->pairs(&call);
+    }
+}
+
 /* Columns j .. j+3 of the block over one piece of K. */
 static void add_step(const job *w, const tile *t, const scratch *s, const rows *a, int64_t j,
                      int64_t k0)
@@ -169,7 +196,9 @@ static void compute(const job *w, const tile *t, int thread)
     const scratch s = scratch_of(w, thread);
     const int64_t pitch = filled(p->K);
     if (p->K == 0) memset(s.sum, 0, (size_t)(t->m * COLS) * sizeof *s.sum);
-    if (t->m * pitch <= A_FLOATS) {
+    if (is_pairs(w)) {
+        for (int64_t j = 0; j < t->n; j += STEP) add_pairs(w, t, s.sum + j, j);
+    } else if (t->m * pitch <= A_FLOATS) {
         rows all = {s.a, pitch};
         if (lies_ready(p))
             all = rows_at(w, t, 0, NULL);

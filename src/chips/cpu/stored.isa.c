@@ -125,6 +125,14 @@ MZ_INLINE void put_16(bytes32 *b, int half, u8x16 v)
     memcpy(b->at + 16 * half, &v, sizeof v);
 }
 
+/* Each byte shifted by n < 8: no set shifts bytes, so words are, and what came from a neighbour is
+ * cut off. */
+MZ_INLINE u8x16 bytes_down(u8x16 v, int n)
+{
+    typedef uint16_t u16x8 __attribute__((vector_size(16)));
+    return (u8x16)((u16x8)v >> (uint16_t)n) & (uint8_t)(0xff >> n);
+}
+
 /* 16 where the bit of an element is set: bit j of the 16 belongs to byte j. */
 MZ_INLINE u8x16 fifth_of(const unsigned char *bits)
 {
@@ -147,6 +155,12 @@ MZ_INLINE void six_bits(const unsigned char *s, int j, int *scale, int *least)
     }
 }
 
+/* A part's rows lie one behind the other, but are walked four at a time, in pieces too short for
+ * the processor to see four streams: it is told what comes. */
+enum { AHEAD_OF_USE = 4096 };
+#define AHEAD(row, byte)                                                                           \
+    __builtin_prefetch((const void *)((uintptr_t)(row) + (uintptr_t)((byte) + AHEAD_OF_USE)))
+
 /* ---- one group of each format: elements k .. k+31 of a row, k a multiple of 32 ---- */
 
 MZ_INLINE void scaled(vf out[VECS], const unsigned char *signed_bytes, float d)
@@ -161,6 +175,9 @@ MZ_INLINE void scaled_plus(vf out[VECS], const unsigned char *bytes, float d, fl
     MZ_UNROLL for (int i = 0; i < VECS; i++) out[i] = vf_fma(from_u8(bytes + i * VF_LANES), dv, mv);
 }
 
+#if defined(__AVX512F__)
+#include "chips/cpu/stored_lookup.h"
+#else
 MZ_INLINE void group_q8_0(vf out[VECS], const unsigned char *row, int64_t k)
 {
     const unsigned char *b = row + (uint64_t)k / 32 * 34;
@@ -218,7 +235,7 @@ MZ_INLINE void group_k(vf out[VECS], const unsigned char *b, int j, const unsign
     {
         const u8x16 both = load_16(q + j / 2 * 32 + 16 * i);
         u8x16 v = j % 2 ? both >> 4 : both & 15;
-        if (fifth) v |= (load_16(fifth + 16 * i) >> (uint8_t)j & 1) << 4;
+        if (fifth) v |= (bytes_down(load_16(fifth + 16 * i), j) & 1) << 4;
         put_16(&n, i, v);
     }
     scaled_plus(out, n.at, half_at(b) * (float)scale, -(half_at(b + 2) * (float)least));
@@ -235,6 +252,7 @@ MZ_INLINE void group_q5_k(vf out[VECS], const unsigned char *row, int64_t k)
     const unsigned char *b = row + (uint64_t)k / 256 * 176;
     group_k(out, b, (int)((uint64_t)k / 32 % 8), b + 48, b + 16);
 }
+#endif
 
 MZ_INLINE void group_q6_k(vf out[VECS], const unsigned char *row, int64_t k)
 {
@@ -247,7 +265,7 @@ MZ_INLINE void group_q6_k(vf out[VECS], const unsigned char *row, int64_t k)
     MZ_UNROLL for (int i = 0; i < 2; i++)
     {
         const u8x16 four = part < 2 ? load_16(low + 16 * i) & 15 : load_16(low + 16 * i) >> 4;
-        const u8x16 two = load_16(high + 16 * i) >> (uint8_t)(2 * part) & 3;
+        const u8x16 two = bytes_down(load_16(high + 16 * i), 2 * part) & 3;
         put_16(&n, i, (four | two << 4) - 32);
     }
     const vf d_of[2] = {vf_set(d * (float)(signed char)scale[0]),
@@ -289,16 +307,19 @@ MZ_INLINE void group_f32(vf out[VECS], const unsigned char *row, int64_t k)
     }
 
 /* bytes: of an element; 0 for blocks, whose groups are all whole */
-#define KERNELS(name, bytes)                                                                       \
+#define EXPAND(name, bytes)                                                                        \
     GROUP_OF(name, bytes)                                                                          \
     static void expand_##name(float *out, const unsigned char *row, int64_t k0, int64_t n)         \
     {                                                                                              \
         for (int64_t k = 0; k < n; k += GROUP) {                                                   \
             vf w[VECS];                                                                            \
             take_##name(w, row, k0 + k, n - k);                                                    \
-            memcpy(out + k, w, sizeof w);                                                          \
+            MZ_UNROLL for (int i = 0; i < VECS; i++) vf_store(out + k + i * VF_LANES, w[i]);       \
         }                                                                                          \
-    }                                                                                              \
+    }
+
+/* bits: of an element */
+#define DOT(name, bits)                                                                            \
     static void dot_##name(float *sum, const unsigned char *row, size_t pitch, const float *a,     \
                            int64_t k0, int64_t n)                                                  \
     {                                                                                              \
@@ -308,7 +329,9 @@ MZ_INLINE void group_f32(vf out[VECS], const unsigned char *row, int64_t k)
             MZ_UNROLL for (int j = 0; j < COLS; j++)                                               \
             {                                                                                      \
                 vf w[VECS];                                                                        \
-                take_##name(w, row + (size_t)j * pitch, k0 + k, n - k);                            \
+                const unsigned char *at = row + (size_t)j * pitch;                                 \
+                take_##name(w, at, k0 + k, n - k);                                                 \
+                AHEAD(at, (k0 + k) * (bits) / 8);                                                  \
                 MZ_UNROLL for (int i = 0; i < VECS; i++) acc[j] =                                  \
                     vf_fma(vf_load(a + k + i * VF_LANES), w[i], acc[j]);                           \
             }                                                                                      \
@@ -316,17 +339,31 @@ MZ_INLINE void group_f32(vf out[VECS], const unsigned char *row, int64_t k)
         put_sums(sum, acc, k0 > 0);                                                                \
     }
 
-KERNELS(q4_0, 0)
-KERNELS(q4_1, 0)
-KERNELS(q5_0, 0)
-KERNELS(q5_1, 0)
-KERNELS(q8_0, 0)
-KERNELS(q4_k, 0)
-KERNELS(q5_k, 0)
-KERNELS(q6_k, 0)
-KERNELS(f16, 2)
-KERNELS(bf16, 2)
-KERNELS(f32, 4)
+EXPAND(q4_0, 0)
+EXPAND(q4_1, 0)
+EXPAND(q5_0, 0)
+EXPAND(q5_1, 0)
+EXPAND(q8_0, 0)
+EXPAND(q4_k, 0)
+EXPAND(q5_k, 0)
+EXPAND(q6_k, 0)
+EXPAND(f16, 2)
+EXPAND(bf16, 2)
+EXPAND(f32, 4)
+
+#if !defined(__AVX512F__)
+DOT(q4_0, 5)
+DOT(q4_1, 5)
+DOT(q5_0, 6)
+DOT(q5_1, 6)
+DOT(q8_0, 8)
+#endif
+DOT(q4_k, 5)
+DOT(q5_k, 6)
+DOT(q6_k, 7)
+DOT(f16, 16)
+DOT(bf16, 16)
+DOT(f32, 32)
 
 /* rows <= TILE_ROWS, known when this is inlined; the order of every sum is that of dot */
 MZ_INLINE void tile_rows(const int rows, const mz_cpu_stored_tile *t, int64_t first)
@@ -358,6 +395,56 @@ static void tile(const mz_cpu_stored_tile *t)
     if (i < t->m) tile_rows(1, t, i);
 }
 
+/* ---- bf16 by bf16 ---- */
+
+#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
+enum { PAIR_ROWS = 6, PAIR_AHEAD = 2048 /* elements */ };
+
+/* rows <= PAIR_ROWS, known when this is inlined. Lanes run along K, so that both operands are read
+ * as they lie: nothing is packed, and one row costs no more than its weights' way from memory. */
+MZ_INLINE void pair_rows(const int rows, const mz_cpu_stored_pairs *t, int64_t first)
+{
+    const uint16_t *a = t->a + first * t->a_pitch;
+    __m512 acc[PAIR_ROWS][COLS];
+    MZ_UNROLL for (int i = 0; i < rows; i++)
+    {
+        MZ_UNROLL for (int j = 0; j < COLS; j++) acc[i][j] = _mm512_setzero_ps();
+    }
+    for (int64_t k = 0; k < t->n; k += GROUP) {
+        __m512i w[COLS];
+        MZ_UNROLL for (int j = 0; j < COLS; j++)
+        {
+            if (rows <= 2) __builtin_prefetch(t->w[j] + k + PAIR_AHEAD);
+            w[j] = _mm512_loadu_si512(t->w[j] + k);
+        }
+        MZ_UNROLL for (int i = 0; i < rows; i++)
+        {
+            const __m512i av = _mm512_loadu_si512(a + i * t->a_pitch + k);
+            MZ_UNROLL for (int j = 0; j < COLS; j++) acc[i][j] =
+                _mm512_dpbf16_ps(acc[i][j], (__m512bh)av, (__m512bh)w[j]);
+        }
+    }
+    MZ_UNROLL for (int i = 0; i < rows; i++)
+    {
+        vf v[COLS];
+        MZ_UNROLL for (int j = 0; j < COLS; j++) v[j] = (vf)acc[i][j];
+        put_sums(t->sum + (first + i) * t->ld, v, t->add);
+    }
+}
+
+static void pairs(const mz_cpu_stored_pairs *t)
+{
+    int64_t i = 0;
+    for (; i + PAIR_ROWS <= t->m; i += PAIR_ROWS) pair_rows(PAIR_ROWS, t, i);
+    if (i + 4 <= t->m) pair_rows(4, t, i), i += 4;
+    if (i + 2 <= t->m) pair_rows(2, t, i), i += 2;
+    if (i < t->m) pair_rows(1, t, i);
+}
+#define PAIRS pairs
+#else
+#define PAIRS NULL
+#endif
+
 #define ENTRY(name)                                                                                \
     {                                                                                              \
         .expand = expand_##name, .dot = dot_##name                                                 \
@@ -376,4 +463,5 @@ const mz_cpu_stored_table MZ_CPU_TABLE(mz_cpu_stored) = {
                [MZ_CPU_KIND_BF16] = ENTRY(bf16),
                [MZ_CPU_KIND_F32] = ENTRY(f32)},
     .tile = tile,
+    .pairs = PAIRS,
 };

@@ -53,9 +53,23 @@ typedef struct mz_cpu_stored_tile {
     bool add;
 } mz_cpu_stored_tile;
 
+/* sum [m][4] = (or += if `add`) a [m][n] w [4][n]^T, both bf16 and where they lie; n is a multiple
+ * of the group */
+typedef struct mz_cpu_stored_pairs {
+    int64_t m, n;
+    const uint16_t *a;
+    int64_t a_pitch; /* elements from row to row */
+    const uint16_t *w[MZ_CPU_STORED_COLS];
+    float *sum;
+    int64_t ld; /* elements from row to row */
+    bool add;
+} mz_cpu_stored_pairs;
+
 typedef struct mz_cpu_stored_table {
     mz_cpu_stored_kernel kernel[MZ_CPU_KIND_COUNT];
     void (*tile)(const mz_cpu_stored_tile *t);
+    /* NULL where the set has no dot products of bf16 pairs, or something better */
+    void (*pairs)(const mz_cpu_stored_pairs *t);
 } mz_cpu_stored_table;
 
 #endif

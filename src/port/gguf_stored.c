@@ -92,6 +92,7 @@ mz_err mz_gguf_stored(void *user, const mz_param *p, mz_stored *out)
     const mz_gguf_tensor *t = mz_gguf_find(l->file, part->name);
     if (!t || !mz_gguf_stored_dtype(t->type, &stored))
         return MZ_OK; /* loading says what is wrong */
+    if (l->only_same && stored != l->dtype) return MZ_OK;
     const size_t element = mz_dtype_bytes(stored);
     const bool aligned = element == 0 || t->offset % element == 0;
     if (stored != l->dtype) {

@@ -19,6 +19,7 @@ typedef struct mz_gguf_lie {
     const mz_config *config;
     const mz_queue *q;
     mz_dtype dtype; /* that is computed in */
+    bool only_same; /* tensors of another dtype are unpacked to it, as was asked for */
     bool was_said[MZ_DTYPE_COUNT];
 } mz_gguf_lie;
 

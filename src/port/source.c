@@ -81,22 +81,22 @@ mz_err mz_source_load(const mz_source *s, mz_params *p, mz_queue *q)
     return mz_adapter_apply(s->adapter, &base, q);
 }
 
-/* Whether the weights may stay as they lie in the file. */
-static bool may_lie(const mz_source *s, bool as_stored)
+/* Whether weights may stay as they lie in the file. */
+static bool may_lie(const mz_source *s)
 {
-    return as_stored && s->gguf && !(s->adapter && s->adapter[0]);
+    return s->gguf && !(s->adapter && s->adapter[0]);
 }
 
 mz_err mz_source_weights(mz_params *p, const mz_source *s, mz_queue *q, mz_dtype dtype,
                          bool as_stored)
 {
     MZ_NEED(p && s && q, "no parameters, source or queue");
-    mz_gguf_lie lie = {.file = s->gguf, .config = &s->config, .q = q, .dtype = dtype};
+    mz_gguf_lie lie = {
+        .file = s->gguf, .config = &s->config, .q = q, .dtype = dtype, .only_same = !as_stored};
     mz_params made;
     mz_config c = s->config;
     c.mtp_layers = 0;
-    MZ_TRY(mz_params_list_stored(&made, &c, dtype, may_lie(s, as_stored) ? mz_gguf_stored : NULL,
-                                 &lie));
+    MZ_TRY(mz_params_list_stored(&made, &c, dtype, may_lie(s) ? mz_gguf_stored : NULL, &lie));
     mz_err err = mz_params_alloc(&made, q->device, false);
     if (err == MZ_OK) err = mz_source_load(s, &made, q);
     if (err != MZ_OK) {
@@ -111,10 +111,11 @@ mz_err mz_source_model(mz_model **m, const mz_source *s, mz_queue *q, const mz_m
                        bool as_stored)
 {
     MZ_NEED(m && s && q && o, "no model, source, queue or options");
-    mz_gguf_lie lie = {.file = s->gguf, .config = &s->config, .q = q, .dtype = o->dtype};
+    mz_gguf_lie lie = {
+        .file = s->gguf, .config = &s->config, .q = q, .dtype = o->dtype, .only_same = !as_stored};
     mz_model_options with = *o;
     mz_model *made = NULL;
-    if (may_lie(s, as_stored) && !o->train) {
+    if (may_lie(s) && !o->train) {
         with.stored = mz_gguf_stored;
         with.stored_user = &lie;
     }

@@ -144,15 +144,20 @@ static void clear(bound *b)
     mz_device_close(b->device);
 }
 
-static mz_err bind(bound *b, const char *chip, const char *path)
+static mz_err bind_in(bound *b, const char *chip, const char *path, mz_dtype dtype, bool as_stored)
 {
     const mz_model_options o = {
-        .dtype = MZ_F32, .tokens_max = 8, .sequences_max = 1, .position_max = 8, .head_rows = 1};
+        .dtype = dtype, .tokens_max = 8, .sequences_max = 1, .position_max = 8, .head_rows = 1};
     memset(b, 0, sizeof *b);
     MZ_TRY(mz_device_open(&b->device, chip, NULL));
     MZ_TRY(mz_queue_open(&b->q, b->device));
     MZ_TRY(mz_source_open(&b->source, path));
-    return mz_source_model(&b->model, b->source, b->q, &o, true);
+    return mz_source_model(&b->model, b->source, b->q, &o, as_stored);
+}
+
+static mz_err bind(bound *b, const char *chip, const char *path)
+{
+    return bind_in(b, chip, path, MZ_F32, true);
 }
 
 static const mz_param *param(const bound *b, const char *name)
@@ -190,6 +195,23 @@ static void weights_are_the_file(void **state)
     assert_int_equal(mz_upload(b.q, &embed->w, data), MZ_EINVAL);
     assert_int_equal(mz_zero(b.q, &embed->w), MZ_EINVAL);
     clear(&b);
+}
+
+/* A dtype that is asked for is what all weights are in; those that are in it already stay. */
+static void weights_of_the_dtype_asked_for_stay(void **state)
+{
+    (void)state;
+    static const mz_ggml TYPES[] = {MZ_GGML_BF16, MZ_GGML_Q8_0};
+    for (int i = 0; i < MZ_COUNT(TYPES); i++) {
+        char path[PATH_BYTES];
+        bound b;
+        save_as(path, "llama", TYPES[i]);
+        need(bind_in(&b, "cpu", path, MZ_BF16, false));
+        const mz_param *up = param(&b, "model.layers.0.mlp.up_proj.weight");
+        assert_int_equal(up->w.dtype, MZ_BF16);
+        assert_int_equal(up->outside, TYPES[i] == MZ_GGML_BF16);
+        clear(&b);
+    }
 }
 
 /* A chip with memory of its own and without such operators: unpacked, and it is said. */
@@ -274,6 +296,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_stored_is_as_unpacked),
         cmocka_unit_test(weights_are_the_file),
+        cmocka_unit_test(weights_of_the_dtype_asked_for_stay),
         cmocka_unit_test(a_chip_that_refuses_is_named),
         cmocka_unit_test(bad_scales_are_found),
         cmocka_unit_test(every_failed_allocation_is_an_error),

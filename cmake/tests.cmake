@@ -65,6 +65,21 @@ if(NOT CMAKE_CROSSCOMPILING AND TARGET test_train)
     ENVIRONMENT "MIZAN_CLOCK_BACK=$<TARGET_FILE:clock_back>")
 endif()
 
+# CANN's libraries to link against, by the three names under which the chip looks for them.
+if(NOT CMAKE_CROSSCOMPILING AND TARGET test_ascend)
+  foreach(name ascendcl nnopbase opapi)
+    add_library(stub_${name} MODULE tests/emu/shims/stub_acl.c)
+    target_include_directories(stub_${name} PRIVATE src)
+    target_compile_options(stub_${name} PRIVATE -fno-sanitize=all)
+    target_link_options(stub_${name} PRIVATE -fno-sanitize=all)
+    set_target_properties(stub_${name} PROPERTIES OUTPUT_NAME ${name}
+      LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/stub_acl)
+    add_dependencies(test_ascend stub_${name})
+  endforeach()
+  set_property(TEST test_ascend APPEND PROPERTY
+    ENVIRONMENT "MIZAN_STUB_ACL=${CMAKE_BINARY_DIR}/stub_acl")
+endif()
+
 # The driver compiles every kernel first.
 set_tests_properties(test_conform_opencl PROPERTIES TIMEOUT 600)
 

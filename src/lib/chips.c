@@ -3,6 +3,7 @@
  * Floor: lib. */
 #include "lib/chips.h"
 
+#include "chips/ascend/ascend.h"
 #include "chips/cpu/cpu.h"
 #include "chips/far/far.h"
 #include "chips/fault/fault.h"
@@ -12,7 +13,7 @@
 
 mz_err mz_lib_register_chips(void)
 {
-    const mz_chip *const chips[] = {mz_cpu_chip(), mz_opencl_chip(), &mz_chip_ref,
+    const mz_chip *const chips[] = {mz_cpu_chip(), mz_ascend_chip(), mz_opencl_chip(), &mz_chip_ref,
                                     mz_far_chip(), mz_hosted_chip(), mz_fault_chip()};
     for (int i = 0; i < MZ_COUNT(chips); i++)
         if (mz_chip_find(chips[i]->name) != chips[i]) MZ_TRY(mz_chip_register(chips[i]));

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/emu/shims/stub_acl.c - CANN as one links against it where no driver is installed: every
+ * function is there and answers with 100039. */
+#include "chips/ascend/calls.h"
+
+enum { STUB = 100039 };
+
+#define STUB_OF(name)                                                                              \
+    __attribute__((visibility("default"))) int name(void);                                         \
+    int name(void)                                                                                 \
+    {                                                                                              \
+        return STUB;                                                                               \
+    }
+MZ_ACL_LIST(STUB_OF)
+MZ_ACL_BASE_LIST(STUB_OF)

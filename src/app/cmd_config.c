@@ -44,8 +44,11 @@ static json_t *value_json(const mz_key *key, const mz_train_config *c, const cha
     if (key->kind == MZ_KEY_RANKS) {
         json_t *list = json_array();
         for (int64_t i = 0; i < c->n_ranks; i++)
-            json_array_append_new(list, json_pack("{s:s, s:I}", "chip", c->ranks[i].chip, "share",
-                                                  (json_int_t)c->ranks[i].share));
+            json_array_append_new(
+                list, json_pack("{s:s, s:I}", "chip", c->ranks[i].chip,
+                                c->ranks[i].layers > 0 ? "layers" : "share",
+                                (json_int_t)(c->ranks[i].layers > 0 ? c->ranks[i].layers
+                                                                    : c->ranks[i].share)));
         return list;
     }
     return key->kind == MZ_KEY_CHOICE ? json_string(text) : json_loads(text, JSON_DECODE_ANY, NULL);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* app/cmd_runs_more.c - `mizan runs compare|save`: runs beside each other, a checkpoint on
- * request. Floor: app. */
+/* app/cmd_runs_more.c - `mizan runs compare`: runs beside each other. Floor: app. */
 #include "app/commands.h"
 #include "app/run_name.h"
 #include "app/run_view.h"
@@ -206,76 +205,6 @@ static mz_err compare(const mz_cli *cli)
     return err;
 }
 
-/* ---- save ---- */
-
-/* *idle: nobody trains in it, and then `lock` is held. */
-static mz_err look_at(const char *run, mz_lock *lock, bool *idle)
-{
-    char path[MZ_CHECKPOINT_PATH];
-    MZ_TRY(mz_path_join(path, sizeof path, run, "lock"));
-    const mz_err err = mz_lock_take(lock, path);
-    *idle = err == MZ_OK;
-    return err == MZ_EBUSY ? MZ_OK : err;
-}
-
-static const mz_option SAVE_OPTIONS[] = {
-    {.name = "wait",
-     .kind = MZ_OPTION_REAL,
-     .value = "S",
-     .help = "seconds to wait for the checkpoint (default 600)",
-     .most = 1e9},
-    {0}};
-
-/* A process that ends meanwhile has saved everything. */
-static mz_err wait_for(const char *run, const char *request, double seconds)
-{
-    const int64_t end = mz_clock_ns() + (int64_t)(seconds * 1e9);
-    while (mz_file_exists(request)) {
-        mz_lock lock = {-1};
-        bool idle = false;
-        if (mz_clock_ns() >= end)
-            return MZ_FAIL(MZ_ETIMEOUT, "no checkpoint within %g s; it is still asked for",
-                           seconds);
-        mz_clock_sleep_ns(50000000);
-        MZ_TRY(look_at(run, &lock, &idle));
-        const mz_err err = idle ? mz_folder_remove(request) : MZ_OK;
-        mz_lock_drop(&lock);
-        if (err != MZ_OK) return err;
-    }
-    return MZ_OK;
-}
-
-static mz_err save(const mz_cli *cli)
-{
-    char request[MZ_CHECKPOINT_PATH];
-    char run[MZ_RUN_PATH];
-    mz_lock lock = {-1};
-    bool idle = false;
-    int64_t step = -1;
-    MZ_TRY(mz_run_find(mz_cli_argument(cli, 0), run));
-    MZ_TRY(look_at(run, &lock, &idle));
-    mz_lock_drop(&lock);
-    if (idle) {
-        const mz_err err = MZ_FAIL(MZ_EIO, "no process trains in %s, so nothing is unsaved", run);
-        mz_note_where(run, "lock", -1);
-        return err;
-    }
-    MZ_TRY(mz_path_join(request, sizeof request, run, "save"));
-    MZ_TRY(mz_file_write(request, "", 0));
-    MZ_TRY(wait_for(run, request, mz_cli_real(cli, "wait", 600.0)));
-    MZ_TRY(mz_checkpoint_last(run, &step));
-    if (!mz_cli_flag(cli, "json")) {
-        printf("saved step %lld\n", (long long)step);
-        return MZ_OK;
-    }
-    json_t *o = mz_cli_document();
-    int bad = json_object_set_new(o, "run", json_string(run));
-    bad |= json_object_set_new(o, "step", json_integer(step));
-    if (bad == 0) return mz_cli_print(o);
-    json_decref(o);
-    return mz_cli_json_failed();
-}
-
 const mz_command mz_cmd_runs_compare = {
     .name = "runs compare",
     .arguments = "RUN RUN...",
@@ -286,16 +215,4 @@ const mz_command mz_cmd_runs_compare = {
     .common = MZ_COMMON_JSON,
     .examples = "mizan runs compare runs/first runs/second",
     .run = compare,
-};
-
-const mz_command mz_cmd_runs_save = {
-    .name = "runs save",
-    .arguments = "RUN",
-    .least = 1,
-    .most = 1,
-    .summary = "ask the process that trains in a folder for a checkpoint, and wait for it",
-    .options = SAVE_OPTIONS,
-    .common = MZ_COMMON_JSON,
-    .examples = "mizan runs save runs/first",
-    .run = save,
 };

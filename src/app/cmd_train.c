@@ -10,8 +10,10 @@
 #include "base/mem.h"
 #include "base/options.h"
 #include "base/str.h"
+#include "train/placement.h"
 #include "train/ranks.h"
 
+#include <errno.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -50,6 +52,7 @@ typedef struct view {
     mz_run_entry entry; /* of the registry; in the process that holds the folder */
     const mz_train_config *config;
     char chip[128]; /* of the one rank, where no ranks are given */
+    bool moved;     /* stopping, to begin anew on other chips */
 } view;
 
 /* What there is to say besides: share of the chip's matrix products, memory, validation, skips. */
@@ -120,10 +123,24 @@ static void begun(void *user)
     mz_run_begun(&v->entry, v->config, v->chip);
 }
 
+static int mpi_rank(void)
+{
+    mz_options environment;
+    mz_options_init(&environment);
+    return environment.mpi_rank;
+}
+
+/* Under MPI somebody else has started the ranks, so that they cannot be others. */
+static bool is_moved(const mz_train_config *c)
+{
+    return mpi_rank() < 0 && mz_placement_is_asked(c->run_dir);
+}
+
 static bool stops(void *user)
 {
-    (void)user;
-    return stop_signal != 0;
+    view *v = user;
+    if (stop_signal == 0 && is_moved(v->config)) v->moved = true;
+    return stop_signal != 0 || v->moved;
 }
 
 /* ---- the dry run ---- */
@@ -246,13 +263,6 @@ static mz_err train_alone(const mz_cli *cli, const mz_train_config *c, const mz_
     return err;
 }
 
-static int mpi_rank(void)
-{
-    mz_options environment;
-    mz_options_init(&environment);
-    return environment.mpi_rank;
-}
-
 static mz_err train_ranks(const mz_cli *cli, const mz_train_config *c, const mz_train_hooks *hooks)
 {
     const mz_ranks_options o = {.chip = mz_cli_chip_options(cli), .hooks = hooks};
@@ -277,6 +287,28 @@ static mz_err dry_run(const mz_cli *cli, const mz_train_config *c)
     return err;
 }
 
+/* The same command in this process's place: drivers cannot be opened anew in one that had them
+ * open. Comes back only where that failed. */
+static mz_err begin_anew(const char *run)
+{
+    enum { WORDS_MAX = 4096 };
+    static char text[1 << 18];
+    char *words[WORDS_MAX];
+    size_t n = 0;
+    MZ_TRY(mz_placement_answer(run));
+    FILE *own = fopen("/proc/self/cmdline", "rb");
+    const size_t bytes = own ? fread(text, 1, sizeof text - 1, own) : 0;
+    if (own) (void)fclose(own);
+    for (size_t at = 0; at < bytes && n < WORDS_MAX - 1; at += strlen(text + at) + 1)
+        words[n++] = text + at;
+    words[n] = NULL;
+    fprintf(stderr, "mizan: saved; going on where the run was moved to\n");
+    fflush(stderr);
+    if (n > 0 && bytes < sizeof text - 1) (void)execv("/proc/self/exe", words);
+    return MZ_FAIL(MZ_EIO, "it cannot be started anew (%s); the same command goes on",
+                   strerror(errno));
+}
+
 static mz_err train(const mz_cli *cli, const mz_train_config *c, view *v)
 {
     *v = (view){.in_place = isatty(STDERR_FILENO) == 1,
@@ -295,17 +327,34 @@ static mz_err train(const mz_cli *cli, const mz_train_config *c, view *v)
     const mz_err err = c->n_ranks > 0 ? train_ranks(cli, c, &hooks) : train_alone(cli, c, &hooks);
     if (v->is_open) fputc('\n', stderr);
     mz_run_ended(&v->entry, err);
+    if (err == MZ_EINTR && stop_signal == 0 && v->moved) return begin_anew(c->run_dir);
     if (err != MZ_OK) return err;
     return mz_cli_flag(cli, "json") && mpi_rank() <= 0 ? print_end(c, v) : MZ_OK;
+}
+
+/* What the configuration says, and what `runs move` said since. */
+static mz_err read_config(const mz_cli *cli, mz_train_config *c)
+{
+    bool moved = false;
+    MZ_TRY(mz_cli_train_config(cli, c));
+    if (c->n_ranks > 0 && mz_cli_text(cli, "chip", NULL))
+        return MZ_FAIL(MZ_EUSAGE, "--chip is given, and the configuration has ranks");
+    if (mpi_rank() >= 0) return MZ_OK;
+    if (!mz_cli_flag(cli, "dry-run")) MZ_TRY(mz_placement_answer(c->run_dir));
+    MZ_TRY(mz_placement_use(c, &moved));
+    if (!moved) return MZ_OK;
+    mz_str ranks = {0};
+    const mz_err err = mz_key_write(mz_key_find("ranks"), c, &ranks);
+    if (err == MZ_OK) fprintf(stderr, "mizan: this run was moved: ranks are %s\n", ranks.text);
+    mz_str_clear(&ranks);
+    return err;
 }
 
 static mz_err run(const mz_cli *cli)
 {
     mz_train_config *c = NULL;
     MZ_TRY(mz_mem_new(&c, 1, sizeof *c));
-    mz_err err = mz_cli_train_config(cli, c);
-    if (err == MZ_OK && c->n_ranks > 0 && mz_cli_text(cli, "chip", NULL))
-        err = MZ_FAIL(MZ_EUSAGE, "--chip is given, and the configuration has ranks");
+    mz_err err = read_config(cli, c);
     if (err == MZ_OK && mz_cli_flag(cli, "dry-run")) {
         err = dry_run(cli, c);
     } else if (err == MZ_OK) {

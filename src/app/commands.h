@@ -30,6 +30,7 @@ extern const mz_command mz_cmd_runs_add;
 extern const mz_command mz_cmd_runs_compare;
 extern const mz_command mz_cmd_runs_hash;
 extern const mz_command mz_cmd_runs_list;
+extern const mz_command mz_cmd_runs_move;
 extern const mz_command mz_cmd_runs_names;
 extern const mz_command mz_cmd_runs_plot;
 extern const mz_command mz_cmd_runs_rm;

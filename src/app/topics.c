@@ -33,7 +33,9 @@ const mz_topic mz_topics[] = {
      "A rank that dies or hangs is named. run.on_fault says what happens then: the\n"
      "rest go on, all start again from the last checkpoint, or the run stops with 75.\n"
      "A checkpoint does not know how many ranks made it: any placement goes on from\n"
-     "it. Under mpirun or srun the started processes are the ranks.\n"
+     "it; `mizan runs move` changes the ranks of a run between two steps, and a chip\n"
+     "that was lost is taken back when it opens again (run.retake_after). Under\n"
+     "mpirun or srun the started processes are the ranks.\n"
      "`mizan train CONFIG.yaml --dry-run` says what it would take in memory.\n"},
     {"files", "formats that are read and written, and what a run leaves",
      "A MODEL is a Hugging Face folder (config.json, safetensors in one file or in\n"

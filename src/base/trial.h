@@ -14,4 +14,7 @@
  * it writes to the standard streams is dropped. seconds: after which it counts as hanging. */
 mz_err mz_trial(const char *what, void (*fn)(const void *arg), const void *arg, double seconds);
 
+/* Called by fn: ends the trial as one that failed. */
+_Noreturn void mz_trial_failed(void);
+
 #endif

@@ -164,7 +164,7 @@ static mz_err list_steps(const char *run, int64_t **steps, int64_t *n)
     return err;
 }
 
-static mz_err path_of(char out[MZ_CHECKPOINT_PATH], const char *run, int64_t step)
+mz_err mz_checkpoint_path(char out[MZ_CHECKPOINT_PATH], const char *run, int64_t step)
 {
     char folder[MZ_CHECKPOINT_PATH], name[64];
     (void)snprintf(name, sizeof name, "step-%08" PRId64, step);
@@ -212,7 +212,7 @@ static mz_err newest(const char *run, char path[MZ_CHECKPOINT_PATH], bool *found
     mz_err err = list_steps(run, &steps, &n);
     *found = false;
     for (int64_t i = 0; i < n && err == MZ_OK && !*found; i++) {
-        err = path_of(path, run, steps[i]);
+        err = mz_checkpoint_path(path, run, steps[i]);
         if (err == MZ_OK) err = mz_checkpoint_verify(path, NULL);
         *found = err == MZ_OK;
         if (err != MZ_ECORRUPT && err != MZ_EIO) continue; /* whole, or no memory */
@@ -252,7 +252,7 @@ static mz_err prune(const char *run, int64_t keep, int64_t best)
     for (int64_t i = keep; i < n && err == MZ_OK; i++) {
         char path[MZ_CHECKPOINT_PATH];
         if (steps[i] == best) continue;
-        err = path_of(path, run, steps[i]);
+        err = mz_checkpoint_path(path, run, steps[i]);
         if (err == MZ_OK) err = remove_whole(path);
     }
     mz_mem_free(steps);
@@ -283,7 +283,7 @@ mz_err mz_checkpoint_write(const mz_checkpointed *c, const mz_held *h, const mz_
 {
     MZ_NEED(c && h && p && keep >= 1, "no run, no progress, or nothing is to be kept");
     char path[MZ_CHECKPOINT_PATH];
-    MZ_TRY(path_of(path, c->run, p->step));
+    MZ_TRY(mz_checkpoint_path(path, c->run, p->step));
     MZ_TRY(mz_checkpoint_put(c, h, p, path));
     return prune(c->run, keep, p->best_step);
 }

@@ -68,6 +68,9 @@ const mz_key mz_keys[] = {
      false,
      "when one of several ranks dies, stalls or its chip fails: go on from the last checkpoint "
      "without it, start all again from there, or end with exit code 75"},
+    {"run.retake_after", MZ_KEY_REAL, AT(run_retake_after), 0, 1e9, "60", NULL, false,
+     "seconds after which a run that goes on without a rank looks whether its chip is there again, "
+     "and takes it back from a saved state; longer with each time; 0: never"},
     {"run.stuck_after", MZ_KEY_REAL, AT(run_stuck_after), 0, 1e9, "600", NULL, false,
      "seconds after which one of several ranks that calls no operator is taken for stuck; 0: "
      "never"},

@@ -44,9 +44,9 @@ typedef struct mz_train_config {
     bool run_keep_best, run_checkpoint_async, run_tensorboard;
     int64_t run_sample_every, run_sample_tokens;
     char run_sample_prompt[MZ_CONFIG_TEXT];
-    double run_stop_after;  /* seconds; 0 = never */
-    int64_t run_on_fault;   /* mz_on_fault */
-    double run_stuck_after; /* seconds; 0 = never */
+    double run_stop_after;                    /* seconds; 0 = never */
+    int64_t run_on_fault;                     /* mz_on_fault */
+    double run_stuck_after, run_retake_after; /* seconds; 0 = never */
     int64_t batch_global, batch_micro;
     double lr, beta1, beta2, eps, weight_decay, clip;
     int64_t schedule_kind, schedule_warmup; /* mz_schedule_kind; steps */

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "base/trial.h"
 #include "comms/mpi/mpi.h"
 #include "train/checkpoint.h"
 #include "train/claim.h"
@@ -18,6 +19,7 @@
 
 enum { VAIN_MOST = 3 };               /* faults without a checkpoint between them */
 static const double PATIENCE_S = 2.0; /* for the ranks of a supervisor that was killed */
+static const double TRIAL_S = 20.0;   /* for a chip to open */
 
 typedef struct ranks {
     mz_train_config now; /* ranks: those that are left */
@@ -26,6 +28,10 @@ typedef struct ranks {
     mz_appender events;
     int64_t saved_step; /* newest checkpoint when the ranks were started, -1: none */
     int vain;
+    mz_train_config given; /* ranks: all of them */
+    int64_t retry_ns;      /* when those that are lost are looked at again */
+    double retry_s;        /* after how long, the next time */
+    bool comes_back;       /* they do: the run is stopping to begin anew with all */
 } ranks;
 
 /* ---- in the process of a rank ---- */
@@ -160,7 +166,10 @@ static bool goes_on(ranks *r, const mz_local_report *report)
     mz_note_fix("everything up to step %lld is saved; the same command goes on from there",
                 (long long)(saved < 0 ? 0 : saved));
     if (r->now.run_on_fault == MZ_FAULT_STOP || is_last || r->vain >= VAIN_MOST) return false;
-    if (r->now.run_on_fault == MZ_FAULT_CONTINUE) leave_out(&r->now, report->rank);
+    if (r->now.run_on_fault == MZ_FAULT_CONTINUE) {
+        leave_out(&r->now, report->rank);
+        r->retry_ns = mz_clock_ns() + (int64_t)(r->retry_s * 1e9);
+    }
     mz_log(MZ_LOG_LOUD, "going on after step %lld on %lld rank%s",
            (long long)(saved < 0 ? 0 : saved), (long long)r->now.n_ranks,
            r->now.n_ranks == 1 ? "" : "s");
@@ -169,10 +178,39 @@ static bool goes_on(ranks *r, const mz_local_report *report)
 
 /* ---- the run ---- */
 
+/* One that is gone has no message; one that cannot be opened ends with a signal of its own. */
+static void open_all(const void *arg)
+{
+    const ranks *r = arg;
+    for (int64_t i = 0; i < r->given.n_ranks; i++) {
+        mz_device *device = NULL;
+        if (open_chip(&device, &r->given, &r->o->chip, (int)i) != MZ_OK) mz_trial_failed();
+        mz_device_close(device);
+    }
+}
+
+/* Whether the chips that were lost are there again, tried in a process of its own. */
+static bool looks_back(ranks *r)
+{
+    if (r->now.n_ranks == r->given.n_ranks || !(r->given.run_retake_after > 0.0)) return false;
+    if (mz_clock_ns() < r->retry_ns) return false;
+    const bool there = mz_trial("a chip that was lost", open_all, r, TRIAL_S) == MZ_OK;
+    mz_err_clear();
+    r->retry_s *= 2.0;
+    r->retry_ns = mz_clock_ns() + (int64_t)(r->retry_s * 1e9);
+    return there;
+}
+
 static bool stops_here(void *user)
 {
-    const mz_train_hooks *hooks = ((const ranks *)user)->o->hooks;
-    return hooks->stops && hooks->stops(hooks->user);
+    ranks *r = user;
+    const mz_train_hooks *hooks = r->o->hooks;
+    if (hooks->stops && hooks->stops(hooks->user)) {
+        r->comes_back = false; /* whoever stops the run does not wait for it to begin anew */
+        return true;
+    }
+    if (!r->comes_back) r->comes_back = looks_back(r);
+    return r->comes_back;
 }
 
 static void pass_phase(void *user, int rank, mz_phase phase, int64_t step)
@@ -200,6 +238,16 @@ static mz_err start_once(ranks *r, mz_local_report *report)
     return mz_local_run(&l, report);
 }
 
+static void take_back(ranks *r)
+{
+    r->comes_back = false;
+    r->now.n_ranks = r->given.n_ranks;
+    memcpy(r->now.ranks, r->given.ranks, sizeof r->now.ranks);
+    mz_err_clear();
+    mz_log(MZ_LOG_LOUD, "what was lost is there again: going on with all %lld ranks",
+           (long long)r->now.n_ranks);
+}
+
 static mz_err run_all(ranks *r)
 {
     char path[MZ_CHECKPOINT_PATH];
@@ -210,6 +258,10 @@ static mz_err run_all(ranks *r)
     for (;;) {
         mz_local_report report;
         const mz_err err = start_once(r, &report);
+        if (err == MZ_EINTR && r->comes_back) {
+            take_back(r);
+            continue;
+        }
         if (err == MZ_OK || !is_fault(&report, err)) return err;
         note_fault(r, &report); /* a record that cannot be kept loses no run */
         if (!goes_on(r, &report)) return err;
@@ -221,7 +273,8 @@ mz_err mz_train_ranks(const mz_train_config *c, const mz_ranks_options *o)
     ranks *r = NULL;
     MZ_NEED(c && o && o->hooks && c->n_ranks >= 1, "an argument is NULL, or there are no ranks");
     MZ_TRY(mz_mem_new(&r, 1, sizeof *r));
-    r->now = *c;
+    r->now = r->given = *c;
+    r->retry_s = c->run_retake_after;
     r->o = o;
     r->claim.lock.fd = r->events.fd = -1;
     const mz_err err = run_all(r);

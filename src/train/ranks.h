@@ -7,6 +7,9 @@
  *                      "operator", "message"} for every rank that was lost
  *
  * Which ranks made which steps can be read from it, and so a run can be repeated to the same bits.
+ * Where run.on_fault goes on without a rank, its chip is opened from time to time in a process of
+ * its own (run.retake_after); once that works the run saves, and begins anew with all of them.
+ *
  * A fault is a rank that died, stalled or was stuck, and a chip that failed; everything else ends
  * the run as it would end that of one rank. After three faults without a checkpoint between them
  * the run ends whatever run.on_fault says.

@@ -42,7 +42,9 @@ typedef mz_i64 i64;
 #pragma OPENCL FP_CONTRACT OFF
 
 #define KERNEL __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-#define HELPER static inline
+/* Always inline: where PoCL 3.1 leaves a helper as a function that is given a kernel's local array,
+ * LLVM may name that array in it, and then all groups that run at one time share it. */
+#define HELPER static inline __attribute__((always_inline))
 #define GLOBAL __global
 #define LOCAL __local
 #define LOCAL_PTR __local

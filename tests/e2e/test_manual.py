@@ -216,7 +216,8 @@ def test_bash():
 def test_zsh():
     need("zsh")
     # compadd is replaced by one that says what it was given and matched: the listing of a terminal
-    # would have to be read apart.
+    # would have to be read apart. A line that comes before the line editor has the terminal is lost,
+    # so that it is sent again until the editor says that it has completed it.
     script = mizan("completion", "zsh")
 
     def candidates(line, folder, environment):
@@ -229,8 +230,8 @@ compadd() {
     local -a hits; builtin compadd -O hits "$@"
     print -rl -- $hits >>found; builtin compadd "$@"
 }
-bindkey '^I' complete-word; setopt no_list_beep
-print ready >state
+probe() { zle complete-word; print done >state }
+bindkey -e; zle -N probe; bindkey '^I' probe; setopt no_list_beep
 """
         with open(f"{folder}/inner", "w") as file:
             file.write(inner)
@@ -238,14 +239,15 @@ print ready >state
 zmodload zsh/zpty; : >found
 zpty -b shell zsh -f -i
 zpty -w shell 'source ./inner'
-for i in {1..800}; do [[ -s state ]] && break; sleep 0.05; done
-zpty -w -n shell "$1"$'\t'
-zpty -w shell $'\x15print done >>state' 2>/dev/null
-for i in {1..800}; do [[ $(<state) == *done* ]] && break; sleep 0.05; zpty -r -t shell x '*' ; done
+for i in {1..1200}; do
+    [[ -s state ]] && break
+    (( i % 5 == 4 )) && zpty -w -n shell $'\x15'"$1"$'\t'
+    sleep 0.05; zpty -r -t shell x '*'
+done
 zpty -d shell
 """
         subprocess.run(["zsh", "-f", "-c", outer, "zsh", line], cwd=folder, env=environment,
-                       capture_output=True, timeout=60)
+                       capture_output=True, timeout=100)
         with open(f"{folder}/found") as file:
             found = file.read().split()
         for name in ("state", "found", "inner", "_mizan"):

@@ -393,32 +393,6 @@ static mz_err set_override(mz_train_config *c, const char *text, bool *seen, mz_
     return mz_key_set(c, key, equals + 1, &at);
 }
 
-mz_err mz_config_load(mz_train_config *out, const char *path, const char *const *overrides, int n)
-{
-    MZ_NEED(out && (n == 0 || overrides), "no place for a configuration");
-    bool seen[MZ_COUNT(mz_keys)] = {false};
-    mz_place places[MZ_COUNT(mz_keys)];
-    mz_train_config *c = NULL;
-    mz_err err = MZ_OK;
-    MZ_TRY(mz_mem_new(&c, 1, sizeof *c));
-    for (int i = 0; i < MZ_COUNT(mz_keys) && err == MZ_OK; i++) {
-        places[i] = (mz_place){.file = path ? path : "", .offset = -1};
-        err = set_default(c, &mz_keys[i]);
-    }
-    if (err == MZ_OK && path) err = mz_config_read_yaml(c, path, seen, places);
-    for (int i = 0; i < n && err == MZ_OK; i++) err = set_override(c, overrides[i], seen, places);
-    for (int i = 0; i < MZ_COUNT(mz_keys) && err == MZ_OK; i++) {
-        if (mz_keys[i].otherwise || seen[i]) continue;
-        err = mz_config_bad(&places[i], mz_keys[i].name, "%s is not given: %s", mz_keys[i].name,
-                            mz_keys[i].help);
-        mz_note_fix("add it to the file, or %s=VALUE to the command", mz_keys[i].name);
-    }
-    if (err == MZ_OK) err = mz_config_check(c, places);
-    if (err == MZ_OK) *out = *c;
-    mz_mem_free(c);
-    return err;
-}
-
 /* Where a key was set. */
 static const mz_place *place(const mz_place *places, const char *key)
 {
@@ -442,7 +416,7 @@ static mz_err check_adapters(const mz_train_config *c, const mz_place *places)
     return MZ_OK;
 }
 
-mz_err mz_config_check(const mz_train_config *c, const mz_place *places)
+static mz_err check(const mz_train_config *c, const mz_place *places)
 {
     if (c->model_path[0] && c->model_config[0])
         return mz_config_bad(place(places, "model.config"), "model.config",
@@ -481,6 +455,39 @@ mz_err mz_config_check(const mz_train_config *c, const mz_place *places)
         return mz_config_bad(place(places, "optim.eps"), "optim.eps",
                              "optim.eps has to be above 0");
     return check_adapters(c, places);
+}
+
+mz_err mz_config_check(const mz_train_config *c, const char *file)
+{
+    mz_place places[MZ_COUNT(mz_keys)];
+    for (int i = 0; i < MZ_COUNT(mz_keys); i++) places[i] = (mz_place){.file = file, .offset = -1};
+    return check(c, places);
+}
+
+mz_err mz_config_load(mz_train_config *out, const char *path, const char *const *overrides, int n)
+{
+    MZ_NEED(out && (n == 0 || overrides), "no place for a configuration");
+    bool seen[MZ_COUNT(mz_keys)] = {false};
+    mz_place places[MZ_COUNT(mz_keys)];
+    mz_train_config *c = NULL;
+    mz_err err = MZ_OK;
+    MZ_TRY(mz_mem_new(&c, 1, sizeof *c));
+    for (int i = 0; i < MZ_COUNT(mz_keys) && err == MZ_OK; i++) {
+        places[i] = (mz_place){.file = path ? path : "", .offset = -1};
+        err = set_default(c, &mz_keys[i]);
+    }
+    if (err == MZ_OK && path) err = mz_config_read_yaml(c, path, seen, places);
+    for (int i = 0; i < n && err == MZ_OK; i++) err = set_override(c, overrides[i], seen, places);
+    for (int i = 0; i < MZ_COUNT(mz_keys) && err == MZ_OK; i++) {
+        if (mz_keys[i].otherwise || seen[i]) continue;
+        err = mz_config_bad(&places[i], mz_keys[i].name, "%s is not given: %s", mz_keys[i].name,
+                            mz_keys[i].help);
+        mz_note_fix("add it to the file, or %s=VALUE to the command", mz_keys[i].name);
+    }
+    if (err == MZ_OK) err = check(c, places);
+    if (err == MZ_OK) *out = *c;
+    mz_mem_free(c);
+    return err;
 }
 
 mz_err mz_config_write(const mz_train_config *c, mz_str *out)

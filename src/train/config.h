@@ -109,8 +109,7 @@ mz_err mz_config_unknown(const mz_place *at, const char *key);
 /* path may be NULL (defaults and overrides alone). overrides: "key=value". What is read is also
  * checked for contradictions (mz_config_check). */
 mz_err mz_config_load(mz_train_config *c, const char *path, const char *const *overrides, int n);
-/* places[i]: where key i of mz_keys was set, the file alone where it was not. */
-mz_err mz_config_check(const mz_train_config *c, const mz_place *places);
+mz_err mz_config_check(const mz_train_config *c, const char *file);
 /* The whole configuration as YAML that mz_config_load reads back to the same. */
 mz_err mz_config_write(const mz_train_config *c, mz_str *out);
 /* MZ_ECONFIG naming the first key that is fixed and differs: what a run that goes on may not

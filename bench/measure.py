@@ -100,14 +100,16 @@ def text(rows, options, work):
     ids.write_text(json.dumps([1000 + i * 7919 % 20000 for i in range(PREFILL)]), encoding="utf-8")
     for kind in KINDS:
         for turn in range(options.rounds):
-            out = answer([MIZAN, "generate", files[kind], "--ids", ids, "--max-tokens", DECODE + 1, "--temperature", 0,
-                          "--threads", options.threads, "--json"])
-            if not out:
-                sys.exit("measure: our own generation failed")
-            rates = {"prefill 512": (PREFILL, out["prefill_tokens_per_s"]), "decode": (DECODE, out["decode_tokens_per_s"])}
-            for what, (tokens, rate) in rates.items():
-                if rate:
-                    rows.put(("text", f"{what} {kind}"), "mizan", kind, turn, [tokens / rate * 1e9], tokens, out["peak_bytes"])
+            for setting in [kind, "bf16 in bf16"] if kind == "bf16" else [kind]:
+                more = ["--dtype", "bf16"] if setting != kind else []
+                out = answer([MIZAN, "generate", files[kind], "--ids", ids, "--max-tokens", DECODE + 1, "--temperature", 0,
+                              "--threads", options.threads, "--json", *more])
+                if not out:
+                    sys.exit("measure: our own generation failed")
+                rates = {"prefill 512": (PREFILL, out["prefill_tokens_per_s"]), "decode": (DECODE, out["decode_tokens_per_s"])}
+                for what, (tokens, rate) in rates.items():
+                    if rate:
+                        rows.put(("text", f"{what} {kind}"), "mizan", setting, turn, [tokens / rate * 1e9], tokens, out["peak_bytes"])
             peer = answer(["node", "llama_speed.mjs", files[kind].resolve(), options.threads, PREFILL, DECODE], cwd=NODE) if NODE.is_dir() else None
             if peer:
                 rows.put(("text", f"prefill 512 {kind}"), "llama.cpp", kind, turn, [peer["prefill_ns"]], PREFILL)

@@ -33,11 +33,12 @@ def spread(values):
 
 
 def table(found, peaks):
-    """Rows of text: ours, the peer's best setting, and the median of the ratios of each round."""
+    """Rows of text: our best setting, the peer's, and the median of the ratios of each round."""
     lines = [["what", "tokens/s", "±", "peer", "tokens/s", "±", "ratio", "memory"]]
     for (part, what), who in found.items():
-        setting, ours = next((k[1], v) for k, v in who.items() if k[0] == "mizan")
-        line = [what, f"{statistics.median(ours):.0f}", spread(ours)]
+        own = {k[1]: v for k, v in who.items() if k[0] == "mizan"}
+        setting, ours = max(own.items(), key=lambda k: statistics.median(k[1]))
+        line = [what if len(own) == 1 else f"{what} ({setting})", f"{statistics.median(ours):.0f}", spread(ours)]
         peers = {k: v for k, v in who.items() if k[0] != "mizan"}
         if peers:
             best = max(peers, key=lambda k: statistics.median(peers[k]))

@@ -18,5 +18,8 @@ mz_err mz_bench_print(const mz_cli *cli, json_t *document);
 
 mz_bench_fn mz_bench_tokenizer; /* SRC */
 mz_bench_fn mz_bench_gemm, mz_bench_bandwidth;
+mz_bench_fn mz_bench_prefill, mz_bench_decode; /* MODEL */
+/* Adds "bytes" and "read_ns": what reading that many bytes takes, again and again. */
+mz_err mz_bench_read(mz_queue *q, int64_t times, json_t *o);
 
 #endif

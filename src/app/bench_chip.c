@@ -153,9 +153,8 @@ static void print_gemm(const json_t *o)
 }
 
 /* Reading alone: the search for what is not finite does little else. */
-static mz_err bandwidth(mz_queue *q, const mz_cli *cli, json_t *o)
+mz_err mz_bench_read(mz_queue *q, int64_t times, json_t *o)
 {
-    const int64_t times = mz_bench_repetitions(cli, REPETITIONS);
     const int64_t n = READ_BYTES / 4, one = 1;
     const mz_desc desc = {.kind = MZ_OP_FINITE, .u.finite = {.dtype = MZ_F32, .N_max = n}};
     json_t *list = json_array();
@@ -178,6 +177,11 @@ static mz_err bandwidth(mz_queue *q, const mz_cli *cli, json_t *o)
     mz_buffer_free(buf);
     mz_buffer_free(count);
     return err;
+}
+
+static mz_err bandwidth(mz_queue *q, const mz_cli *cli, json_t *o)
+{
+    return mz_bench_read(q, mz_bench_repetitions(cli, REPETITIONS), o);
 }
 
 static mz_err run(const mz_cli *cli, const char *kind,

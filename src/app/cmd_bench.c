@@ -16,6 +16,18 @@ static const mz_option OPTIONS[] = {
      .help = "how often (default: as many as make sense)",
      .least = 1,
      .most = 100000},
+    {.name = "positions",
+     .kind = MZ_OPTION_INT,
+     .value = "N",
+     .help = "prefill, decode: tokens of a text (default: 512)",
+     .least = 1,
+     .most = 1 << 20},
+    {.name = "streams",
+     .kind = MZ_OPTION_INT,
+     .value = "N",
+     .help = "decode: texts that grow together (default: 1)",
+     .least = 1,
+     .most = 512},
     {.name = "text",
      .kind = MZ_OPTION_TEXT,
      .value = "FILE",
@@ -28,6 +40,8 @@ static const struct {
     mz_bench_fn *run;
 } KINDS[] = {{"gemm", 0, 3, mz_bench_gemm},
              {"bandwidth", 0, 0, mz_bench_bandwidth},
+             {"prefill", 1, 1, mz_bench_prefill},
+             {"decode", 1, 1, mz_bench_decode},
              {"tokenizer", 1, 1, mz_bench_tokenizer}};
 
 int64_t mz_bench_repetitions(const mz_cli *cli, int64_t absent)
@@ -61,6 +75,7 @@ mz_err mz_bench_print(const mz_cli *cli, json_t *document)
     json_object_foreach(document, key, value)
     {
         if (json_is_integer(json_array_get(value, 0))) print_times(key, value);
+        if (json_is_real(value)) printf("%-16s %.3f\n", key, json_real_value(value));
         if (json_is_integer(value) && strcmp(key, "schema") != 0)
             printf("%-16s %lld\n", key, (long long)json_integer_value(value));
     }
@@ -108,10 +123,13 @@ const mz_command mz_cmd_bench = {
     .summary = "how long things take, every repetition",
     .description = "  bench gemm [M N K]    matrix products, of many sizes or one, f32 and bf16\n"
                    "  bench bandwidth       reading 256 MiB\n"
+                   "  bench prefill MODEL   a text of --positions tokens, with a cache\n"
+                   "  bench decode MODEL    one token more for each of --streams such texts\n"
                    "  bench tokenizer SRC   loading, encoding by lines and whole, decoding",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_SEED | MZ_COMMON_DTYPE,
     .examples = "mizan bench gemm --threads 2\n"
+                "mizan bench decode MODEL --streams 8 --threads 2\n"
                 "mizan bench tokenizer MODEL",
     .run = run,
 };

@@ -346,6 +346,33 @@ static void products_and_reading_are_timed(void **state)
     expect_error(zero, 2, "no size");
 }
 
+static void texts_that_grow_are_timed(void **state)
+{
+    (void)state;
+    static const char *const kinds[][2] = {{"prefill", "prefill_ns"}, {"decode", "decode_ns"}};
+    small_model("grown", "llama");
+    for (int i = 0; i < 2; i++) {
+        const char *words[] = {
+            "bench",     kinds[i][0], program_path("grown"), "--positions", "40",
+            "--streams", "3",         "--repetitions",       "2",           "--json",
+            NULL};
+        run(words, 0);
+        json_t *o = program_json();
+        const json_t *ns = json_object_get(o, kinds[i][1]);
+        assert_int_equal(json_array_size(ns), 2);
+        for (size_t k = 0; k < 2; k++) assert_true(json_integer_value(json_array_get(ns, k)) > 0);
+        assert_int_equal(json_integer_value(json_object_get(o, "streams")), i ? 3 : 1);
+        assert_int_equal(json_integer_value(json_object_get(o, "positions")), 40);
+        assert_true(json_integer_value(json_object_get(o, "weight_bytes")) > 0);
+        assert_true(json_array_size(json_object_get(o, "read_ns")) > 0);
+        const double share = json_real_value(json_object_get(o, "read_share"));
+        assert_true(i ? share > 0.0 && share < 100.0 : !json_object_get(o, "read_share"));
+        json_decref(o);
+    }
+    const char *none[] = {"bench", "decode", "--json", NULL};
+    expect_error(none, 2, "arguments");
+}
+
 /* A reader that goes away: the program ends by itself, and says nothing. */
 static void a_reader_that_left_is_no_noise(void **state)
 {
@@ -412,6 +439,7 @@ int main(void)
         cmocka_unit_test(texts_end_where_they_are_told),
         cmocka_unit_test(repetitions_are_printed_one_by_one),
         cmocka_unit_test(products_and_reading_are_timed),
+        cmocka_unit_test(texts_that_grow_are_timed),
         cmocka_unit_test(a_reader_that_left_is_no_noise),
         cmocka_unit_test(eval_is_the_same_in_either_form),
     };

@@ -210,11 +210,29 @@ mz_err mz_params_alloc(mz_params *p, mz_device *device, bool train)
     return MZ_OK;
 }
 
+static void drop_mapped(mz_params *p)
+{
+    for (int64_t i = 0; i < p->n_mapped; i++) mz_buffer_free(p->mapped[i]);
+    mz_mem_free(p->mapped);
+    p->mapped = NULL;
+    p->n_mapped = 0;
+}
+
+mz_err mz_params_new_mapped(mz_params *p, int64_t n)
+{
+    mz_buffer **made = NULL;
+    MZ_TRY(mz_mem_new(&made, n, sizeof(mz_buffer *)));
+    drop_mapped(p);
+    p->mapped = made;
+    p->n_mapped = n;
+    return MZ_OK;
+}
+
 void mz_params_clear(mz_params *p)
 {
     mz_buffer_free(p->grads);
     mz_buffer_free(p->weights);
-    mz_buffer_free(p->mapped);
+    drop_mapped(p);
     mz_mem_free(p->list);
     *p = (mz_params){0};
 }

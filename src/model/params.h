@@ -51,7 +51,8 @@ typedef struct mz_params {
     int64_t n_base;   /* of the network itself; behind them stand the adapters, A before its B */
     int64_t elements; /* parameters in all, router biases not counted */
     mz_buffer *weights, *grads;
-    mz_buffer *mapped; /* of the weights that lie outside; NULL if there are none. Owned */
+    mz_buffer **mapped; /* [n_mapped] of the weights that lie outside; NULL: none. Owned */
+    int64_t n_mapped;
     size_t weights_bytes, grads_bytes;
 } mz_params;
 
@@ -65,6 +66,8 @@ mz_err mz_params_list_shared(mz_params *p, const mz_config *c, mz_dtype dtype,
                              const mz_params *from);
 /* Books the buffers and sets w (and g if `train`). */
 mz_err mz_params_alloc(mz_params *p, mz_device *device, bool train);
+/* Makes p->mapped [n], of NULLs; what was there is freed. */
+mz_err mz_params_new_mapped(mz_params *p, int64_t n);
 void mz_params_clear(mz_params *p);
 mz_param *mz_params_find(const mz_params *p, const char *name); /* by list name; NULL if none */
 /* Number of tensors on disk for this parameter (E or 1), and their names and shapes. */

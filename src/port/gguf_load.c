@@ -261,7 +261,7 @@ static mz_err load_rows(mz_queue *q, const mz_gguf_part *part, const mz_gguf_ten
 static void map_param(mz_params *p, const mz_gguf_part *part, const mz_gguf_tensor *t)
 {
     mz_param *own = &p->list[part->param - p->list];
-    own->w.buf = p->mapped;
+    own->w.buf = p->mapped[0];
     own->w.offset_bytes = (size_t)t->offset;
 }
 
@@ -272,7 +272,8 @@ static mz_err map_file(mz_params *p, mz_queue *q, const mz_gguf *file)
     bool any = false;
     for (int64_t i = 0; i < p->n; i++) any |= p->list[i].outside;
     if (!any || p->mapped) return MZ_OK;
-    return mz_buffer_wrap(&p->mapped, q->device, data, bytes);
+    MZ_TRY(mz_params_new_mapped(p, 1));
+    return mz_buffer_wrap(&p->mapped[0], q->device, data, bytes);
 }
 
 /* Whether the parameter is the tensor's rows in its dtype. */

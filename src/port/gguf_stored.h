@@ -13,14 +13,11 @@
 #define MZ_PORT_GGUF_STORED_H
 
 #include "port/gguf_parts.h"
+#include "port/lie.h"
 
 typedef struct mz_gguf_lie {
     const mz_gguf *file;
-    const mz_config *config;
-    const mz_queue *q;
-    mz_dtype dtype; /* that is computed in */
-    bool only_same; /* tensors of another dtype are unpacked to it, as was asked for */
-    bool was_said[MZ_DTYPE_COUNT];
+    mz_lie lie;
 } mz_gguf_lie;
 
 /* An mz_stored_fn; user is an mz_gguf_lie. */

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "port/disk.h"
+#include "port/hf_stored.h"
 #include "tensor/convert.h"
 #include "tensor/finite.h"
 
@@ -298,8 +299,11 @@ static mz_err load_all(mz_params *p, mz_queue *q, const mz_hub *hub,
             const mz_st_tensor *scale = used[total + at];
             MZ_TRY(check_finite(hub, used[at]));
             if (scale) MZ_TRY(check_finite(hub, scale));
-            MZ_TRY(scale ? load_blocks(q, &view, used[at], scale, block, room)
-                         : load_one(q, &view, used[at], room));
+            if (p->list[i].outside)
+                MZ_TRY(mz_hf_map(p, i, q, used[at]));
+            else
+                MZ_TRY(scale ? load_blocks(q, &view, used[at], scale, block, room)
+                             : load_one(q, &view, used[at], room));
         }
     MZ_TRY(mz_queue_sync(q));
     return mz_hub_intact(hub);

@@ -8,6 +8,7 @@
 #include "port/gguf.h"
 #include "port/gguf_stored.h"
 #include "port/hf.h"
+#include "port/hf_stored.h"
 
 struct mz_source {
     char *path;
@@ -77,6 +78,7 @@ mz_err mz_source_load(const mz_source *s, mz_params *p, mz_queue *q)
     const mz_err err = s->hub ? mz_hf_load(&base, q, &s->config, s->hub)
                               : mz_gguf_load_params(&base, q, &s->config, s->gguf);
     p->mapped = base.mapped;
+    p->n_mapped = base.n_mapped;
     if (err != MZ_OK) return err;
     return mz_adapter_apply(s->adapter, &base, q);
 }
@@ -84,19 +86,36 @@ mz_err mz_source_load(const mz_source *s, mz_params *p, mz_queue *q)
 /* Whether weights may stay as they lie in the file. */
 static bool may_lie(const mz_source *s)
 {
-    return s->gguf && !(s->adapter && s->adapter[0]);
+    return !(s->adapter && s->adapter[0]);
+}
+
+/* An mz_stored_fn, and what it is given. */
+typedef struct lie {
+    mz_hf_lie hf;
+    mz_gguf_lie gguf;
+} lie;
+
+static mz_err stored(void *user, const mz_param *p, mz_stored *out)
+{
+    lie *l = user;
+    return l->hf.hub ? mz_hf_stored(&l->hf, p, out) : mz_gguf_stored(&l->gguf, p, out);
+}
+
+static lie lie_of(const mz_source *s, const mz_queue *q, mz_dtype dtype, bool as_stored)
+{
+    const mz_lie same = {.config = &s->config, .q = q, .dtype = dtype, .only_same = !as_stored};
+    return (lie){.hf = {.hub = s->hub, .lie = same}, .gguf = {.file = s->gguf, .lie = same}};
 }
 
 mz_err mz_source_weights(mz_params *p, const mz_source *s, mz_queue *q, mz_dtype dtype,
                          bool as_stored)
 {
     MZ_NEED(p && s && q, "no parameters, source or queue");
-    mz_gguf_lie lie = {
-        .file = s->gguf, .config = &s->config, .q = q, .dtype = dtype, .only_same = !as_stored};
+    lie l = lie_of(s, q, dtype, as_stored);
     mz_params made;
     mz_config c = s->config;
     c.mtp_layers = 0;
-    MZ_TRY(mz_params_list_stored(&made, &c, dtype, may_lie(s) ? mz_gguf_stored : NULL, &lie));
+    MZ_TRY(mz_params_list_stored(&made, &c, dtype, may_lie(s) ? stored : NULL, &l));
     mz_err err = mz_params_alloc(&made, q->device, false);
     if (err == MZ_OK) err = mz_source_load(s, &made, q);
     if (err != MZ_OK) {
@@ -111,13 +130,12 @@ mz_err mz_source_model(mz_model **m, const mz_source *s, mz_queue *q, const mz_m
                        bool as_stored)
 {
     MZ_NEED(m && s && q && o, "no model, source, queue or options");
-    mz_gguf_lie lie = {
-        .file = s->gguf, .config = &s->config, .q = q, .dtype = o->dtype, .only_same = !as_stored};
+    lie l = lie_of(s, q, o->dtype, as_stored);
     mz_model_options with = *o;
     mz_model *made = NULL;
     if (may_lie(s) && !o->train) {
-        with.stored = mz_gguf_stored;
-        with.stored_user = &lie;
+        with.stored = stored;
+        with.stored_user = &l;
     }
     MZ_TRY(mz_model_new(&made, q, &s->config, &with));
     const mz_err err = mz_source_load(s, mz_model_params(made), q);

@@ -28,10 +28,10 @@ mz_err mz_source_load(const mz_source *s, mz_params *p, mz_queue *q);
  * as_stored as below. The caller clears p before the source is closed. Waits. */
 mz_err mz_source_weights(mz_params *p, const mz_source *s, mz_queue *q, mz_dtype dtype,
                          bool as_stored);
-/* A model with the source's weights in it. as_stored: the weights of a GGUF are used as they lie in
- * the file, in blocks and mapped, as far as the chip takes them (what it does not is said in the
- * log) and o->train is off; else only those of o->dtype are, and the others, as all of a folder,
- * are copied into it. The source must stay open for as long as the model lives. Waits. */
+/* A model with the source's weights in it. as_stored: the weights are used as they lie in the
+ * file, in their dtype or blocks and mapped, as far as the chip takes them (what it does not is
+ * said in the log) and o->train is off; else only those of o->dtype are, and the others are copied
+ * into it. The source must stay open for as long as the model lives. Waits. */
 mz_err mz_source_model(mz_model **m, const mz_source *s, mz_queue *q, const mz_model_options *o,
                        bool as_stored);
 

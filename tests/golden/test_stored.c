@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/golden/test_stored.c - golden networks written as GGUF and used as they lie in the file:
- * the logits of the same file unpacked, from the file's own memory, on chips that take such weights
- * and on one that does not. */
+/* tests/golden/test_stored.c - golden networks written as GGUF and as folders, used as they lie
+ * there: the logits of the same file unpacked, from the file's own memory, on chips that take such
+ * weights and on one that does not. */
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -12,6 +12,7 @@
 #include "file/safetensors.h"
 #include "infer/probe.h"
 #include "port/gguf.h"
+#include "port/hf.h"
 #include "port/source.h"
 
 #include <math.h>
@@ -40,8 +41,9 @@ static void need(mz_err err)
     if (err != MZ_OK) fail_msg("%s", mz_err_last()->message);
 }
 
-/* tests/golden/NAME as a GGUF of that type. */
-static void save_as(char path[PATH_BYTES], const char *name, mz_ggml type)
+/* tests/golden/NAME as a GGUF of that type; as_folder: in shards of 8 KiB of `dtype` instead. */
+static void save_any(char path[PATH_BYTES], const char *name, mz_ggml type, bool as_folder,
+                     mz_dtype dtype)
 {
     char folder[PATH_BYTES];
     mz_device *device = NULL;
@@ -50,18 +52,32 @@ static void save_as(char path[PATH_BYTES], const char *name, mz_ggml type)
     mz_params params = {0};
     const mz_gguf_export o = {.type = type, .name = "golden"};
     snprintf(folder, sizeof folder, "tests/golden/%s", name);
-    snprintf(path, PATH_BYTES, "%s/%s.%s.gguf", base, name, mz_ggml_name(type));
+    snprintf(path, PATH_BYTES, "%s/%s.%s%s", base, name,
+             as_folder ? mz_dtype_name(dtype) : mz_ggml_name(type), as_folder ? "" : ".gguf");
     need(mz_device_open(&device, "ref", NULL));
     need(mz_queue_open(&q, device));
     need(mz_source_open(&source, folder));
     need(mz_params_list(&params, mz_source_config(source), MZ_F32));
     need(mz_params_alloc(&params, device, false));
     need(mz_source_load(source, &params, q));
-    need(mz_gguf_save_params(&params, q, mz_source_config(source), path, &o));
+    const mz_config *c = mz_source_config(source);
+    if (as_folder) need(mz_file_mkdirs(path));
+    need(as_folder ? mz_hf_save_shards(&params, q, c, path, dtype, 8 << 10)
+                   : mz_gguf_save_params(&params, q, c, path, &o));
     mz_params_clear(&params);
     mz_source_close(source);
     mz_queue_close(q);
     mz_device_close(device);
+}
+
+static void save_as(char path[PATH_BYTES], const char *name, mz_ggml type)
+{
+    save_any(path, name, type, false, MZ_F32);
+}
+
+static void save_folder(char path[PATH_BYTES], const char *name, mz_dtype dtype)
+{
+    save_any(path, name, MZ_GGML_F32, true, dtype);
 }
 
 static mz_st_file *probe(const char *chip, const char *name, const char *model, bool as_stored)
@@ -95,18 +111,29 @@ static double apart(const mz_st_file *a, const mz_st_file *b, const char *name)
     return far / most;
 }
 
-static void same_logits(const char *chip, const char *name, mz_ggml type)
+static void same_at(const char *path, const char *chip, const char *name)
 {
-    char path[PATH_BYTES];
-    save_as(path, name, type);
     mz_st_file *plain = probe(chip, name, path, false), *stored = probe(chip, name, path, true);
     const double far = apart(plain, stored, "logits");
     const double cached = apart(plain, stored, "decode.logits");
     mz_st_close(plain);
     mz_st_close(stored);
     if (!(far <= 2e-5) || !(cached <= 2e-5))
-        fail_msg("%s as %s on %s: logits differ by %g, decoded %g", name, mz_ggml_name(type), chip,
-                 far, cached);
+        fail_msg("%s on %s: logits differ by %g, decoded %g", path, chip, far, cached);
+}
+
+static void same_logits(const char *chip, const char *name, mz_ggml type)
+{
+    char path[PATH_BYTES];
+    save_as(path, name, type);
+    same_at(path, chip, name);
+}
+
+static void same_of_folder(const char *chip, const char *name, mz_dtype dtype)
+{
+    char path[PATH_BYTES];
+    save_folder(path, name, dtype);
+    same_at(path, chip, name);
 }
 
 /* The same numbers in another order of sums; tied heads, biases, experts and latents are among
@@ -126,6 +153,19 @@ static void as_stored_is_as_unpacked(void **state)
     same_logits("fault:cpu", "llama", MZ_GGML_Q8_0); /* takes blocks, but not the host's memory */
     same_logits("fault:cpu", "deepseek_v2", MZ_GGML_BF16);
     same_logits("ref", "deepseek_v3", MZ_GGML_Q4_0);
+}
+
+static void folders_as_stored_are_as_copied(void **state)
+{
+    (void)state;
+    static const char *const MODELS[] = {"llama_tied", "qwen2", "qwen3", "deepseek_v2",
+                                         "deepseek_v3"};
+    static const mz_dtype DTYPES[] = {MZ_BF16, MZ_F16, MZ_F32};
+    for (int i = 0; i < MZ_COUNT(MODELS); i++)
+        for (int k = 0; k < MZ_COUNT(DTYPES); k++) same_of_folder("cpu", MODELS[i], DTYPES[k]);
+    same_of_folder("ref", "qwen3", MZ_BF16);
+    same_of_folder("fault:cpu", "deepseek_v3", MZ_F16);
+    same_of_folder("far", "llama", MZ_BF16);
 }
 
 /* Bound and loaded; the caller clears. */
@@ -214,6 +254,35 @@ static void weights_of_the_dtype_asked_for_stay(void **state)
     }
 }
 
+/* Of a folder in several files: no matrix has a copy, but for routed experts and kv_b. */
+static void weights_are_the_folder(void **state)
+{
+    (void)state;
+    static const char *const MODELS[] = {"llama", "deepseek_v3"};
+    for (int m = 0; m < MZ_COUNT(MODELS); m++) {
+        char path[PATH_BYTES], name[160];
+        bound b;
+        save_folder(path, MODELS[m], MZ_BF16);
+        need(bind(&b, "cpu", path));
+        const mz_hub *hub = mz_source_hub(b.source);
+        const mz_params *all = mz_model_params(b.model);
+        int64_t mapped = 0;
+        for (int64_t i = 0; i < all->n; i++) {
+            const mz_param *p = &all->list[i];
+            if (p->kind != MZ_PARAM_MATRIX && p->kind != MZ_PARAM_EMBED) continue;
+            need(mz_param_disk_name(p, 0, name, sizeof name));
+            const bool is_cut = m == 1 && strstr(name, ".kv_b_proj.");
+            assert_int_equal(p->w.dtype, is_cut ? MZ_F32 : MZ_BF16);
+            assert_int_equal(p->outside, !is_cut && !p->by_expert);
+            const bool lies = mz_host(&p->w) == mz_hub_find(hub, name)->data;
+            assert_int_equal(lies, p->outside);
+            mapped += lies;
+        }
+        assert_true(mapped > 5);
+        clear(&b);
+    }
+}
+
 /* A chip with memory of its own and without such operators: unpacked, and it is said. */
 static void a_chip_that_refuses_is_named(void **state)
 {
@@ -257,12 +326,9 @@ static void bad_scales_are_found(void **state)
     }
 }
 
-static void every_failed_allocation_is_an_error(void **state)
+static void no_memory_for(const char *path)
 {
-    (void)state;
-    char path[PATH_BYTES];
     mz_err err = MZ_ENOMEM;
-    save_as(path, "llama", MZ_GGML_Q8_0);
     for (int64_t n = 1; err != MZ_OK; n++) {
         bound b;
         mz_mem_fail_at(n, false);
@@ -272,6 +338,16 @@ static void every_failed_allocation_is_an_error(void **state)
         if (err != MZ_OK) assert_int_equal(err, MZ_ENOMEM);
         assert_true(n < 5000);
     }
+}
+
+static void every_failed_allocation_is_an_error(void **state)
+{
+    (void)state;
+    char path[PATH_BYTES];
+    save_as(path, "llama", MZ_GGML_Q8_0);
+    no_memory_for(path);
+    save_folder(path, "llama", MZ_BF16);
+    no_memory_for(path);
 }
 
 static int make_base(void **state)
@@ -295,8 +371,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_stored_is_as_unpacked),
+        cmocka_unit_test(folders_as_stored_are_as_copied),
         cmocka_unit_test(weights_are_the_file),
         cmocka_unit_test(weights_of_the_dtype_asked_for_stay),
+        cmocka_unit_test(weights_are_the_folder),
         cmocka_unit_test(a_chip_that_refuses_is_named),
         cmocka_unit_test(bad_scales_are_found),
         cmocka_unit_test(every_failed_allocation_is_an_error),

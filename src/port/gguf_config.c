@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_BYTES = 96 };
+enum { KEY_BYTES = 96, HEAD_MAX = 65536 };
 
 typedef enum kind { INT, REAL, BOOL } kind;
 enum { ALL = 1, GQA = 2, MLA = 4, OLD = 8 }; /* OLD: latent attention with kv_b in one piece */
@@ -243,6 +243,11 @@ static mz_err put_deepseek(reader *r)
     return put(r, "num_hidden_layers", json_integer(layers - extra));
 }
 
+static mz_err bad_width(const reader *r, const mz_gguf_key *key)
+{
+    return mz_gguf_bad_key(r->file, key, MZ_ECORRUPT, "is no width of a head");
+}
+
 static mz_err put_dense(reader *r)
 {
     const mz_gguf_key *rotated = find(r, "rope.dimension_count");
@@ -253,10 +258,14 @@ static mz_err put_dense(reader *r)
     if (!find(r, "attention.key_length") && heads > 0 && width % heads == 0)
         MZ_TRY(put(r, "head_dim", json_integer(width / heads)));
     const int64_t head = get_int(r, "head_dim");
+    const mz_gguf_key *key = find(r, "attention.key_length");
+    if (key && (head < 1 || head > HEAD_MAX)) return bad_width(r, key);
     if (rotated) MZ_TRY(one_int(r, rotated, &n));
+    if (rotated && (n < 1 || n > HEAD_MAX)) return bad_width(r, rotated);
     if (rotated && n != head)
         return mz_gguf_bad_key(r->file, rotated, MZ_ENOTSUP, "heads that are rotated in part");
     if (value) MZ_TRY(one_int(r, value, &n));
+    if (value && (n < 1 || n > HEAD_MAX)) return bad_width(r, value);
     if (value && n != head)
         return mz_gguf_bad_key(r->file, value, MZ_ENOTSUP, "values of another width than keys");
     const bool llama = strcmp(r->arch, "llama") == 0;

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NORMAL = 1, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5, EOS_MAX = 16, NAME_BYTES = 64 };
+enum { NORMAL = 1, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5, BYTE = 6 }; /* 0: undefined */
+enum { EOS_MAX = 16, NAME_BYTES = 64 };
 
 struct mz_gguf_vocab {
     const mz_gguf *file;
@@ -28,6 +29,13 @@ static mz_err missing(const mz_gguf *file, const char *key)
     const mz_err err = MZ_FAIL(MZ_ENOTSUP, "%s has no %s", mz_gguf_path(file), key);
     mz_note_where(mz_gguf_path(file), key, -1);
     return err;
+}
+
+/* That the last error is about this key, if the file has it. */
+static void note_key(const mz_gguf *file, const char *name)
+{
+    const mz_gguf_key *key = mz_gguf_key_find(file, name);
+    if (key) mz_note_where(NULL, name, (int64_t)key->offset);
 }
 
 /* The text of a key, "" if there is none or it does not fit. */
@@ -99,6 +107,8 @@ static mz_err read_tokens(reader *r, const mz_gguf_key *texts, const mz_gguf_key
             return mz_gguf_bad_key(r->file, texts, MZ_ECORRUPT, "ends early");
         if (types && !mz_gguf_int(types, (uint64_t)id, &type))
             return mz_gguf_bad_key(r->file, types, MZ_ECORRUPT, "holds no whole numbers");
+        if (type < 0 || type > BYTE)
+            return mz_gguf_bad_key(r->file, types, MZ_ECORRUPT, "holds a type that is none");
         if (type == UNUSED) continue;
         if ((type == CONTROL || type == USER_DEFINED) && n > 0)
             r->added[v->n_added++] =
@@ -164,7 +174,10 @@ static mz_err read_special(reader *r)
                                        "tokenizer.ggml.eog_token_id"};
     mz_vocab *v = &r->vocab;
     const mz_gguf_key *add = mz_gguf_key_find(r->file, "tokenizer.ggml.add_bos_token");
+    int64_t
+        unknown; /* byte-level BPE has none; one that is no token is a broken file all the same */
     MZ_TRY(id_of(r, "tokenizer.ggml.bos_token_id", &v->bos));
+    MZ_TRY(id_of(r, "tokenizer.ggml.unknown_token_id", &unknown));
     if (add && !mz_gguf_bool(add, &v->add_bos))
         return mz_gguf_bad_key(r->file, add, MZ_ECORRUPT, "is no bool");
     if (!add) v->add_bos = strcmp(r->pre, "llama-bpe") == 0;
@@ -266,6 +279,7 @@ mz_err mz_gguf_to_tokenizer(mz_tokenizer **t, const mz_gguf *file)
     MZ_TRY(mz_gguf_vocab_open(&v, file));
     const mz_err err = mz_tokenizer_from_vocab(t, &v->vocab);
     if (err == MZ_ECORRUPT) name_key(v);
+    if (err == MZ_ENOTSUP) note_key(file, "tokenizer.ggml.pre");
     mz_gguf_vocab_close(v);
     return err;
 }
@@ -283,5 +297,6 @@ mz_err mz_gguf_to_chat(mz_chat_template *t, const mz_gguf *file)
     mz_err err = mz_str_add(&copy, text, n);
     if (err == MZ_OK) err = mz_chat_recognise(t, copy.text, mz_gguf_path(file));
     mz_str_clear(&copy);
+    if (err == MZ_ENOTSUP) note_key(file, key->name);
     return err;
 }

@@ -560,6 +560,7 @@ static void a_wrong_key_is_named(void **state)
                    {"rope.dimension_count", {0, 5, -1}}};
     char key[96];
     make("llama");
+    make("qwen3");
     make("deepseek_v3");
     for (int i = 0; i < MZ_COUNT(wrong); i++)
         for (int k = 0; wrong[i].value[k] >= 0; k++) {
@@ -572,6 +573,12 @@ static void a_wrong_key_is_named(void **state)
             refuses("deepseek_v3", (change){.key = key, .value = experts[i].value[k]}, MZ_ECORRUPT,
                     key);
         }
+    static const char *const widths[] = {
+        "qwen3.attention.key_length", "qwen3.attention.value_length", "qwen3.rope.dimension_count"};
+    static const int64_t no_width[] = {0, 65537, 1000000000};
+    for (int i = 0; i < MZ_COUNT(widths) * MZ_COUNT(no_width); i++)
+        refuses("qwen3", (change){.key = widths[i / 3], .value = no_width[i % 3]}, MZ_ECORRUPT,
+                widths[i / 3]);
     refuses("llama", (change){.key = "llama.attention.head_count", .value = 5}, MZ_ECORRUPT,
             "llama.attention.head_count_kv"); /* 2 do not divide 5 */
     refuses("llama", (change){.key = "llama.block_count", .value = 513}, MZ_ECORRUPT,

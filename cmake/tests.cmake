@@ -90,7 +90,7 @@ if(Python3_FOUND AND NOT CMAKE_CROSSCOMPILING)
     set_tests_properties(${name} PROPERTIES LABELS tools TIMEOUT 120 SKIP_RETURN_CODE 77
       ENVIRONMENT "${MIZAN_TEST_STATE};${MIZAN_TEST_POCL}")
   endfunction()
-  foreach(check floors size words calls headers format kernels)
+  foreach(check floors size words calls headers format kernels hostile)
     mizan_tool_test(check_${check} tools/check_${check})
   endforeach()
   mizan_tool_test(check_library tools/check_library $<TARGET_FILE:mizan_shared> ${CMAKE_NM} ${CMAKE_C_COMPILER})

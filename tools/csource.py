@@ -95,7 +95,7 @@ def line_of(text, index):
     return text.count("\n", 0, index) + 1
 
 
-def finish(name, problems, checked):
+def finish(name, problems, checked, what="files"):
     """Prints one problem a line as path:line: text, and ends the program: 1 if there is any."""
     for problem in problems:
         print(problem)
@@ -105,5 +105,5 @@ def finish(name, problems, checked):
     if not checked:
         print(f"{name}: found nothing to check")  # a check that looks at nothing must not pass
         sys.exit(1)
-    print(f"{name}: {checked} files, no problem")
+    print(f"{name}: {checked} {what}, no problem")
     sys.exit(0)

@@ -327,6 +327,31 @@ class Format(Tree):
         self.assertEqual(code, 1, out)
 
 
+class Hostile(Tree):
+    tool = "check_hostile"
+    TEST = ("static void good(void **state)\n{\n}\nstatic const bad ROWS[] = {\n" + '    {"x"},\n' * 120 +
+            "};\nint t = cmocka_unit_test(good);\n")
+
+    def tree(self, change=lambda page: page, test=TEST):
+        names = [f"{kind}{i}" for kind, n in (("G", 18), ("S", 6), ("T", 5), ("P", 3), ("ST", 10), ("HF", 4),
+                                              ("GG", 11), ("Q", 1), ("EB", 2), ("L", 2)) for i in range(1, n + 1)]
+        page = "".join(f'| {name} | x | `tests/fault/test_a.c` good "ROWS" |\n' for name in names)
+        return {"docs/hostile.md": change(page), "tests/fault/test_a.c": test}
+
+    def test_every_case_has_its_test(self):
+        self.passes(self.tree())
+        self.fails(self.tree(lambda page: page.replace("| G1 |", "| G0 |")), "docs/hostile.md:1: G1 has no line")
+        self.fails(self.tree(lambda page: page.replace("good", "gone", 1)),
+                   "docs/hostile.md:1: tests/fault/test_a.c runs no test gone")
+        self.fails(self.tree(lambda page: page.replace("ROWS", "LINES", 1)), "docs/hostile.md:1: tests/fault/test_a.c has")
+        self.fails(self.tree(lambda page: page.replace("test_a", "test_b", 1)), "docs/hostile.md:1: there is no tests")
+
+    def test_a_test_must_run_and_inputs_are_counted(self):
+        code, out = self.run_on(self.tree(test=self.TEST.replace("cmocka_unit_test(good)", "0")))
+        self.assertEqual(code, 1, out)
+        self.fails(self.tree(test=self.TEST.replace('    {"x"},\n', "", 1)), "docs/hostile.md:1: 119 bad inputs")
+
+
 @unittest.skipUnless(shutil.which("cc") and shutil.which("nm"), "no compiler")
 class Symbols(unittest.TestCase):
     def check(self, source):

@@ -8,7 +8,7 @@
 3. Q8_0: the perplexity of that text is that of the same weights expanded by the gguf package's formulas, within 1e-6;
    what is then left to the F32 export's is the format's own, and no more than a quarter of a percent here. On weights
    that fill a block's 8 bits it is below 0.1 %; SmolLM2's were rounded to 4 bits once before. llama.cpp's own is printed.
-4. Time from process start to the end of a run of one token, and peak memory, on every type.
+4. Time from process start to the end of a run of one token, and peak memory, on every type and on folders of safetensors.
 """
 
 import json
@@ -178,9 +178,12 @@ def main():
         f32 = compare("F32", models["f32"], prompts, text, 0.99, work)
         compare("Q4_1", q4_1, prompts, text, 0.96, work)
         compare_q8_0(models, text, f32, work)
+        for kind in ("f32", "bf16"):
+            models[f"folder of {kind}"] = work / f"hf-{kind}"
+            mizan("convert", q4_1, work / f"hf-{kind}", "--to", "hf", "--type", kind)
         for kind, model in models.items():
             ms, report = first_token(model)
-            size = os.path.getsize(model)
+            size = sum(f.stat().st_size for f in model.glob("*.safetensors")) if model.is_dir() else os.path.getsize(model)
             expect(ms <= FIRST_TOKEN_MS, f"{kind}: {ms:.0f} ms from process start to the end of one token (load {report['load_ms']:.0f} ms), want {FIRST_TOKEN_MS:.0f}")
             ratio = report["peak_bytes"] / size
             expect(ratio <= PEAK, f"{kind}: peak {report['peak_bytes'] / 2**20:.0f} MiB, {ratio:.2f} times the file of {size / 2**20:.0f} MiB, want {PEAK}")

@@ -129,14 +129,14 @@ static heads heads_of(mz_npu *n, const mz_desc *desc, const mz_args *args, aclDa
     const int64_t rows[] = {1, d->H, ends[1] - ends[0], EACH_ROW};
     const int64_t square[] = {MZ_ASCEND_MASK, MZ_ASCEND_MASK};
     const mz_nv saved = mz_nv_of(args->attention.saved);
+    const bool is_kept = saved.base && n->queue; /* a plan books for a call without saved too */
     heads h = {.desc = d};
     h.q = widened(n, part_of(args->attention.q, ends[0], ends[1]), type, width);
     h.k = widened(n, part_of(args->attention.k, ends[0], ends[1]), type, width);
     h.v = widened(n, part_of(args->attention.v, ends[0], ends[1]), type, d->W);
     h.largest =
-        saved.base ? rows_of(d, saved, 0, ends[0], ends[1]) : mz_npu_new(n, ACL_FLOAT, 4, rows);
-    h.sums =
-        saved.base ? rows_of(d, saved, 1, ends[0], ends[1]) : mz_npu_new(n, ACL_FLOAT, 4, rows);
+        is_kept ? rows_of(d, saved, 0, ends[0], ends[1]) : mz_npu_new(n, ACL_FLOAT, 4, rows);
+    h.sums = is_kept ? rows_of(d, saved, 1, ends[0], ends[1]) : mz_npu_new(n, ACL_FLOAT, 4, rows);
     if (d->causal)
         h.mask = mz_nv_shape((mz_nv){.base = n->chip->mask, .type = ACL_BOOL}, 2, square);
     return h;

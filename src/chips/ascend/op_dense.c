@@ -20,7 +20,8 @@ static void rmsnorm(mz_npu *n, const mz_desc *desc, const mz_args *args)
     const mz_nv y = mz_nv_of(args->rmsnorm.y), x = mz_nv_of(args->rmsnorm.x);
     const mz_nv w = mz_nv_of(args->rmsnorm.w), saved = mz_nv_of(args->rmsnorm.saved);
     const int64_t one[] = {x.dim[0], 1};
-    const mz_nv rstd = saved.base ? rstd_of(saved, x.dim[0]) : mz_npu_new(n, ACL_FLOAT, 2, one);
+    const bool is_kept = saved.base && n->queue; /* a plan books for a call without saved too */
+    const mz_nv rstd = is_kept ? rstd_of(saved, x.dim[0]) : mz_npu_new(n, ACL_FLOAT, 2, one);
     const mz_nv out = mz_npu_like(n, &y, y.type); /* y may be x */
     if (mz_nv_count(&y) == 0) return;
     MZ_NPU(n, RmsNorm, mz_npu_t(n, &x), mz_npu_t(n, &w), desc->u.rmsnorm.eps, mz_npu_t(n, &out),

@@ -97,7 +97,8 @@ static void router(mz_npu *n, const mz_desc *desc, const mz_args *args)
     const mz_nv ids = mz_nv_of(args->router.ids), probs = mz_nv_of(args->router.probs);
     const mz_nv weights = mz_nv_of(args->router.weights), saved = mz_nv_of(args->router.saved);
     const int64_t T = logits.dim[0];
-    const mz_nv s = saved.base ? scores_of(saved, T, d->E) : mz_npu_like(n, &logits, ACL_FLOAT);
+    const bool is_kept = saved.base && n->queue; /* a plan books for a call without saved too */
+    const mz_nv s = is_kept ? scores_of(saved, T, d->E) : mz_npu_like(n, &logits, ACL_FLOAT);
     const mz_nv c = bias.base ? mz_npu_like(n, &s, ACL_FLOAT) : s;
     mz_nv sum = s;
     if (d->score == MZ_SCORE_SOFTMAX)

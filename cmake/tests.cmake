@@ -43,6 +43,9 @@ foreach(source ${MIZAN_TEST_SOURCES})
   if(area STREQUAL "lib") # first, so that mz_lm_ is the shared library's
     target_link_libraries(${name} PRIVATE mizan_shared)
   endif()
+  if(area STREQUAL "emu") # a client of the emulated drivers
+    target_link_libraries(${name} PRIVATE mizan_emu_ascend)
+  endif()
   target_link_libraries(${name} PRIVATE
     $<$<TARGET_EXISTS:mizan_test_support>:mizan_test_support> mizan_core PkgConfig::CMOCKA)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+# Emulated drivers: libraries with a vendor's names, in a folder of their own (BUILD/emu/VENDOR), which
+# no part of Mizan links. A client finds them through LD_LIBRARY_PATH. One library holds the code; the
+# vendor's names are empty ones that need it, so that any split of names is the same code.
+
+file(GLOB MIZAN_EMU_ASCEND_SOURCES CONFIGURE_DEPENDS emu/common/*.c emu/ascend/*.c)
+set(MIZAN_EMU_ASCEND_FOLDER ${CMAKE_BINARY_DIR}/emu/ascend)
+add_library(mizan_emu_ascend SHARED ${MIZAN_EMU_ASCEND_SOURCES})
+target_include_directories(mizan_emu_ascend PUBLIC emu)
+target_link_libraries(mizan_emu_ascend PRIVATE Threads::Threads m)
+set_target_properties(mizan_emu_ascend PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${MIZAN_EMU_ASCEND_FOLDER})
+# The same sums on every host: no product is fused with one.
+set_source_files_properties(emu/ascend/ops_matmul.c PROPERTIES COMPILE_OPTIONS "-O3;-ffp-contract=off")
+
+file(WRITE ${CMAKE_BINARY_DIR}/emu/empty.c.new "typedef int emulated_driver_name;\n")
+file(COPY_FILE ${CMAKE_BINARY_DIR}/emu/empty.c.new ${CMAKE_BINARY_DIR}/emu/empty.c ONLY_IF_DIFFERENT)
+foreach(name ascendcl nnopbase opapi opapi_math opapi_nn opapi_transformer)
+  add_library(emu_${name} SHARED ${CMAKE_BINARY_DIR}/emu/empty.c)
+  target_link_libraries(emu_${name} PRIVATE mizan_emu_ascend)
+  target_link_options(emu_${name} PRIVATE -Wl,--no-as-needed)
+  set_target_properties(emu_${name} PROPERTIES OUTPUT_NAME ${name} BUILD_RPATH "$ORIGIN"
+    BUILD_RPATH_USE_ORIGIN ON LIBRARY_OUTPUT_DIRECTORY ${MIZAN_EMU_ASCEND_FOLDER})
+endforeach()

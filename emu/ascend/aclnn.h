@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* emu/ascend/aclnn.h - the operator calls that the emulated driver has, declared by ourselves from
+ * the public documentation, apart from the backend's own declarations: tests/abi compares the two.
+ *
+ * One list makes both phases of every operator and the table of their arguments. */
+#ifndef MZ_EMU_ASCEND_ACLNN_H
+#define MZ_EMU_ASCEND_ACLNN_H
+
+#include "ascend/acl.h"
+
+typedef int32_t aclnnStatus;
+typedef int32_t aclDataType, aclFormat;
+typedef struct aclOpExecutor aclOpExecutor;
+typedef struct aclTensor aclTensor;
+typedef struct aclScalar aclScalar;
+typedef struct aclIntArray aclIntArray;
+typedef struct aclTensorList aclTensorList;
+
+enum {
+    EMU_FLOAT = 0,
+    EMU_FLOAT16 = 1,
+    EMU_INT8 = 2,
+    EMU_INT32 = 3,
+    EMU_UINT8 = 4,
+    EMU_INT16 = 6,
+    EMU_INT64 = 9,
+    EMU_UINT64 = 10,
+    EMU_DOUBLE = 11,
+    EMU_BOOL = 12,
+    EMU_BF16 = 27,
+
+    EMU_NN_NULLPTR = 161001,
+    EMU_NN_INVALID = 161002,
+    EMU_NN_INNER_NULLPTR = 561103,
+    EMU_NN_NOT_TRANS_EXECUTOR = 561102
+};
+
+/* X(result, name, parameters): of libnnopbase. */
+#define EMU_BASE_LIST(X)                                                                           \
+    X(aclTensor *, aclCreateTensor,                                                                \
+      (const int64_t *dims, uint64_t n_dims, aclDataType type, const int64_t *strides,             \
+       int64_t offset, aclFormat format, const int64_t *storage, uint64_t n_storage, void *data))  \
+    X(aclScalar *, aclCreateScalar, (void *value, aclDataType type))                               \
+    X(aclIntArray *, aclCreateIntArray, (const int64_t *values, uint64_t n))                       \
+    X(aclTensorList *, aclCreateTensorList, (const aclTensor *const *tensors, uint64_t n))         \
+    X(aclnnStatus, aclDestroyTensor, (const aclTensor *tensor))                                    \
+    X(aclnnStatus, aclDestroyScalar, (const aclScalar *scalar))                                    \
+    X(aclnnStatus, aclDestroyIntArray, (const aclIntArray *array))                                 \
+    X(aclnnStatus, aclDestroyTensorList, (const aclTensorList *list))                              \
+    X(aclnnStatus, aclSetAclOpExecutorRepeatable, (aclOpExecutor * executor))                      \
+    X(aclnnStatus, aclDestroyAclOpExecutor, (aclOpExecutor * executor))
+
+#define EMU_BASE_DECLARE(result, name, parameters) EMU_API result name parameters;
+EMU_BASE_LIST(EMU_BASE_DECLARE)
+#undef EMU_BASE_DECLARE
+
+/* Kinds of arguments. T tensor, O one that is written, L and M lists of those, S number, A list of
+ * integers, Y type, B switch, C small integer, I integer, U unsigned, F and D floats, Z text. */
+typedef const aclTensor *emu_kind_T;
+typedef aclTensor *emu_kind_O;
+typedef const aclTensorList *emu_kind_L;
+typedef aclTensorList *emu_kind_M;
+typedef const aclScalar *emu_kind_S;
+typedef const aclIntArray *emu_kind_A;
+typedef aclDataType emu_kind_Y;
+typedef bool emu_kind_B;
+typedef int8_t emu_kind_C;
+typedef int64_t emu_kind_I;
+typedef uint64_t emu_kind_U;
+typedef float emu_kind_F;
+typedef double emu_kind_D;
+typedef char *emu_kind_Z;
+
+/* X(name without "aclnn", kinds of its arguments before (uint64_t *workspace, aclOpExecutor **)) */
+#define EMU_ACLNN_LIST(X)                                                                          \
+    X(Matmul, T, T, O, C)                                                                          \
+    X(Mm, T, T, O, C)                                                                              \
+    X(BatchMatMul, T, T, O, C)                                                                     \
+    X(InplaceAddmm, T, T, T, S, S, C)                                                              \
+    X(Add, T, T, S, O)                                                                             \
+    X(Adds, T, S, S, O)                                                                            \
+    X(InplaceAdd, T, T, S)                                                                         \
+    X(InplaceAdds, T, S, S)                                                                        \
+    X(Mul, T, T, O)                                                                                \
+    X(Muls, T, S, O)                                                                               \
+    X(Div, T, T, O)                                                                                \
+    X(Cast, T, Y, O)                                                                               \
+    X(InplaceCopy, O, T)                                                                           \
+    X(InplaceFillScalar, O, S)                                                                     \
+    X(InplaceZero, O)                                                                              \
+    X(IsFinite, T, O)                                                                              \
+    X(Silu, T, O)                                                                                  \
+    X(SiluBackward, T, T, O)                                                                       \
+    X(Sigmoid, T, O)                                                                               \
+    X(SigmoidBackward, T, T, O)
+
+/* f(kind, number) for each kind, numbers falling to 1. */
+#define EMU_EACH(f, ...) EMU_EACH_(EMU_COUNT(__VA_ARGS__), f, __VA_ARGS__)
+#define EMU_EACH_(n, f, ...) EMU_EACH__(n, f, __VA_ARGS__)
+#define EMU_EACH__(n, f, ...) EMU_EACH_##n(f, __VA_ARGS__)
+#define EMU_EACH_1(f, a) f(a, 1)
+#define EMU_EACH_2(f, a, ...) f(a, 2), EMU_EACH_1(f, __VA_ARGS__)
+#define EMU_EACH_3(f, a, ...) f(a, 3), EMU_EACH_2(f, __VA_ARGS__)
+#define EMU_EACH_4(f, a, ...) f(a, 4), EMU_EACH_3(f, __VA_ARGS__)
+#define EMU_EACH_5(f, a, ...) f(a, 5), EMU_EACH_4(f, __VA_ARGS__)
+#define EMU_EACH_6(f, a, ...) f(a, 6), EMU_EACH_5(f, __VA_ARGS__)
+#define EMU_COUNT(...) EMU_COUNT_(__VA_ARGS__, 6, 5, 4, 3, 2, 1, 0)
+#define EMU_COUNT_(a, b, c, d, e, f, n, ...) n
+
+#define EMU_PARAMETER(kind, number) emu_kind_##kind a##number
+#define EMU_ACLNN_DECLARE(name, ...)                                                               \
+    EMU_API aclnnStatus aclnn##name##GetWorkspaceSize(                                             \
+        EMU_EACH(EMU_PARAMETER, __VA_ARGS__), uint64_t *workspace, aclOpExecutor **executor);      \
+    EMU_API aclnnStatus aclnn##name(void *workspace, uint64_t bytes, aclOpExecutor *executor,      \
+                                    aclrtStream stream);
+EMU_ACLNN_LIST(EMU_ACLNN_DECLARE)
+#undef EMU_ACLNN_DECLARE
+
+#endif

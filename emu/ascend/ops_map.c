@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* emu/ascend/ops_map.c - operators that make each element of the output from one of each input;
+ * inputs of fewer or shorter axes are spread as the documentation says.
+ *
+ * A piece of a row at a time, as doubles, rounded once at the end: in f32 that is what one rounding
+ * of the exact result gives. */
+#include "ascend/state.h"
+
+#include <math.h>
+
+enum { PIECE = 256, INPUTS = 3 };
+
+/* Where the inputs and the output of one operator stand among its arguments. */
+typedef struct mapping {
+    int n_in, in[INPUTS], out;
+    void (*fn)(const emu_call *c, int64_t n, double *y, double (*x)[PIECE]);
+} mapping;
+
+/* ---- the loop ---- */
+
+/* The strides of t under the shape of y; false where it does not spread to it. */
+static bool spread(const emu_tensor *t, const emu_tensor *y, int64_t stride[EMU_RANK])
+{
+    const int skip = y->rank - t->rank;
+    if (skip < 0) return false;
+    for (int i = 0; i < y->rank; i++) {
+        const int64_t dim = i < skip ? 1 : t->dim[i - skip];
+        if (dim != 1 && dim != y->dim[i]) return false;
+        stride[i] = dim == 1 ? 0 : t->stride[i - skip];
+    }
+    return true;
+}
+
+static aclnnStatus check_map(const emu_call *c, const mapping *m)
+{
+    const emu_tensor *y = c->arg[m->out].tensor;
+    int64_t stride[EMU_RANK];
+    if (!c->arg[m->out].n)
+        return emu_fail(EMU_NN_NULLPTR, "aclnn%s: argument %d is NULL", c->op->name, m->out + 1);
+    for (int i = 0; i < m->n_in; i++) {
+        const emu_arg *a = &c->arg[m->in[i]];
+        if (!a->n)
+            return emu_fail(EMU_NN_NULLPTR, "aclnn%s: argument %d is NULL", c->op->name,
+                            m->in[i] + 1);
+        if (a->tensor[0].type == EMU_DOUBLE)
+            return emu_fail(EMU_NN_INVALID, "aclnn%s: argument %d is DOUBLE", c->op->name,
+                            m->in[i] + 1);
+        if (!spread(&a->tensor[0], y, stride))
+            return emu_fail(EMU_NN_INVALID,
+                            "aclnn%s: argument %d does not spread to the output's shape",
+                            c->op->name, m->in[i] + 1);
+    }
+    for (int i = 0; i < c->n; i++)
+        if (c->arg[i].kind == 'S' && !c->arg[i].n)
+            return emu_fail(EMU_NN_NULLPTR, "aclnn%s: argument %d is NULL", c->op->name, i + 1);
+    return 0;
+}
+
+typedef struct walk {
+    const mapping *map;
+    emu_tensor *y, *in[INPUTS];
+    int64_t stride[INPUTS][EMU_RANK];
+} walk;
+
+static void run_row(const emu_call *c, const walk *w, const int64_t at[INPUTS + 1])
+{
+    double x[INPUTS][PIECE], y[PIECE];
+    const int last = w->y->rank - 1;
+    const int64_t length = last < 0 ? 1 : w->y->dim[last];
+    const int64_t step = last < 0 ? 1 : w->y->stride[last];
+    for (int64_t j = 0; j < length; j += PIECE) {
+        const int64_t n = length - j < PIECE ? length - j : PIECE;
+        for (int i = 0; i < w->map->n_in; i++) {
+            const int64_t s = last < 0 ? 0 : w->stride[i][last];
+            const size_t size = emu_size_of(w->in[i]->type);
+            emu_load(x[i], w->in[i]->type, w->in[i]->at + (size_t)(at[i] + j * s) * size, s, n);
+        }
+        w->map->fn(c, n, y, x);
+        const size_t size = emu_size_of(w->y->type);
+        emu_store(w->y->type, w->y->at + (size_t)(at[INPUTS] + j * step) * size, step, y, n,
+                  c->device->overflow);
+    }
+}
+
+static void run_map(emu_call *c, const mapping *m)
+{
+    walk w = {.map = m, .y = c->arg[m->out].tensor};
+    if (emu_count(w.y) == 0) return;
+    for (int i = 0; i < m->n_in; i++) {
+        w.in[i] = c->arg[m->in[i]].tensor;
+        (void)spread(w.in[i], w.y, w.stride[i]);
+    }
+    int64_t index[EMU_RANK] = {0};
+    for (bool more = true; more;) {
+        int64_t at[INPUTS + 1] = {0};
+        for (int d = 0; d < w.y->rank - 1; d++) {
+            for (int i = 0; i < m->n_in; i++) at[i] += index[d] * w.stride[i][d];
+            at[INPUTS] += index[d] * w.y->stride[d];
+        }
+        run_row(c, &w, at);
+        int d = w.y->rank - 2;
+        while (d >= 0 && ++index[d] == w.y->dim[d]) index[d--] = 0;
+        more = d >= 0;
+    }
+}
+
+/* ---- what they compute ---- */
+
+#define EACH(name, expression)                                                                     \
+    static void fn_##name(const emu_call *c, int64_t n, double *y, double(*x)[PIECE])              \
+    {                                                                                              \
+        (void)c, (void)x;                                                                          \
+        for (int64_t i = 0; i < n; i++) y[i] = (expression);                                       \
+    }
+#define A x[0][i]
+#define B x[1][i]
+EACH(add, A + c->arg[2].d * B)
+EACH(adds, A + c->arg[2].d * c->arg[1].d)
+EACH(mul, A *B)
+EACH(muls, A * c->arg[1].d)
+EACH(div, A / B)
+EACH(copy, A)
+EACH(fill, c->arg[1].d)
+EACH(zero, 0.0)
+EACH(finite, isfinite(A) ? 1.0 : 0.0)
+EACH(silu, A / (1.0 + exp(-A)))
+EACH(sigmoid, 1.0 / (1.0 + exp(-A)))
+EACH(sigmoid_backward, A *B *(1.0 - B))
+
+static void fn_silu_backward(const emu_call *c, int64_t n, double *y, double (*x)[PIECE])
+{
+    (void)c;
+    for (int64_t i = 0; i < n; i++) {
+        const double s = 1.0 / (1.0 + exp(-B));
+        y[i] = A * s * (1.0 + B * (1.0 - s));
+    }
+}
+
+/* X(name, inputs, where they stand, where the output stands, function) */
+#define MAP_LIST(X)                                                                                \
+    X(Add, 2, 0, 1, 3, add)                                                                        \
+    X(Adds, 1, 0, 0, 3, adds)                                                                      \
+    X(InplaceAdd, 2, 0, 1, 0, add)                                                                 \
+    X(InplaceAdds, 1, 0, 0, 0, adds)                                                               \
+    X(Mul, 2, 0, 1, 2, mul)                                                                        \
+    X(Muls, 1, 0, 0, 2, muls)                                                                      \
+    X(Div, 2, 0, 1, 2, div)                                                                        \
+    X(Cast, 1, 0, 0, 2, copy)                                                                      \
+    X(InplaceCopy, 1, 1, 0, 0, copy)                                                               \
+    X(InplaceFillScalar, 0, 0, 0, 0, fill)                                                         \
+    X(InplaceZero, 0, 0, 0, 0, zero)                                                               \
+    X(IsFinite, 1, 0, 0, 1, finite)                                                                \
+    X(Silu, 1, 0, 0, 1, silu)                                                                      \
+    X(SiluBackward, 2, 0, 1, 2, silu_backward)                                                     \
+    X(Sigmoid, 1, 0, 0, 1, sigmoid)                                                                \
+    X(SigmoidBackward, 2, 0, 1, 2, sigmoid_backward)
+
+#define MAP_DEFINE(name, n, i0, i1, o, f)                                                          \
+    static const mapping map_##name = {n, {i0, i1}, o, fn_##f};                                    \
+    static aclnnStatus check_##name(emu_call *c)                                                   \
+    {                                                                                              \
+        return check_map(c, &map_##name);                                                          \
+    }                                                                                              \
+    static void run_##name(emu_call *c)                                                            \
+    {                                                                                              \
+        run_map(c, &map_##name);                                                                   \
+    }
+MAP_LIST(MAP_DEFINE)
+
+#define MAP_ROW(name, n, i0, i1, o, f) {#name, check_##name, run_##name},
+const emu_op emu_ops_map[] = {MAP_LIST(MAP_ROW){NULL, NULL, NULL}};

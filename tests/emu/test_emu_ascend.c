@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/emu/test_emu_ascend.c - a plain C client of the emulated driver: copies, order, products,
+ * numbers of every type, and what a client must not do. */
+#include "ascend/aclnn.h"
+#include "tests/near.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+
+enum { ND = 2 };
+
+static void *device(size_t bytes)
+{
+    void *at = NULL;
+    assert_int_equal(aclrtMalloc(&at, bytes, 0), 0);
+    return at;
+}
+
+static void *upload(const void *host, size_t bytes)
+{
+    void *at = device(bytes);
+    assert_int_equal(aclrtMemcpy(at, bytes, host, bytes, 1), 0);
+    return at;
+}
+
+static void download(void *host, const void *at, size_t bytes)
+{
+    assert_int_equal(aclrtMemcpy(host, bytes, at, bytes, 2), 0);
+}
+
+static aclTensor *tensor(int type, int64_t rows, int64_t columns, const int64_t *strides, void *at)
+{
+    const int64_t dims[2] = {rows, columns}, storage = rows * columns;
+    aclTensor *t = aclCreateTensor(dims, 2, type, strides, 0, ND, &storage, 1, at);
+    assert_non_null(t);
+    return t;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    assert_int_equal(aclInit(NULL), 0);
+    assert_int_equal(aclrtSetDevice(0), 0);
+    return 0;
+}
+
+/* ---- the runtime ---- */
+
+static void says_that_it_is_emulated(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(mizan_emulated_ascend(), "EMULATED"));
+    assert_int_equal(aclInit(NULL), 100002);
+    assert_non_null(strstr(aclGetRecentErrMsg(), "EMULATED"));
+    assert_null(aclGetRecentErrMsg()); /* a message is told once */
+    assert_string_equal(aclrtGetSocName(), "Ascend910B2");
+}
+
+static sigjmp_buf trapped;
+static void on_trap(int number)
+{
+    siglongjmp(trapped, number);
+}
+
+static void the_host_cannot_read_device_memory(void **state)
+{
+    (void)state;
+    struct sigaction catch = {.sa_handler = on_trap}, before;
+    const volatile float *at = device(64);
+    sigaction(SIGSEGV, &catch, &before);
+    const int number = sigsetjmp(trapped, 1);
+    if (number == 0) (void)*at;
+    sigaction(SIGSEGV, &before, NULL);
+    assert_int_equal(number, SIGSEGV);
+    assert_int_equal(aclrtFree((void *)(uintptr_t)at), 0);
+    assert_int_equal(aclrtFree((void *)(uintptr_t)at), 107000); /* twice */
+}
+
+static void memory_is_counted_and_ends(void **state)
+{
+    (void)state;
+    size_t before = 0, after = 0, total = 0;
+    void *at = NULL;
+    assert_int_equal(aclrtGetMemInfo(1, &before, &total), 0);
+    assert_int_equal(aclrtMalloc(&at, total + 1, 0), 207001);
+    at = device(1000); /* a whole number of 32 bytes, and 32 */
+    assert_int_equal(aclrtGetMemInfo(1, &after, &total), 0);
+    assert_int_equal(before - after, 1024 + 32);
+    assert_int_equal(aclrtMalloc(&at, 0, 0), 107000);
+}
+
+static void a_stream_goes_in_order_beside_the_host(void **state)
+{
+    (void)state;
+    enum { BYTES = 1 << 20 };
+    aclrtStream s = NULL;
+    unsigned char *pinned = NULL, *at = device(BYTES);
+    assert_int_equal(aclrtCreateStream(&s), 0);
+    assert_int_equal(aclrtMallocHost((void **)&pinned, BYTES), 0);
+    for (int i = 0; i < 200; i++) assert_int_equal(aclrtMemsetAsync(at, BYTES, i, BYTES, s), 0);
+    assert_int_equal(aclrtMemcpyAsync(pinned, BYTES, at, BYTES, 2, s), 0);
+    assert_int_equal(aclrtSynchronizeStream(s), 0);
+    assert_int_equal(pinned[0], 199);
+    assert_int_equal(pinned[BYTES - 1], 199);
+    assert_int_equal(aclrtMemcpyAsync(pinned, 1, pinned + 1, 1, 0, s), 207000); /* host to host */
+    assert_int_equal(aclrtMemcpyAsync(at, 1, pinned, 2, 1, s), 107000);         /* no room */
+    assert_int_equal(aclrtFreeHost(pinned), 0);
+    assert_int_equal(aclrtDestroyStream(s), 0);
+    assert_int_equal(aclrtSynchronizeStream(s), 107017);
+}
+
+static void an_event_joins_two_streams(void **state)
+{
+    (void)state;
+    enum { BYTES = 4 << 20 };
+    aclrtStream a = NULL, b = NULL;
+    aclrtEvent e = NULL;
+    int status = 0;
+    unsigned char last = 0, *x = device(BYTES), *y = device(BYTES);
+    assert_int_equal(aclrtCreateStream(&a), 0);
+    assert_int_equal(aclrtCreateStream(&b), 0);
+    assert_int_equal(aclrtCreateEventWithFlag(&e, 1), 0);
+    for (int i = 1; i < 20; i++) assert_int_equal(aclrtMemsetAsync(x, BYTES, i, BYTES, a), 0);
+    assert_int_equal(aclrtRecordEvent(e, a), 0);
+    assert_int_equal(aclrtStreamWaitEvent(b, e), 0);
+    assert_int_equal(aclrtMemcpyAsync(y, BYTES, x, BYTES, 3, b), 0);
+    assert_int_equal(aclrtSynchronizeStream(b), 0);
+    download(&last, y + BYTES - 1, 1);
+    assert_int_equal(last, 19);
+    assert_int_equal(aclrtQueryEventStatus(e, &status), 0);
+    assert_int_equal(status, 1);
+    assert_int_equal(aclrtDestroyEvent(e), 0);
+    assert_int_equal(aclrtDestroyStream(a), 0);
+    assert_int_equal(aclrtDestroyStream(b), 0);
+}
+
+/* ---- operators ---- */
+
+static void finish(int code, uint64_t bytes, aclOpExecutor *x,
+                   aclnnStatus (*run)(void *, uint64_t, aclOpExecutor *, aclrtStream))
+{
+    if (code != 0) print_message("%s\n", aclGetRecentErrMsg());
+    assert_int_equal(code, 0);
+    assert_int_equal(run(bytes ? device((size_t)bytes) : NULL, bytes, x, NULL), 0);
+}
+
+#define CALL(name, ...)                                                                            \
+    do {                                                                                           \
+        uint64_t bytes_ = 0;                                                                       \
+        aclOpExecutor *x_ = NULL;                                                                  \
+        const int code_ = aclnn##name##GetWorkspaceSize(__VA_ARGS__, &bytes_, &x_);                \
+        finish(code_, bytes_, x_, aclnn##name);                                                    \
+    } while (0)
+
+static void multiplies_views(void **state)
+{
+    (void)state;
+    const float a[6] = {1, 2, 3, 4, 5, 6}, b[12] = {1, 0, 2, 0, 1, 3, 1, 1, 1, 2, 0, -1};
+    const float want[8] = {7, 11, 6, -1, 16, 23, 15, 2};
+    const int64_t across[2] = {1, 3}; /* b is [4,3], seen as [3,4] */
+    float got[8];
+    void *y = device(sizeof got);
+    aclTensor *ta = tensor(EMU_FLOAT, 2, 3, NULL, upload(a, sizeof a));
+    aclTensor *tb = tensor(EMU_FLOAT, 3, 4, across, upload(b, sizeof b));
+    aclTensor *ty = tensor(EMU_FLOAT, 2, 4, NULL, y);
+    CALL(Mm, ta, tb, ty, 0);
+    assert_int_equal(aclrtSynchronizeStream(NULL), 0);
+    download(got, y, sizeof got);
+    for (int i = 0; i < 8; i++) assert_true(mzt_near(got[i], want[i], 0));
+    float one = 1, half = 0.5F;
+    aclScalar *beta = aclCreateScalar(&one, EMU_FLOAT), *alpha = aclCreateScalar(&half, EMU_FLOAT);
+    CALL(InplaceAddmm, ty, ta, tb, beta, alpha, 0);
+    assert_int_equal(aclrtSynchronizeStream(NULL), 0);
+    download(got, y, sizeof got);
+    for (int i = 0; i < 8; i++) assert_true(mzt_near(got[i], 1.5F * want[i], 0));
+}
+
+static void rounds_to_the_nearest_even(void **state)
+{
+    (void)state;
+    const float x[8] = {1.00390625F, 1.01171875F,   -3.5F,         65519.0F,
+                        65520.0F,    5.9604645e-8F, 2.9802322e-8F, NAN};
+    const uint16_t bf16[8] = {0x3F80, 0x3F82, 0xC060, 0x4780, 0x4780, 0x3380, 0x3300, 0x7FC0};
+    const uint16_t f16[8] = {0x3C04, 0x3C0C, 0xC300, 0x7BFF, 0x7C00, 0x0001, 0x0000, 0x7E00};
+    const uint16_t *const want[2] = {bf16, f16};
+    const int type[2] = {EMU_BF16, EMU_FLOAT16};
+    uint16_t got[8];
+    aclTensor *tx = tensor(EMU_FLOAT, 2, 4, NULL, upload(x, sizeof x));
+    for (int k = 0; k < 2; k++) {
+        void *y = device(sizeof got);
+        CALL(Cast, tx, type[k], tensor(type[k], 2, 4, NULL, y));
+        assert_int_equal(aclrtSynchronizeStream(NULL), 0);
+        download(got, y, sizeof got);
+        for (int i = 0; i < 8; i++) assert_int_equal(got[i], want[k][i]);
+    }
+}
+
+static void spreads_and_adds_in_place(void **state)
+{
+    (void)state;
+    const float x[6] = {1, 2, 3, 4, 5, 6}, row[3] = {10, 20, 30},
+                want[6] = {21, 42, 63, 24, 45, 66};
+    float got[6], two = 2;
+    void *y = upload(x, sizeof x);
+    aclTensor *ty = tensor(EMU_FLOAT, 2, 3, NULL, y);
+    aclTensor *tr = tensor(EMU_FLOAT, 1, 3, NULL, upload(row, sizeof row));
+    CALL(InplaceAdd, ty, tr, aclCreateScalar(&two, EMU_FLOAT));
+    assert_int_equal(aclrtSynchronizeStream(NULL), 0);
+    download(got, y, sizeof got);
+    for (int i = 0; i < 6; i++) assert_true(mzt_near(got[i], want[i], 0));
+}
+
+/* ---- what a client must not do ---- */
+
+static aclOpExecutor *silu(aclTensor *x, aclTensor *y, int want)
+{
+    uint64_t bytes = 0;
+    aclOpExecutor *made = NULL;
+    assert_int_equal(aclnnSiluGetWorkspaceSize(x, y, &bytes, &made), want);
+    return made;
+}
+
+static void executors_are_used_once(void **state)
+{
+    (void)state;
+    const float x[4] = {1, 2, 3, 4};
+    aclTensor *t = tensor(EMU_FLOAT, 2, 2, NULL, upload(x, sizeof x));
+    aclOpExecutor *once = silu(t, t, 0), *often = silu(t, t, 0);
+    assert_int_equal(aclnnSilu(NULL, 0, once, NULL), 0);
+    assert_int_equal(aclnnSilu(NULL, 0, once, NULL), 561102);
+    assert_int_equal(aclSetAclOpExecutorRepeatable(often), 0);
+    for (int i = 0; i < 3; i++) assert_int_equal(aclnnSilu(NULL, 0, often, NULL), 0);
+    assert_int_equal(aclrtSynchronizeStream(NULL), 0);
+    assert_int_equal(aclDestroyAclOpExecutor(often), 0);
+    assert_int_equal(aclDestroyAclOpExecutor(often), 561103);
+    aclOpExecutor *late = silu(t, t, 0);
+    assert_int_equal(aclDestroyTensor(t), 0);
+    assert_int_equal(aclnnSilu(NULL, 0, late, NULL), 161002);
+    assert_int_equal(aclDestroyTensor(t), 161002); /* twice */
+}
+
+static void bad_addresses_are_told_at_the_wait(void **state)
+{
+    (void)state;
+    static _Alignas(64) float host[4];
+    unsigned char *at = device(64);
+    aclTensor *good = tensor(EMU_FLOAT, 2, 2, NULL, at);
+    const struct {
+        aclTensor *t;
+        int code;
+    } bad[] = {
+        {tensor(EMU_FLOAT, 2, 2, NULL, host), 507035},    /* the host's */
+        {tensor(EMU_FLOAT, 2, 2, NULL, at + 16), 507015}, /* not a multiple of 32 */
+        {tensor(EMU_FLOAT, 20, 2, NULL, at), 507035},     /* too long */
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(aclnnInplaceZero(NULL, 0, (aclOpExecutor *)NULL, NULL), 561103);
+        CALL(InplaceZero, bad[i].t);
+        assert_int_equal(aclrtSynchronizeStream(NULL), bad[i].code);
+        assert_non_null(strstr(aclGetRecentErrMsg(), "aclnnInplaceZero"));
+    }
+    CALL(InplaceZero, good);
+    assert_int_equal(aclrtSynchronizeStream(NULL), 0);
+    assert_int_equal(aclrtFree(at), 0);
+    CALL(InplaceZero, good);
+    assert_int_equal(aclrtSynchronizeStream(NULL), 507035); /* after it was freed */
+}
+
+static void phase_1_refuses(void **state)
+{
+    (void)state;
+    uint64_t bytes = 0;
+    aclOpExecutor *x = NULL;
+    aclTensor *f = tensor(EMU_FLOAT, 2, 2, NULL, device(64)),
+              *h = tensor(EMU_BF16, 2, 2, NULL, device(64));
+    aclTensor *wide = tensor(EMU_FLOAT, 2, 3, NULL, device(64));
+    assert_int_equal(aclnnMmGetWorkspaceSize(f, h, f, 0, &bytes, &x), 161002);
+    assert_int_equal(aclnnMmGetWorkspaceSize(h, h, f, 0, &bytes, &x), 161002);
+    assert_int_equal(aclnnMmGetWorkspaceSize(h, h, h, 2, &bytes, &x), 161002);
+    assert_int_equal(aclnnMmGetWorkspaceSize(wide, wide, wide, 0, &bytes, &x), 161002);
+    assert_int_equal(aclnnMmGetWorkspaceSize(NULL, f, f, 0, &bytes, &x), 161001);
+    assert_int_equal(aclnnSiluGetWorkspaceSize(wide, f, &bytes, &x), 161002);
+    assert_null(x);
+    const int64_t negative[2] = {2, -1};
+    assert_null(aclCreateTensor(negative, 2, EMU_FLOAT, NULL, 0, ND, negative, 0, NULL));
+}
+
+static void *no_device_here(void *out)
+{
+    void *at = NULL;
+    *(int *)out = aclrtMalloc(&at, 64, 0);
+    return NULL;
+}
+
+static void a_thread_sets_its_own_device(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    int code = 0;
+    assert_int_equal(pthread_create(&thread, NULL, no_device_here, &code), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(code, 107002);
+    assert_int_equal(aclrtSetDevice(1), 107001); /* there is one */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(says_that_it_is_emulated),
+        cmocka_unit_test(the_host_cannot_read_device_memory),
+        cmocka_unit_test(memory_is_counted_and_ends),
+        cmocka_unit_test(a_stream_goes_in_order_beside_the_host),
+        cmocka_unit_test(an_event_joins_two_streams),
+        cmocka_unit_test(multiplies_views),
+        cmocka_unit_test(rounds_to_the_nearest_even),
+        cmocka_unit_test(spreads_and_adds_in_place),
+        cmocka_unit_test(executors_are_used_once),
+        cmocka_unit_test(bad_addresses_are_told_at_the_wait),
+        cmocka_unit_test(phase_1_refuses),
+        cmocka_unit_test(a_thread_sets_its_own_device),
+    };
+    return cmocka_run_group_tests(tests, start, NULL);
+}

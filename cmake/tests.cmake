@@ -43,7 +43,7 @@ foreach(source ${MIZAN_TEST_SOURCES})
   if(area STREQUAL "lib") # first, so that mz_lm_ is the shared library's
     target_link_libraries(${name} PRIVATE mizan_shared)
   endif()
-  if(area STREQUAL "emu") # a client of the emulated drivers
+  if(area MATCHES "^(emu|abi)$") # clients of the emulated drivers, and what holds their declarations
     target_link_libraries(${name} PRIVATE mizan_emu_ascend)
   endif()
   target_link_libraries(${name} PRIVATE

@@ -10,7 +10,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NAMES = "tests/abi/aclnn-names.txt"
 HEADERS = ("emu/ascend/aclnn.h", "src/chips/ascend/aclnn.h")
-ENTRY = re.compile(r"^\s*(?:X|D_)\((\w+),", re.M)
+ENTRY = re.compile(r"^\s*(?:X|MZ_ACLNN)\((\w+),", re.M)
 # Documented, but no client that we read calls them.
 UNCONFIRMED = set()
 
@@ -20,7 +20,7 @@ def declared(path):
         text = file.read()
     if "EMU_ACLNN_LIST(X)" in text:
         text = text[text.index("EMU_ACLNN_LIST(X)") :]
-    return {"aclnn" + name for name in ENTRY.findall(text)}
+    return {"aclnn" + name for name in ENTRY.findall(text) if name != "name"}
 
 
 def main():

@@ -37,6 +37,9 @@ foreach(source ${MIZAN_TEST_SOURCES})
   if(area STREQUAL "lib") # sees the program and its small models too
     file(GLOB support CONFIGURE_DEPENDS ${folder}/*.c tests/e2e/*.c)
   endif()
+  if(name STREQUAL "test_conform_ascend")
+    file(GLOB support CONFIGURE_DEPENDS tests/weigh/*.c)
+  endif()
   list(FILTER support EXCLUDE REGEX "/test_[^/]*\\.c$")
   add_executable(${name} ${source} ${support})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
@@ -82,6 +85,13 @@ if(NOT CMAKE_CROSSCOMPILING AND TARGET test_ascend)
   set_property(TEST test_ascend APPEND PROPERTY
     ENVIRONMENT "MIZAN_STUB_ACL=${CMAKE_BINARY_DIR}/stub_acl")
 endif()
+
+# The emulated driver, and a chip of its that has no bf16.
+add_test(NAME test_conform_ascend_310p COMMAND test_conform_ascend WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(test_conform_ascend_310p PROPERTIES LABELS emu TIMEOUT ${MIZAN_TEST_TIMEOUT}
+  ENVIRONMENT "${MIZAN_TEST_ENVIRONMENT};MIZAN_EMU_ASCEND_SOC=Ascend310P3")
+set_property(TEST test_conform_ascend test_conform_ascend_310p APPEND PROPERTY
+  ENVIRONMENT "MIZAN_EMU_ASCEND_FOLDER=${MIZAN_EMU_ASCEND_FOLDER}")
 
 # The driver compiles every kernel first.
 set_tests_properties(test_conform_opencl PROPERTIES TIMEOUT 600)

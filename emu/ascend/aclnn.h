@@ -87,6 +87,12 @@ typedef char *emu_kind_Z;
     X(Cast, T, Y, O)                                                                               \
     X(InplaceCopy, O, T)                                                                           \
     X(InplaceFillScalar, O, S)                                                                     \
+    X(ReduceSum, T, A, B, Y, O)                                                                    \
+    X(IndexSelect, T, I, T, O)                                                                     \
+    X(IndexAdd, T, I, T, T, S, O)                                                                  \
+    X(RmsNorm, T, T, D, T, T)                                                                      \
+    X(RmsNormGrad, T, T, T, T, T, T)                                                               \
+    X(ApplyAdamWV2, O, O, O, O, T, T, F, F, F, F, F, B, B)                                         \
     X(InplaceZero, O)                                                                              \
     X(IsFinite, T, O)                                                                              \
     X(Silu, T, O)                                                                                  \
@@ -104,8 +110,15 @@ typedef char *emu_kind_Z;
 #define EMU_EACH_4(f, a, ...) f(a, 4), EMU_EACH_3(f, __VA_ARGS__)
 #define EMU_EACH_5(f, a, ...) f(a, 5), EMU_EACH_4(f, __VA_ARGS__)
 #define EMU_EACH_6(f, a, ...) f(a, 6), EMU_EACH_5(f, __VA_ARGS__)
-#define EMU_COUNT(...) EMU_COUNT_(__VA_ARGS__, 6, 5, 4, 3, 2, 1, 0)
-#define EMU_COUNT_(a, b, c, d, e, f, n, ...) n
+#define EMU_EACH_7(f, a, ...) f(a, 7), EMU_EACH_6(f, __VA_ARGS__)
+#define EMU_EACH_8(f, a, ...) f(a, 8), EMU_EACH_7(f, __VA_ARGS__)
+#define EMU_EACH_9(f, a, ...) f(a, 9), EMU_EACH_8(f, __VA_ARGS__)
+#define EMU_EACH_10(f, a, ...) f(a, 10), EMU_EACH_9(f, __VA_ARGS__)
+#define EMU_EACH_11(f, a, ...) f(a, 11), EMU_EACH_10(f, __VA_ARGS__)
+#define EMU_EACH_12(f, a, ...) f(a, 12), EMU_EACH_11(f, __VA_ARGS__)
+#define EMU_EACH_13(f, a, ...) f(a, 13), EMU_EACH_12(f, __VA_ARGS__)
+#define EMU_COUNT(...) EMU_COUNT_(__VA_ARGS__, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+#define EMU_COUNT_(a, b, c, d, e, f, g, h, i, j, k, l, m, n, ...) n
 
 #define EMU_PARAMETER(kind, number) emu_kind_##kind a##number
 #define EMU_ACLNN_DECLARE(name, ...)                                                               \

@@ -32,7 +32,8 @@ static const emu_op *find_in(const emu_op *ops, const char *name)
 const emu_op *emu_op_find(const char *name)
 {
     const emu_op *op = find_in(emu_ops_map, name);
-    return op ? op : find_in(emu_ops_matmul, name);
+    if (!op) op = find_in(emu_ops_matmul, name);
+    return op ? op : find_in(emu_ops_rows, name);
 }
 
 /* ---- phase 1 ---- */

@@ -124,6 +124,8 @@ static void test_balance(void **state)
         last += load[i] / LAST;
         most = fmax(most, load[i]);
     }
+    /* Of the last steps' loads taken together it is no more than that mean: the largest of sums is
+     * at most the sum of the largest, and each step has as many tokens. */
     print_message("largest over mean load: %.2f in the first step, %.3f over the last %d (at most "
                   "%.3f in one)\n",
                   load[0], last, LAST, most);

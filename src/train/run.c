@@ -82,10 +82,13 @@ static mz_err check_layers(const mz_train_config *c, const mz_config *n)
     int64_t layers = 0;
     if (c->n_ranks == 0 || c->ranks[0].layers == 0) return MZ_OK;
     for (int64_t i = 0; i < c->n_ranks; i++) layers += c->ranks[i].layers;
-    if (layers != n->layers)
-        return MZ_FAIL(MZ_ECONFIG, "the ranks have %lld layers between them, this network has %lld",
-                       (long long)layers, (long long)n->layers);
-    return MZ_OK;
+    if (layers == n->layers) return MZ_OK;
+    const mz_err err =
+        MZ_FAIL(MZ_ECONFIG, "the ranks have %lld layers between them, this network has %lld",
+                (long long)layers, (long long)n->layers);
+    mz_note_where(NULL, "ranks", -1);
+    mz_note_fix("let the layers in ranks come to %lld together", (long long)n->layers);
+    return err;
 }
 
 static mz_err check_network(const mz_train_config *c, const mz_config *n)

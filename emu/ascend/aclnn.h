@@ -98,7 +98,13 @@ typedef char *emu_kind_Z;
     X(Silu, T, O)                                                                                  \
     X(SiluBackward, T, T, O)                                                                       \
     X(Sigmoid, T, O)                                                                               \
-    X(SigmoidBackward, T, T, O)
+    X(SigmoidBackward, T, T, O)                                                                    \
+    X(Softmax, T, I, O)                                                                            \
+    X(SoftmaxBackward, T, T, I, O)                                                                 \
+    X(LtScalar, T, S, O)                                                                           \
+    X(LtTensor, T, T, O)                                                                           \
+    X(EqTensor, T, T, O)                                                                           \
+    X(SWhere, T, T, T, O)
 
 /* f(kind, number) for each kind, numbers falling to 1. */
 #define EMU_EACH(f, ...) EMU_EACH_(EMU_COUNT(__VA_ARGS__), f, __VA_ARGS__)

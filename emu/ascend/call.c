@@ -31,9 +31,10 @@ static const emu_op *find_in(const emu_op *ops, const char *name)
 
 const emu_op *emu_op_find(const char *name)
 {
-    const emu_op *op = find_in(emu_ops_map, name);
-    if (!op) op = find_in(emu_ops_matmul, name);
-    return op ? op : find_in(emu_ops_rows, name);
+    const emu_op *const lists[] = {emu_ops_map, emu_ops_matmul, emu_ops_rows, emu_ops_softmax};
+    const emu_op *op = NULL;
+    for (size_t i = 0; !op && i < sizeof lists / sizeof *lists; i++) op = find_in(lists[i], name);
+    return op;
 }
 
 /* ---- phase 1 ---- */

@@ -127,6 +127,11 @@ EACH(silu, A / (1.0 + exp(-A)))
 EACH(sigmoid, 1.0 / (1.0 + exp(-A)))
 EACH(sigmoid_backward, A *B *(1.0 - B))
 
+EACH(less_scalar, A < c->arg[1].d ? 1.0 : 0.0)
+EACH(less, A < B ? 1.0 : 0.0)
+EACH(equal, A <= B && A >= B ? 1.0 : 0.0)
+EACH(choose, A<0 || A> 0 ? B : x[2][i])
+
 static void fn_silu_backward(const emu_call *c, int64_t n, double *y, double (*x)[PIECE])
 {
     (void)c;
@@ -153,10 +158,14 @@ static void fn_silu_backward(const emu_call *c, int64_t n, double *y, double (*x
     X(Silu, 1, 0, 0, 1, silu)                                                                      \
     X(SiluBackward, 2, 0, 1, 2, silu_backward)                                                     \
     X(Sigmoid, 1, 0, 0, 1, sigmoid)                                                                \
-    X(SigmoidBackward, 2, 0, 1, 2, sigmoid_backward)
+    X(SigmoidBackward, 2, 0, 1, 2, sigmoid_backward)                                               \
+    X(LtScalar, 1, 0, 0, 2, less_scalar)                                                           \
+    X(LtTensor, 2, 0, 1, 2, less)                                                                  \
+    X(EqTensor, 2, 0, 1, 2, equal)                                                                 \
+    X(SWhere, 3, 0, 1, 3, choose)
 
 #define MAP_DEFINE(name, n, i0, i1, o, f)                                                          \
-    static const mapping map_##name = {n, {i0, i1}, o, fn_##f};                                    \
+    static const mapping map_##name = {n, {i0, i1, 2}, o, fn_##f};                                 \
     static aclnnStatus check_##name(emu_call *c)                                                   \
     {                                                                                              \
         return check_map(c, &map_##name);                                                          \

@@ -148,7 +148,8 @@ void emu_store(int type, unsigned char *at, int64_t stride, const double *from, 
                int overflow);
 
 /* ---- the operators ---- */
-extern const emu_op emu_ops_map[], emu_ops_matmul[], emu_ops_rows[]; /* end with a NULL name */
+extern const emu_op emu_ops_map[], emu_ops_matmul[], emu_ops_rows[],
+    emu_ops_softmax[]; /* end with a NULL name */
 
 /* Whether argument i is there. */
 static inline emu_tensor *emu_t(emu_call *c, int i)

@@ -213,6 +213,70 @@ static void spreads_and_adds_in_place(void **state)
     for (int i = 0; i < 6; i++) assert_true(mzt_near(got[i], want[i], 0));
 }
 
+/* By hand: mean square 12.5 and r = 0.2828427; with dy = {1, 2} and gamma = {1, 2}: g x = 3 + 16 =
+ * 19, dx = r (g - x r^2 19/2) = {0.2828427 - 0.6448814, ...}. */
+static void norms_a_row_and_back(void **state)
+{
+    (void)state;
+    const float x[2] = {3, 4}, gamma[2] = {1, 2}, dy[2] = {1, 2};
+    const float want[3] = {0.8485281F, 2.2627417F, 0.2828427F};
+    const float want_d[4] = {-0.3620387F, 0.2715290F, 0.8485281F, 2.2627417F};
+    float got[2], r, d[2];
+    void *y = device(64), *rstd = device(64), *dx = device(64), *dg = device(64);
+    const int64_t two = 2;
+    aclTensor *tx = tensor(EMU_FLOAT, 1, 2, NULL, upload(x, sizeof x));
+    aclTensor *tg =
+        aclCreateTensor(&two, 1, EMU_FLOAT, NULL, 0, ND, &two, 1, upload(gamma, sizeof gamma));
+    aclTensor *tr = tensor(EMU_FLOAT, 1, 1, NULL, rstd);
+    CALL(RmsNorm, tx, tg, 0.0, tensor(EMU_FLOAT, 1, 2, NULL, y), tr);
+    CALL(RmsNormGrad, tensor(EMU_FLOAT, 1, 2, NULL, upload(dy, sizeof dy)), tx, tr, tg,
+         tensor(EMU_FLOAT, 1, 2, NULL, dx),
+         aclCreateTensor(&two, 1, EMU_FLOAT, NULL, 0, ND, &two, 1, dg));
+    assert_int_equal(aclrtSynchronizeStream(NULL), 0);
+    download(got, y, sizeof got);
+    download(&r, rstd, sizeof r);
+    for (int i = 0; i < 2; i++) assert_true(mzt_near(got[i], want[i], 1e-6));
+    assert_true(mzt_near(r, want[2], 1e-6));
+    download(d, dx, sizeof d);
+    for (int i = 0; i < 2; i++) assert_true(mzt_near(d[i], want_d[i], 1e-6));
+    download(d, dg, sizeof d);
+    for (int i = 0; i < 2; i++) assert_true(mzt_near(d[i], want_d[2 + i], 1e-6));
+}
+
+static void softmax_of_a_column_and_back(void **state)
+{
+    (void)state;
+    const float x[4] = {0, 5, 1.0986123F, 5}, want[4] = {0.25F, 0.5F, 0.75F, 0.5F};
+    const float dy[4] = {1, 1, 0, 1}, want_d[4] = {0.1875F, 0, -0.1875F, 0};
+    float got[4];
+    void *p = device(64), *dx = device(64);
+    aclTensor *tp = tensor(EMU_FLOAT, 2, 2, NULL, p);
+    CALL(Softmax, tensor(EMU_FLOAT, 2, 2, NULL, upload(x, sizeof x)), 0, tp);
+    CALL(SoftmaxBackward, tensor(EMU_FLOAT, 2, 2, NULL, upload(dy, sizeof dy)), tp, -2,
+         tensor(EMU_FLOAT, 2, 2, NULL, dx));
+    assert_int_equal(aclrtSynchronizeStream(NULL), 0);
+    download(got, p, sizeof got);
+    for (int i = 0; i < 4; i++) assert_true(mzt_near(got[i], want[i], 1e-6));
+    download(got, dx, sizeof got);
+    for (int i = 0; i < 4; i++) assert_true(mzt_near(got[i], want_d[i], 1e-6));
+}
+
+static void chooses_by_comparing(void **state)
+{
+    (void)state;
+    const float a[4] = {1, 5, 3, 2}, b[4] = {2, 4, 3, 9}, want[4] = {1, 4, 3, 2};
+    float got[4];
+    void *mask = device(64), *y = device(64);
+    aclTensor *ta = tensor(EMU_FLOAT, 2, 2, NULL, upload(a, sizeof a));
+    aclTensor *tb = tensor(EMU_FLOAT, 2, 2, NULL, upload(b, sizeof b));
+    aclTensor *tm = tensor(EMU_BOOL, 2, 2, NULL, mask);
+    CALL(LtTensor, ta, tb, tm);
+    CALL(SWhere, tm, ta, tb, tensor(EMU_FLOAT, 2, 2, NULL, y));
+    assert_int_equal(aclrtSynchronizeStream(NULL), 0);
+    download(got, y, sizeof got);
+    for (int i = 0; i < 4; i++) assert_true(mzt_near(got[i], want[i], 0));
+}
+
 /* ---- what a client must not do ---- */
 
 static aclOpExecutor *silu(aclTensor *x, aclTensor *y, int want)
@@ -317,6 +381,9 @@ int main(void)
         cmocka_unit_test(multiplies_views),
         cmocka_unit_test(rounds_to_the_nearest_even),
         cmocka_unit_test(spreads_and_adds_in_place),
+        cmocka_unit_test(norms_a_row_and_back),
+        cmocka_unit_test(softmax_of_a_column_and_back),
+        cmocka_unit_test(chooses_by_comparing),
         cmocka_unit_test(executors_are_used_once),
         cmocka_unit_test(bad_addresses_are_told_at_the_wait),
         cmocka_unit_test(phase_1_refuses),

@@ -96,7 +96,7 @@ static void run_softmax(emu_call *c)
     const int64_t n = y->dim[axis];
     double *v = room(c, 1, n);
     for (int64_t r = 0; v && n > 0 && r < rows_of(y, axis); r++) {
-        double most = -INFINITY, sum = 0;
+        double most = -HUGE_VAL, sum = 0;
         load_row(v, x, axis, r);
         for (int64_t i = 0; i < n; i++) most = fmax(most, v[i]);
         for (int64_t i = 0; i < n; i++) sum += v[i] = exp(v[i] - most);

@@ -35,12 +35,12 @@ static void agrees_with_the_reference(void **state)
     (void)state;
     mz_device *chip = open_emulated();
     for (int i = 0; i < MZ_COUNT(ops); i++)
-        mzt_conform_run(
-            &suite,
-            &(mzt_conform){.spec = "ascend", .op = ops[i], .cases = suite.cases, .least = 1}, chip);
+        mzt_conform_run(&suite,
+                        &(mzt_conform){.spec = "ascend", .op = ops[i], .cases = suite.cases}, chip);
+    /* how many of few cases an operator takes is chance; all of them together take about 20 */
     mz_ascend_counts counts;
     mz_ascend_count(chip, &counts);
-    assert_true(counts.calls > 0 && counts.bytes_up > 0 && counts.bytes_down > 0);
+    assert_true(counts.calls > 10 * suite.cases && counts.bytes_up > 0 && counts.bytes_down > 0);
     mz_device_close(chip);
 }
 

@@ -173,14 +173,16 @@ def stood_still(folder, minutes, steps, seconds):
     log = f"{folder}/{out}/run/log.jsonl"
     while demo.poll() is None and not (os.path.exists(log) and open(log).read().count("\n") >= steps):
         time.sleep(0.002)
-    child = child_of(demo.pid)
-    os.kill(child, signal.SIGSTOP)
     try:
+        child = child_of(demo.pid)
+        if child is None:  # it was done before it could be stopped
+            raise ProcessLookupError
+        os.kill(child, signal.SIGSTOP)
         for _ in range(seconds * 10):
             os.kill(child, 0)
             time.sleep(0.1)
         os.kill(child, signal.SIGCONT)
-    except ProcessLookupError:  # it was killed, to begin anew
+    except ProcessLookupError:  # or it was killed, to begin anew
         pass
     said = demo.communicate(timeout=100)[1]
     assert demo.returncode == 0, said

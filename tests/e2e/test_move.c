@@ -8,12 +8,14 @@
 #include "tests/e2e/program.h"
 #include "tests/e2e/small.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -127,17 +129,34 @@ static void a_moved_run_has_the_bits_of_its_ranks(void **state)
     json_decref(b);
 }
 
-static pid_t first_rank(pid_t supervisor)
+/* Parent of a process; 0 if it is gone. */
+static long parent_of(const char *pid)
 {
-    char name[128];
-    long pid = 0;
-    (void)snprintf(name, sizeof name, "/proc/%ld/task/%ld/children", (long)supervisor,
-                   (long)supervisor);
+    char name[300], text[512];
+    long parent = 0;
+    (void)snprintf(name, sizeof name, "/proc/%s/stat", pid);
     FILE *file = fopen(name, "r");
-    assert_non_null(file);
-    assert_int_equal(fscanf(file, "%ld", &pid), 1);
-    (void)fclose(file);
-    return (pid_t)pid;
+    const size_t n = file ? fread(text, 1, sizeof text - 1, file) : 0;
+    if (file) (void)fclose(file);
+    text[n] = '\0';
+    const char *end = strrchr(text, ')'); /* of the name, which may hold anything */
+    return end && sscanf(end + 1, " %*c %ld", &parent) == 1 ? parent : 0;
+}
+
+/* A child of it: the first, where numbers of processes go up. */
+static pid_t a_rank(pid_t supervisor)
+{
+    DIR *all = opendir("/proc");
+    long first = 0;
+    assert_non_null(all);
+    for (struct dirent *e; (e = readdir(all)) != NULL;) {
+        const long pid = strtol(e->d_name, NULL, 10);
+        if (pid > 0 && (first == 0 || pid < first) && parent_of(e->d_name) == (long)supervisor)
+            first = pid;
+    }
+    (void)closedir(all);
+    assert_true(first > 0);
+    return (pid_t)first;
 }
 
 /* Event number i of that kind; NULL: there are fewer. */
@@ -184,7 +203,7 @@ static void a_lost_rank_is_taken_back(void **state)
                            NULL};
     const pid_t pid = program_start(words, 0);
     wait_for_steps("back", 8);
-    assert_int_equal(kill(first_rank(pid), SIGKILL), 0);
+    assert_int_equal(kill(a_rank(pid), SIGKILL), 0);
     json_t *third = NULL;
     for (int tries = 0; tries < 6000 && !third; tries++) {
         mz_clock_sleep_ns(5000000);
@@ -196,10 +215,10 @@ static void a_lost_rank_is_taken_back(void **state)
     assert_int_equal(program_wait(pid), 75);
     const int64_t lost = after_of("back", 1, 1), again = after_of("back", 2, 2);
     json_t *fault = event("back", "fault", 0), *a = hash_of("back");
-    assert_string_equal(json_string_value(json_object_get(fault, "chip")), "cpu");
+    const bool cpu = strcmp(json_string_value(json_object_get(fault, "chip")), "cpu") == 0;
     assert_true(lost > 0 && again > lost);
     finish("undisturbed", TWO_KINDS, lost);
-    finish("undisturbed", "[{chip: far, share: 1}]", again);
+    finish("undisturbed", cpu ? "[{chip: far, share: 1}]" : "[{chip: cpu, share: 2}]", again);
     finish("undisturbed", TWO_KINDS, json_integer_value(json_object_get(a, "step")));
     json_t *b = hash_of("undisturbed");
     assert_true(json_equal(a, b));

@@ -40,6 +40,8 @@ const char *aclGetRecentErrMsg(void)
 aclError aclInit(const char *config)
 {
     (void)config;
+    if (!emu_soc_is_known())
+        return emu_fail(EMU_INVALID_PARAM, "MIZAN_EMU_ASCEND_SOC names no chip that is emulated");
     pthread_mutex_lock(&emu_lock);
     const pid_t before = started_by;
     if (!before) started_by = getpid();

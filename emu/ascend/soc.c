@@ -16,12 +16,23 @@ static const emu_soc SOCS[] = {
     {"Ascend310P3", false, false, 1024, 24 * GIB},
 };
 
-const emu_soc *emu_soc_here(void)
+static const emu_soc *find(void)
 {
     const char *want = getenv("MIZAN_EMU_ASCEND_SOC");
     for (size_t i = 0; want && i < sizeof SOCS / sizeof *SOCS; i++)
         if (strcmp(SOCS[i].name, want) == 0) return &SOCS[i];
-    return &SOCS[0];
+    return want ? NULL : &SOCS[0];
+}
+
+bool emu_soc_is_known(void)
+{
+    return find() != NULL;
+}
+
+const emu_soc *emu_soc_here(void)
+{
+    const emu_soc *here = find();
+    return here ? here : &SOCS[0]; /* only before aclInit, which refuses it */
 }
 
 int emu_device_count(void)

@@ -18,7 +18,9 @@ typedef struct emu_soc {
     int streams;               /* how many a device has */
     size_t memory;             /* bytes of a device */
 } emu_soc;
-/* MIZAN_EMU_ASCEND_SOC and _DEVICES choose; an unknown name ends in Ascend910B2. */
+/* MIZAN_EMU_ASCEND_SOC and _DEVICES choose; without the first it is an Ascend910B2, with a name
+ * that is none aclInit fails. */
+bool emu_soc_is_known(void);
 const emu_soc *emu_soc_here(void);
 int emu_device_count(void);
 

@@ -82,9 +82,9 @@ mz_err mz_checkpoint_verify(const char *folder, int64_t *checked);
 /* Whether a folder of a checkpoint is there, whole or not. */
 mz_err mz_checkpoint_any(const char *run, bool *any);
 /* Step of the newest folder of a checkpoint, whole or not; -1 where there is none. */
-/* Its folder. */
-mz_err mz_checkpoint_path(char out[MZ_CHECKPOINT_PATH], const char *run, int64_t step);
 mz_err mz_checkpoint_last(const char *run, int64_t *step);
+/* The folder of one. */
+mz_err mz_checkpoint_path(char out[MZ_CHECKPOINT_PATH], const char *run, int64_t step);
 /* Path and state.json of the newest whole checkpoint. *state NULL where the run has none; else a
  * new reference. */
 mz_err mz_checkpoint_newest(const char *run, char path[MZ_CHECKPOINT_PATH], json_t **state);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* train/placement.h - a run that was moved to other chips (`mizan runs move`).
  *
- *     RUN/placement.json   the ranks that it has now, and those of the configuration that they
- * stand for; kept for every start that still brings that configuration RUN/move somebody waits for
- * a live run to take it: saved, and begun anew
+ * RUN/placement.json holds the ranks that it has now, and those of the configuration that they
+ * stand for; it is kept for every start that still brings that configuration. RUN/move is there
+ * while somebody waits for a live run to take it: saved, and begun anew.
  *
  * A configuration whose own ranks were changed since is stronger, and ends the move.
  *

@@ -20,6 +20,7 @@
 enum { VAIN_MOST = 3 };               /* faults without a checkpoint between them */
 static const double PATIENCE_S = 2.0; /* for the ranks of a supervisor that was killed */
 static const double TRIAL_S = 20.0;   /* for a chip to open */
+static const double RETRY_MOST_S = 3600.0;
 
 typedef struct ranks {
     mz_train_config now; /* ranks: those that are left */
@@ -196,7 +197,7 @@ static bool looks_back(ranks *r)
     if (mz_clock_ns() < r->retry_ns) return false;
     const bool there = mz_trial("a chip that was lost", open_all, r, TRIAL_S) == MZ_OK;
     mz_err_clear();
-    r->retry_s *= 2.0;
+    r->retry_s = r->retry_s < RETRY_MOST_S / 2.0 ? r->retry_s * 2.0 : RETRY_MOST_S;
     r->retry_ns = mz_clock_ns() + (int64_t)(r->retry_s * 1e9);
     return there;
 }
@@ -240,6 +241,9 @@ static mz_err start_once(ranks *r, mz_local_report *report)
 
 static void take_back(ranks *r)
 {
+    int64_t saved = -1;
+    /* steps were made without it: whatever becomes of it now, they are kept */
+    if (mz_checkpoint_last(r->now.run_dir, &saved) == MZ_OK && saved > r->saved_step) r->vain = 0;
     r->comes_back = false;
     r->now.n_ranks = r->given.n_ranks;
     memcpy(r->now.ranks, r->given.ranks, sizeof r->now.ranks);

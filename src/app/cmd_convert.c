@@ -3,14 +3,13 @@
  * Floor: app. */
 #include "app/commands.h"
 #include "base/file.h"
-#include "base/inside.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/str.h"
 #include "port/gguf.h"
 #include "port/hf.h"
 #include "port/source.h"
 #include "port/words.h"
+#include "train/extras.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -43,17 +42,6 @@ static const mz_option OPTIONS[] = {
      .value = "DIR",
      .help = "a LoRA adapter in peft's files, added to the weights"},
     {0}};
-
-/* What belongs to a folder beside config.json and the weights. */
-static const char *const COMPANIONS[] = {"tokenizer.json",
-                                         "tokenizer_config.json",
-                                         "special_tokens_map.json",
-                                         "generation_config.json",
-                                         "chat_template.jinja",
-                                         "added_tokens.json",
-                                         "vocab.json",
-                                         "merges.txt"};
-static const size_t COMPANION_BYTES_MAX = (size_t)256 << 20;
 
 typedef struct model {
     mz_device *device;
@@ -115,24 +103,6 @@ static mz_err wanted_type(const mz_cli *cli, const mz_source *s, mz_ggml *out)
 
 /* ---- what goes along ---- */
 
-static mz_err copy_companions(const char *from, const char *to)
-{
-    char a[PATH_MAX], b[PATH_MAX];
-    for (int i = 0; i < MZ_COUNT(COMPANIONS); i++) {
-        char *text = NULL;
-        size_t bytes = 0;
-        MZ_TRY(mz_path_join(a, sizeof a, from, COMPANIONS[i]));
-        MZ_TRY(mz_path_join(b, sizeof b, to, COMPANIONS[i]));
-        if (!mz_file_exists(a)) continue;
-        MZ_TRY(mz_inside_check(from, COMPANIONS[i]));
-        MZ_TRY(mz_file_read(a, COMPANION_BYTES_MAX, &text, &bytes));
-        const mz_err err = mz_file_write(b, text, bytes);
-        mz_mem_free(text);
-        MZ_TRY(err);
-    }
-    return MZ_OK;
-}
-
 /* A folder without generation_config.json ends its texts as config.json says; that it says so by
  * itself from then on. */
 static mz_err write_missing_generation(const model *m, const char *out)
@@ -151,7 +121,8 @@ static mz_err write_hf(const model *m, const char *out, mz_ggml type, int64_t sh
                        mz_ggml_name(type));
     MZ_TRY(
         mz_hf_save_shards(&m->params, m->q, mz_source_config(m->source), out, dtype, shard_bytes));
-    if (mz_source_hub(m->source)) MZ_TRY(copy_companions(mz_source_path(m->source), out));
+    if (mz_source_hub(m->source))
+        MZ_TRY(mz_extras_copy(mz_source_path(m->source), out, 0, (bool[MZ_EXTRAS]){0}));
     if (!m->words.vocab) mz_log(MZ_LOG_WARN, "%s brings no tokenizer", mz_source_path(m->source));
     if (mz_source_hub(m->source)) return write_missing_generation(m, out);
     return mz_words_to_folder(&m->words, out, mz_source_config(m->source)->max_position);

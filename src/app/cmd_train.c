@@ -52,6 +52,7 @@ typedef struct view {
     mz_run_entry entry; /* of the registry; in the process that holds the folder */
     const mz_train_config *config;
     char chip[128]; /* of the one rank, where no ranks are given */
+    bool may_move;  /* not under MPI, where somebody else has started the ranks */
     bool moved;     /* stopping, to begin anew on other chips */
 } view;
 
@@ -130,16 +131,11 @@ static int mpi_rank(void)
     return environment.mpi_rank;
 }
 
-/* Under MPI somebody else has started the ranks, so that they cannot be others. */
-static bool is_moved(const mz_train_config *c)
-{
-    return mpi_rank() < 0 && mz_placement_is_asked(c->run_dir);
-}
-
 static bool stops(void *user)
 {
     view *v = user;
-    if (stop_signal == 0 && is_moved(v->config)) v->moved = true;
+    if (stop_signal == 0 && v->may_move && mz_placement_is_asked(v->config->run_dir))
+        v->moved = true;
     return stop_signal != 0 || v->moved;
 }
 
@@ -314,6 +310,7 @@ static mz_err train(const mz_cli *cli, const mz_train_config *c, view *v)
     *v = (view){.in_place = isatty(STDERR_FILENO) == 1,
                 .first_step = -1,
                 .begun_ns = mz_clock_ns(),
+                .may_move = mpi_rank() < 0,
                 .config = c};
     const mz_train_hooks hooks = {.user = v,
                                   .begun = begun,

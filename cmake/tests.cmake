@@ -71,6 +71,14 @@ if(NOT CMAKE_CROSSCOMPILING AND TARGET test_train)
     ENVIRONMENT "MIZAN_CLOCK_BACK=$<TARGET_FILE:clock_back>")
 endif()
 
+# The chip of docs/chips.md is what the page says, to the letter.
+set(MIZAN_PAGE_CHIP ${CMAKE_BINARY_DIR}/minimal_chip.c)
+add_custom_command(OUTPUT ${MIZAN_PAGE_CHIP}
+  COMMAND ${CMAKE_COMMAND} -D ROOT=${CMAKE_SOURCE_DIR} -D PAGE=docs/chips.md -D OUT=${MIZAN_PAGE_CHIP}
+          -P ${CMAKE_SOURCE_DIR}/cmake/blocks.cmake
+  DEPENDS docs/chips.md cmake/blocks.cmake COMMENT "the chip of docs/chips.md" VERBATIM)
+target_sources(test_minimal_chip PRIVATE ${MIZAN_PAGE_CHIP})
+
 # CANN's libraries to link against, by the three names under which the chip looks for them.
 if(NOT CMAKE_CROSSCOMPILING AND TARGET test_ascend)
   foreach(name ascendcl nnopbase opapi)

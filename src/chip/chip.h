@@ -127,7 +127,7 @@ struct mz_chip {
     /* arg: what follows the colon in "name:arg", "" if nothing. Fills device->info and
      * device->state. MZ_ENOTSUP with the reason where such a chip is not usable here. */
     mz_err (*open)(mz_device *device, const char *arg);
-    void (*close)(mz_device *device);
+    void (*close)(mz_device *device); /* NULL: open left nothing behind */
 
     /* Its memory is the host's own: operators, downloads and copies read any host memory through
      * buf->host, so that mz_buffer_wrap needs no call of the chip's. */
@@ -136,7 +136,7 @@ struct mz_chip {
                     mz_buffer *buf); /* buf->bytes > 0 is set; fills host, handle; zeroed */
     void (*free)(mz_device *device, mz_buffer *buf);
 
-    mz_err (*queue_open)(mz_queue *q);
+    mz_err (*queue_open)(mz_queue *q); /* NULL, both: a queue has no state */
     void (*queue_close)(mz_queue *q);
     mz_err (*queue_sync)(mz_queue *q); /* waits, reports what failed since the last sync */
     mz_err (*upload)(mz_queue *q, mz_buffer *dst, size_t offset, const void *host, size_t bytes);

@@ -65,7 +65,7 @@ void mz_device_close(mz_device *device)
     if (device->bytes_used)
         mz_log(MZ_LOG_LOUD, "chip %s is closed with %zu bytes still in buffers", device->info.name,
                device->bytes_used);
-    device->chip->close(device);
+    if (device->chip->close) device->chip->close(device);
     mz_mem_free(device);
 }
 

@@ -14,7 +14,7 @@ mz_err mz_queue_open(mz_queue **q, mz_device *device)
     MZ_TRY(mz_mem_new(&n, 1, sizeof *n));
     n->chip = device->chip;
     n->device = device;
-    const mz_err err = device->chip->queue_open(n);
+    const mz_err err = device->chip->queue_open ? device->chip->queue_open(n) : MZ_OK;
     if (err != MZ_OK) {
         mz_mem_free(n);
         return err;
@@ -34,7 +34,7 @@ void mz_queue_close(mz_queue *q)
         mz_log(MZ_LOG_LOUD, "closing a queue of chip %s: %s", q->device->info.name,
                mz_err_last()->message);
     mz_buffer_free(q->workspace);
-    q->chip->queue_close(q);
+    if (q->chip->queue_close) q->chip->queue_close(q);
     mz_mem_free(q);
 }
 

@@ -15,8 +15,8 @@ static int n_chips;
 /* A table without these cannot be opened, filled with data or waited for. */
 static bool is_whole(const mz_chip *c)
 {
-    return c->open && c->close && c->alloc && c->free && c->queue_open && c->queue_close &&
-           c->queue_sync && c->upload && c->download && c->copy && c->zero;
+    return c->open && c->alloc && c->free && c->queue_sync && c->upload && c->download && c->copy &&
+           c->zero;
 }
 
 static mz_err check_slots(const mz_chip *chip)

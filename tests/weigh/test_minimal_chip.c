@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/weigh/test_minimal_chip.c - the chip of docs/chips.md, whose blocks are compiled into this
+ * program: the conformance suite, what can be composed of two operators, and a few steps of
+ * training with the rest on the host. */
+#include "chip/coverage.h"
+#include "chips/cpu/cpu.h"
+#include "chips/hosted/hosted.h"
+#include "tests/model/tiny.h"
+#include "tests/near.h"
+#include "tests/scratch.h"
+#include "tests/weigh/suite.h"
+#include "train/loop.h"
+
+#include <string.h>
+
+extern const mz_chip mz_minimal_chip;
+
+enum { STEPS = 4, SEQ = 9, ROWS = 4 };
+
+static mzt_suite suite;
+
+/* matmul, elementwise, and in f32 what is composed of them: experts, sumsq, reduce. */
+static void conforms(void **state)
+{
+    (void)state;
+    mz_device *chip = mzt_open_device("minimal", NULL, 0);
+    mzt_conform_run(&suite, &(mzt_conform){.spec = "minimal", .cases = suite.cases, .least = 1},
+                    chip);
+    mz_device_close(chip);
+}
+
+static mz_state state_of(const mz_coverage_row *rows, int n, mz_op_kind kind, mz_pass direction)
+{
+    for (int i = 0; i < n; i++)
+        if (rows[i].kind == kind && rows[i].dtype == MZ_F32 && rows[i].direction == direction)
+            return rows[i].state;
+    fail_msg("%s has no row", mz_op_name(kind));
+    return MZ_STATE_NONE;
+}
+
+static void covers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *spec;
+        mz_state norm;
+    } SPECS[] = {{"minimal", MZ_STATE_NONE}, {"hosted:minimal", MZ_STATE_HOST}};
+    for (int i = 0; i < MZ_COUNT(SPECS); i++) {
+        mz_device *chip = mzt_open_device(SPECS[i].spec, NULL, 0);
+        mz_coverage_row *rows = NULL;
+        int n = 0;
+        assert_int_equal(mz_coverage_of(chip, NULL, 0, &rows, &n), MZ_OK);
+        assert_int_equal(state_of(rows, n, MZ_OP_MATMUL, MZ_BACKWARD), MZ_STATE_NATIVE);
+        assert_int_equal(state_of(rows, n, MZ_OP_EXPERTS, MZ_BACKWARD), MZ_STATE_COMPOSED);
+        assert_int_equal(state_of(rows, n, MZ_OP_SUMSQ, MZ_FORWARD), MZ_STATE_COMPOSED);
+        assert_int_equal(state_of(rows, n, MZ_OP_RMSNORM, MZ_BACKWARD), SPECS[i].norm);
+        mz_mem_free(rows);
+        mz_device_close(chip);
+    }
+}
+
+static mz_train_config settings(void)
+{
+    mz_train_config c;
+    memset(&c, 0, sizeof c);
+    c.data_seq = SEQ;
+    c.batch_global = ROWS;
+    c.batch_micro = ROWS / 2; /* gradients add up */
+    c.run_steps = STEPS;
+    c.lr = 1e-2;
+    c.beta1 = 0.9;
+    c.beta2 = 0.95;
+    c.eps = 1e-8;
+    c.weight_decay = 0.1;
+    c.clip = 1.0;
+    c.guard_window = 4;
+    c.mtp_weight = 0.3;
+    c.moe_bias_rate = 0.01;
+    memcpy(c.model_path, "given", 6);
+    return c;
+}
+
+static const char *const TEXT = "{\"ids\":[1,5,9,13,17,21,25,29,33,0]}\n"
+                                "{\"ids\":[2,4,6,8,10,12]}\n"
+                                "{\"ids\":[36,30,24,18,12,6,0,1,2,3]}\n"
+                                "{\"ids\":[7,7,7,8,8,8,9]}\n";
+
+/* Losses of each step on one chip, from the same weights. */
+static void train(const char *spec, double losses[STEPS])
+{
+    const mz_train_config c = settings();
+    const mz_config network = tiny_v3();
+    const mz_model_options o = mz_loop_model_options(&c, &network);
+    const mz_data_options how = {.seq = SEQ, .vocab = network.vocab};
+    mz_trainer *trainer = NULL;
+    mz_data *data = NULL;
+    mz_loop *loop = NULL;
+    mz_progress p = {.spikes = {.window = c.guard_window}};
+    tiny t;
+    tiny_open_on(&t, spec, &network, &o);
+    tiny_ok(mz_trainer_new(&trainer, t.queue, t.model));
+    tiny_ok(mz_data_open(&data, scratch_write("rows.jsonl", TEXT), &how));
+    tiny_ok(mz_loop_new(&loop, &c, t.queue, t.model, trainer, data));
+    for (int i = 0; i < STEPS; i++) {
+        mz_step_record r;
+        tiny_ok(mz_loop_step(loop, &p, &r));
+        assert_int_equal(r.why_skipped, 0);
+        losses[i] = r.loss;
+    }
+    mz_loop_free(loop);
+    mz_data_close(data);
+    mz_trainer_free(trainer);
+    tiny_close(&t);
+}
+
+static void trains(void **state)
+{
+    (void)state;
+    double want[STEPS], got[STEPS];
+    train("cpu", want);
+    train("hosted:minimal", got);
+    for (int i = 0; i < STEPS; i++)
+        if (!(fabs(got[i] - want[i]) <= 1e-5 * want[i]))
+            fail_msg("step %d: loss %.9g, on the processor %.9g", i + 1, got[i], want[i]);
+    assert_true(want[STEPS - 1] < want[0]);
+}
+
+int main(void)
+{
+    mzt_suite_begin(&suite, 40);
+    if (mz_chip_register(&mz_chip_ref) != MZ_OK || mz_chip_register(mz_cpu_chip()) != MZ_OK ||
+        mz_chip_register(mz_hosted_chip()) != MZ_OK || mz_chip_register(&mz_minimal_chip) != MZ_OK)
+        return 1;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(conforms), cmocka_unit_test(covers),
+                                       cmocka_unit_test(trains)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -133,5 +133,5 @@ int main(void)
         return 1;
     const struct CMUnitTest tests[] = {cmocka_unit_test(conforms), cmocka_unit_test(covers),
                                        cmocka_unit_test(trains)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

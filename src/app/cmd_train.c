@@ -5,6 +5,7 @@
 #include "app/gauge.h"
 #include "app/progress.h"
 #include "app/run_entry.h"
+#include "app/work.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -49,6 +50,8 @@ typedef struct view {
     int64_t first_step, begun_ns, shown_ns;
     double gemm; /* of the chip, measured before the first step; 0: unknown */
     mz_step_record last;
+    mz_work work; /* of a run without ranks, and what its formula says */
+    double formula;
     mz_run_entry entry; /* of the registry; in the process that holds the folder */
     const mz_train_config *config;
     char chip[128]; /* of the one rank, where no ranks are given */
@@ -98,6 +101,7 @@ static void show(void *user, const mz_step_record *r)
     const int64_t now = mz_clock_ns();
     v->last = *r;
     v->last.text = NULL; /* it is the run's */
+    v->formula += r->flop;
     show_looks(v, r);
     const bool is_last = r->step == r->steps;
     const bool is_due = now - v->shown_ns >= (v->in_place ? 100000000 : 1000000000);
@@ -225,6 +229,8 @@ static mz_err print_end(const mz_train_config *c, const view *v)
     bad |= json_object_set_new(o, "step", json_integer(c->run_steps));
     bad |= json_object_set_new(o, "loss", ran ? mz_json_number(v->last.loss) : json_null());
     bad |= json_object_set_new(o, "done", json_true());
+    if (ran && c->n_ranks == 0)
+        bad |= json_object_set_new(o, "work", mz_work_json(&v->work, v->formula));
     if (bad != 0) {
         json_decref(o);
         return mz_cli_json_failed();
@@ -316,13 +322,15 @@ static mz_err train(const mz_cli *cli, const mz_train_config *c, view *v)
                                   .begun = begun,
                                   .stops = stops,
                                   .step = show,
-                                  .profile = mz_cli_text(cli, "profile", NULL)};
+                                  .profile = mz_cli_text(cli, "profile", NULL),
+                                  .work = &v->work};
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     (void)sigemptyset(&action.sa_mask);
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
     const mz_err err = c->n_ranks > 0 ? train_ranks(cli, c, &hooks) : train_alone(cli, c, &hooks);
     if (v->is_open) fputc('\n', stderr);
+    mz_work_tell(&v->work);
     mz_run_ended(&v->entry, err);
     if (err == MZ_EINTR && stop_signal == 0 && v->moved) return begin_anew(c->run_dir);
     if (err != MZ_OK) return err;
@@ -371,7 +379,9 @@ const mz_command mz_cmd_train = {
     .most = -1,
     .summary = "train a model, or go on with a run",
     .description = "`mizan config schema` lists the keys. A run folder that holds a run is gone on "
-                   "with. SIGTERM and SIGINT save and end with 75.",
+                   "with. SIGTERM and SIGINT save and end with 75.\n"
+                   "--json ends with the operations that ran, by operator, on the chip and on the "
+                   "host (without ranks).",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_CHIP,
     .examples = "mizan train train.yaml\n"

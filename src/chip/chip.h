@@ -27,6 +27,7 @@ enum { MZ_CHIP_ABI = 1 };
 typedef struct mz_chip mz_chip;
 typedef struct mz_op mz_op;
 typedef struct mz_profile mz_profile; /* chip/profile.h */
+typedef struct mz_work mz_work;       /* chip/work.h */
 
 typedef enum mz_state { MZ_STATE_NONE, MZ_STATE_NATIVE, MZ_STATE_COMPOSED, MZ_STATE_HOST } mz_state;
 const char *mz_state_name(mz_state s); /* "native" ... */
@@ -104,6 +105,8 @@ struct mz_queue {
      * process from outside (comm/comm.h); NULL: nowhere */
     uint64_t *pulse;
     mz_profile *profile; /* notes each operator's time and shapes; NULL: nobody asks. Borrowed */
+    mz_work *work;       /* counts operations; NULL: nobody asks. Borrowed */
+    bool stands_in;      /* for a device that lacks the operators: counted as the host's work */
     int n_ops;           /* bound and not yet freed */
 };
 
@@ -154,6 +157,8 @@ struct mz_chip {
     mz_err (*unpack)(mz_queue *q, const mz_matmul_desc *desc, const mz_tensor *plain,
                      const mz_tensor *packed);
 
+    /* Its operators tell mz_work_add (chip/work.h) what they launch. */
+    bool counts;
     mz_slot op[MZ_OP_COUNT];
 };
 

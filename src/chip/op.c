@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "chip/profile.h"
 #include "chip/queue.h"
+#include "chip/work.h"
 
 #include <stdio.h>
 
@@ -146,6 +147,7 @@ mz_err mz_op_run(mz_op *op, mz_pass pass, const mz_args *args)
     /* The parts of a composition came through here themselves and have told their story. */
     const bool is_composed = op->slot != &q->chip->op[op->desc.kind];
     if (err != MZ_OK) return err == MZ_ECHIP && !is_composed ? mz_queue_report(q, err) : err;
+    if (!is_composed) mz_work_call(op, pass, args);
     if (q->device->options.sync_each) err = mz_queue_sync(q);
     if (q->profile && err == MZ_OK) mz_profile_op(q->profile, op, pass, args, begun_ns);
     return err;

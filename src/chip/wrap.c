@@ -4,6 +4,8 @@
  * Floor:  chip. May use tensor, base. */
 #include "chip/wrap.h"
 
+#include "chip/work.h"
+
 mz_err mz_wrap_alloc(mz_device *inner, mz_buffer *buf)
 {
     mz_buffer *behind = NULL;
@@ -46,6 +48,8 @@ void mz_wrap_args(mz_wrapped_args *w, const mz_desc *desc, mz_pass pass, const m
 void mz_wrap_lend(mz_queue *inner, const mz_queue *outer)
 {
     inner->workspace = mz_wrap_buffer(outer->workspace);
+    inner->work = outer->work;
+    inner->stands_in = outer->stands_in;
 }
 
 void mz_wrap_queue_close(mz_queue *inner)
@@ -68,6 +72,10 @@ mz_err mz_wrap_run(mz_op *inner_op, const mz_op *outer_op, mz_pass pass, const m
             mz_op_name(outer_op->desc.kind));
     mz_wrap_args(&w, &outer_op->desc, pass, args);
     mz_wrap_lend(inner_op->queue, outer_op->queue);
-    return pass == MZ_FORWARD ? slot->forward(inner_op, &w.args)
-                              : slot->backward(inner_op, &w.args);
+    const mz_err err =
+        pass == MZ_FORWARD ? slot->forward(inner_op, &w.args) : slot->backward(inner_op, &w.args);
+    /* The parts of a composition have been counted. */
+    const bool is_own = slot == &inner_op->queue->chip->op[inner_op->desc.kind];
+    if (err == MZ_OK && is_own) mz_work_call(inner_op, pass, &w.args);
+    return err;
 }

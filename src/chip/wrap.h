@@ -4,7 +4,8 @@
  *
  * A wrapper's buffer keeps the inner chip's buffer as its handle. Its queue keeps an inner queue,
  * to which it lends its workspace before each bind and run: what query reported is booked once, on
- * the wrapper's books, and the inner queue never grows a block of its own.
+ * the wrapper's books, and the inner queue never grows a block of its own. Its operations are
+ * counted where the outer queue's are (chip/work.h); a wrapper's table says that it `counts`.
  *
  * Floor:  chip.   Time: as the inner chip.   Owner: the wrapper. */
 #ifndef MZ_CHIP_WRAP_H
@@ -26,7 +27,7 @@ typedef struct mz_wrapped_args {
  * NULL. */
 void mz_wrap_args(mz_wrapped_args *w, const mz_desc *desc, mz_pass pass, const mz_args *args);
 
-void mz_wrap_lend(mz_queue *inner, const mz_queue *outer); /* outer's workspace */
+void mz_wrap_lend(mz_queue *inner, const mz_queue *outer); /* outer's workspace, its counter */
 void mz_wrap_queue_close(mz_queue *inner);                 /* takes the loan back first */
 
 /* Binds desc on the inner queue, with the workspace lent. */

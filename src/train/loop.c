@@ -20,13 +20,13 @@ struct mz_loop {
     mz_model *model;
     mz_trainer *trainer;
     mz_data *data;
-    mz_comm *comm;                  /* NULL: alone */
-    mz_team *team;                  /* NULL: alone, or a pipeline */
-    mz_pipe *pipe;                  /* NULL: the whole network is here */
-    mz_filler batch;                /* one micro-batch */
-    mz_bias bias;                   /* the routers' */
-    double worst;                   /* largest over mean load, of the layers so far */
-    double flop_token, flop_square; /* of one id; of one id times one key */
+    mz_comm *comm;                /* NULL: alone */
+    mz_team *team;                /* NULL: alone, or a pipeline */
+    mz_pipe *pipe;                /* NULL: the whole network is here */
+    mz_filler batch;              /* one micro-batch */
+    mz_bias bias;                 /* the routers' */
+    double worst;                 /* largest over mean load, of the layers so far */
+    double flop_token, flop_pair; /* of one id; of one id and a key that it sees */
 };
 
 mz_data_options mz_loop_data_options(const mz_train_config *c, int64_t vocab)
@@ -63,25 +63,53 @@ mz_model_options mz_loop_model_options(const mz_train_config *c, const mz_config
 
 /* ---- set up ---- */
 
+/* Whether the parameter is an MTP layer's. */
+static bool is_of_mtp(const mz_config *n, const mz_param *x)
+{
+    char prefix[48];
+    for (int64_t i = 0; i < n->mtp_layers; i++) {
+        const int length =
+            snprintf(prefix, sizeof prefix, "model.layers.%lld.", (long long)(n->layers + i));
+        if (strncmp(x->name, prefix, (size_t)length) == 0) return true;
+    }
+    return false;
+}
+
+/* How often an id meets the parameter in a step, of all its numbers; an embedding is not multiplied
+ * with, but where it is the head too. `mtp` MTP layers take part, each with the head. */
+static double meetings(const mz_config *n, const mz_param *x, int64_t mtp)
+{
+    const bool is_table = x->kind == MZ_PARAM_EMBED;
+    const bool is_head = n->tied ? is_table : strcmp(x->name, "lm_head.weight") == 0;
+    if (x->kind == MZ_PARAM_ROUTER_BIAS || (mtp == 0 && is_of_mtp(n, x))) return 0.0;
+    if (is_head && mz_config_has_head(n)) return 1.0 + (double)mtp;
+    if (is_table) return 0.0;
+    return x->by_expert ? (double)n->moe.top_k / (double)n->moe.experts : 1.0;
+}
+
 /* Multiplications and additions of forward and backward: 6 a weight that an id meets, and for
- * attention 6 a key and column of q.k and of the weighted sum of v. */
+ * attention 6 a key that it sees and column of q.k and of the weighted sum of v. */
 static void count_flops(mz_loop *l)
 {
     const mz_config *n = mz_model_config(l->model);
     const mz_params *p = mz_model_params(l->model);
     const int64_t value_dim = n->mla ? n->v_dim : n->head_dim;
+    const bool has_mtp = l->config->mtp_weight > 0.0 && mz_config_has_head(n);
+    const int64_t mtp = has_mtp ? n->mtp_layers : 0;
     for (int64_t i = 0; i < p->n; i++) {
         const mz_param *x = &p->list[i];
-        double weights = (double)mz_count(&x->w);
-        if (x->kind == MZ_PARAM_EMBED && !(n->tied && mz_config_has_head(n)) &&
-            strstr(x->name, "embed_tokens"))
-            continue;
-        if (x->by_expert) weights *= (double)n->moe.top_k / (double)n->moe.experts;
-        if (x->kind == MZ_PARAM_ROUTER_BIAS) continue;
-        l->flop_token += (x->trained ? 6.0 : 4.0) * weights; /* frozen ones have no gradient */
+        const double met = (double)mz_count(&x->w) * meetings(n, x, mtp);
+        l->flop_token += (x->trained ? 6.0 : 4.0) * met; /* frozen ones have no gradient */
     }
-    const int64_t layers = mz_config_end(n) - mz_config_first(n);
-    l->flop_square = 6.0 * (double)(layers * n->heads * (n->head_dim + value_dim));
+    const int64_t layers = mz_config_end(n) - mz_config_first(n) + mtp;
+    l->flop_pair = 6.0 * (double)(layers * n->heads * (n->head_dim + value_dim));
+}
+
+/* Of the micro-batch that was filled last: each id sees those before it and itself. */
+static double flops_of(const mz_loop *l, const mz_batch *batch)
+{
+    const double tokens = (double)batch->tokens;
+    return tokens * l->flop_token + 0.5 * (l->batch.square + tokens) * l->flop_pair;
 }
 
 static mz_err build(mz_loop *l)
@@ -194,7 +222,7 @@ static mz_err accumulate_pipe(mz_loop *l, int64_t first, sums *s)
         mz_batch batch;
         mz_loss_options o;
         MZ_TRY(fill_pipe(&p, i, &batch, &o));
-        s->flop += (double)batch.tokens * l->flop_token + 0.5 * l->batch.square * l->flop_square;
+        s->flop += flops_of(l, &batch);
         if (is_last) s->tokens += (double)batch.tokens;
     }
     return MZ_OK;
@@ -217,8 +245,7 @@ static mz_err accumulate(mz_loop *l, int64_t first, sums *s)
         mz_batch batch;
         mz_loss_options o;
         MZ_TRY(take_batch(l, first, done, n, &batch, &o));
-        s->flop += (double)batch.tokens * l->flop_token;
-        s->flop += 0.5 * l->batch.square * l->flop_square;
+        s->flop += flops_of(l, &batch);
         MZ_TRY(mz_trainer_micro(l->trainer, &batch, &o, &sum));
         s->loss += sum;
         s->tokens += (double)batch.tokens;
@@ -310,6 +337,7 @@ static mz_err make_step(mz_loop *l, mz_progress *p, mz_step_record *r)
     p->tokens += (int64_t)s.tokens;
     r->tokens_per_s = s.tokens / seconds;
     r->flops_per_s = s.flop / seconds;
+    r->flop = s.flop;
     return MZ_OK;
 }
 

@@ -433,7 +433,10 @@ static mz_err one_step(run *r)
     bool is_best = false;
     const mz_train_config *c = r->config;
     const int64_t begun_ns = mz_clock_ns();
-    MZ_TRY(mz_loop_step(r->loop, &r->progress, &record));
+    r->queue->work = r->hooks->work;
+    const mz_err err = mz_loop_step(r->loop, &r->progress, &record);
+    r->queue->work = NULL;
+    MZ_TRY(err);
     if (r->profile) mz_profile_note(r->profile, "step", r->progress.step, begun_ns);
     MZ_TRY(look(r, &record, &is_best));
     record.is_done = r->progress.step >= c->run_steps;

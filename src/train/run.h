@@ -35,6 +35,9 @@ typedef struct mz_train_hooks {
     /* where the time of the run's last operators is written at its end, as chip/profile.h has it;
      * rank N > 0 writes to NAME.rankN. NULL: nowhere */
     const char *profile;
+    /* counts what the operators of this process's steps do (chip/work.h), not those of validation
+     * and loading; NULL: nobody asks */
+    mz_work *work;
 } mz_train_hooks;
 
 mz_err mz_train_run(const mz_train_config *c, mz_device *device, const mz_train_hooks *hooks);

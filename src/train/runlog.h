@@ -19,6 +19,7 @@ typedef struct mz_step_record {
     int64_t step, steps;     /* steps: of the whole run */
     int64_t samples, tokens; /* so far */
     double loss, lr, grad_norm, tokens_per_s, flops_per_s;
+    double flop;              /* of the step, by the network's formula; not logged */
     int64_t skipped;          /* steps so far */
     const char *why_skipped;  /* NULL: the step was taken */
     double time;              /* seconds since 1970 */

@@ -1,79 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/train/test_loop.c - one step: what its loss is the mean of, that cutting it into
  * micro-batches changes nothing, which way the selection bias moves, what a skipped step leaves. */
-#include "tests/model/tiny.h"
-#include "tests/scratch.h"
+#include "tests/model/tiny_train.h"
 
 #include "base/str.h"
-#include "train/loop.h"
 
 enum { ROWS = 6, SEQ = 9 };
 
-typedef struct world {
-    tiny t; /* its batch is not used */
-    mz_train_config c;
-    mz_trainer *trainer;
-    mz_data *data;
-    mz_loop *loop;
-    mz_progress p;
-    mz_step_record r;
-} world;
-
-static world w; /* large */
+static tiny_train w; /* large */
 
 static mz_train_config settings(int64_t micro)
 {
-    mz_train_config c;
-    memset(&c, 0, sizeof c);
-    c.data_seq = SEQ;
-    c.batch_global = ROWS;
-    c.batch_micro = micro;
-    c.run_steps = 10;
-    c.lr = 1e-2;
-    c.beta1 = 0.9;
-    c.beta2 = 0.95;
-    c.eps = 1e-8;
-    c.weight_decay = 0.1;
-    c.clip = 1.0;
-    c.guard_window = 4;
-    memcpy(c.model_path, "given", 6);
-    return c;
+    return tiny_settings(ROWS, micro, SEQ);
 }
 
 /* Lengths 3 .. 10: the longest has a target that is not fed. */
-static const char *write_rows(void)
+static void open_world(mz_config (*network)(void), const mz_train_config *c)
 {
     mz_str s = {0};
     for (int i = 0; i < ROWS; i++)
         for (int t = 0, n = 3 + (i * 3) % 8; t < n; t++)
             tiny_ok(mz_str_addf(&s, "%s%d%s", t ? "," : "{\"ids\":[", (i * 11 + t * 5) % 37,
                                 t + 1 < n ? "" : "]}\n"));
-    const char *path = scratch_write("rows.jsonl", s.text);
-    mz_str_clear(&s);
-    return path;
-}
-
-static void open_world(mz_config (*network)(void), const mz_train_config *c)
-{
-    memset(&w, 0, sizeof w);
-    w.c = *c;
     const mz_config n = network();
-    const mz_model_options o = mz_loop_model_options(&w.c, &n);
-    const mz_data_options how = {.seq = SEQ, .vocab = n.vocab};
-    tiny_open(&w.t, &n, &o);
-    tiny_ok(mz_trainer_new(&w.trainer, w.t.queue, w.t.model));
-    tiny_ok(mz_data_open(&w.data, write_rows(), &how));
-    tiny_ok(mz_loop_new(&w.loop, &w.c, w.t.queue, w.t.model, w.trainer, w.data));
-    w.p.spikes.window = w.c.guard_window;
-    w.p.spikes.sigmas = w.c.guard_sigma;
+    tiny_train_open(&w, "ref", &n, c, s.text, true);
+    mz_str_clear(&s);
 }
 
 static void close_world(void)
 {
-    mz_loop_free(w.loop);
-    mz_data_close(w.data);
-    mz_trainer_free(w.trainer);
-    tiny_close(&w.t);
+    tiny_train_close(&w);
 }
 
 static void get_param(const char *name, double *out)

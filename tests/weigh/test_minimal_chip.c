@@ -5,11 +5,9 @@
 #include "chip/coverage.h"
 #include "chips/cpu/cpu.h"
 #include "chips/hosted/hosted.h"
-#include "tests/model/tiny.h"
+#include "tests/model/tiny_train.h"
 #include "tests/near.h"
-#include "tests/scratch.h"
 #include "tests/weigh/suite.h"
-#include "train/loop.h"
 
 #include <string.h>
 
@@ -59,58 +57,26 @@ static void covers(void **state)
     }
 }
 
-static mz_train_config settings(void)
-{
-    mz_train_config c;
-    memset(&c, 0, sizeof c);
-    c.data_seq = SEQ;
-    c.batch_global = ROWS;
-    c.batch_micro = ROWS / 2; /* gradients add up */
-    c.run_steps = STEPS;
-    c.lr = 1e-2;
-    c.beta1 = 0.9;
-    c.beta2 = 0.95;
-    c.eps = 1e-8;
-    c.weight_decay = 0.1;
-    c.clip = 1.0;
-    c.guard_window = 4;
-    c.mtp_weight = 0.3;
-    c.moe_bias_rate = 0.01;
-    memcpy(c.model_path, "given", 6);
-    return c;
-}
-
 static const char *const TEXT = "{\"ids\":[1,5,9,13,17,21,25,29,33,0]}\n"
                                 "{\"ids\":[2,4,6,8,10,12]}\n"
                                 "{\"ids\":[36,30,24,18,12,6,0,1,2,3]}\n"
                                 "{\"ids\":[7,7,7,8,8,8,9]}\n";
 
-/* Losses of each step on one chip, from the same weights. */
+/* Losses of each step on one chip, from the same weights; gradients of two micro-batches add up. */
 static void train(const char *spec, double losses[STEPS])
 {
-    const mz_train_config c = settings();
+    static tiny_train w; /* large */
     const mz_config network = tiny_v3();
-    const mz_model_options o = mz_loop_model_options(&c, &network);
-    const mz_data_options how = {.seq = SEQ, .vocab = network.vocab};
-    mz_trainer *trainer = NULL;
-    mz_data *data = NULL;
-    mz_loop *loop = NULL;
-    mz_progress p = {.spikes = {.window = c.guard_window}};
-    tiny t;
-    tiny_open_on(&t, spec, &network, &o);
-    tiny_ok(mz_trainer_new(&trainer, t.queue, t.model));
-    tiny_ok(mz_data_open(&data, scratch_write("rows.jsonl", TEXT), &how));
-    tiny_ok(mz_loop_new(&loop, &c, t.queue, t.model, trainer, data));
+    mz_train_config c = tiny_settings(ROWS, ROWS / 2, SEQ);
+    c.mtp_weight = 0.3;
+    c.moe_bias_rate = 0.01;
+    tiny_train_open(&w, spec, &network, &c, TEXT, true);
     for (int i = 0; i < STEPS; i++) {
-        mz_step_record r;
-        tiny_ok(mz_loop_step(loop, &p, &r));
-        assert_int_equal(r.why_skipped, 0);
-        losses[i] = r.loss;
+        tiny_ok(mz_loop_step(w.loop, &w.p, &w.r));
+        assert_null(w.r.why_skipped);
+        losses[i] = w.r.loss;
     }
-    mz_loop_free(loop);
-    mz_data_close(data);
-    mz_trainer_free(trainer);
-    tiny_close(&t);
+    tiny_train_close(&w);
 }
 
 static void trains(void **state)

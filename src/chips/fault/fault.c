@@ -329,6 +329,7 @@ static const mz_chip CHIP = {
     .pack_bytes = pack_bytes,
     .pack = pack,
     .unpack = unpack,
+    .counts = true,
     .op = {MZ_OP_LIST(SLOT)},
 };
 

@@ -116,6 +116,7 @@ static mz_err queue_open(mz_queue *outer)
         free_queue(q);
         return err;
     }
+    q->host->stands_in = true;
     outer->state = q;
     return MZ_OK;
 }
@@ -317,6 +318,7 @@ static const mz_chip CHIP = {
     .pack_bytes = pack_bytes,
     .pack = pack,
     .unpack = unpack,
+    .counts = true,
     .op = {MZ_OP_LIST(SLOT)},
 };
 

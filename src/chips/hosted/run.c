@@ -235,6 +235,7 @@ mz_err mz_hosted_run(mz_op *op, mz_pass pass, const mz_args *args)
 {
     mz_hosted_queue *q = op->queue->state;
     call c = {.q = q, .op = op->state, .desc = &op->desc, .pass = pass, .args = args};
+    q->host->work = op->queue->work;
     c.host.k = args->k;
     c.table = mz_hosted_table_of(c.desc, pass);
     c.counts.calls = 1;

@@ -2,6 +2,7 @@
 /* chips/kernels/attention.c - attention.cl as an operator.
  *
  * saved: lse [T,H] F32. Scratch in backward: delta [T,H] F32. Floor: chips. */
+#include "chip/work.h"
 #include "chips/kernels/args_attention.h"
 #include "chips/kernels/ops.h"
 
@@ -64,35 +65,25 @@ static mz_kattention numbers(const mz_op *op, const mz_args *args, const mz_tens
                            .has_saved = d->backward};
 }
 
-/* Pairs of tokens that see each other; where the host does not know the sequences, as if all were
- * of one length. */
-static double pairs_of(const mz_op *op, const mz_args *args)
-{
-    const int32_t *cu = args->k.attention.cu_host;
-    const int64_t n = args->attention.cu->dim[0] - 1;
-    double pairs = 0.0;
-    for (int64_t i = 0; i < n; i++) {
-        const double even = (double)args->attention.q->dim[0] / (double)n;
-        const double length = cu ? (double)(cu[i + 1] - cu[i]) : even;
-        pairs += op->desc.u.attention.causal ? length * (length + 1.0) / 2.0 : length * length;
-    }
-    return pairs * (double)op->desc.u.attention.H;
-}
-
-/* Launches kernel `which` over heads x columns; the struct and flop for one (query, key, head). */
-static mz_err launch(mz_op *op, int which, const mz_args *args, mz_launch l, double flop)
-{
-    const mz_kattention *k = l.args;
-    l.groups[0] = k->T / MZ_KTILE_ROWS + k->n;
-    l.args_bytes = sizeof *k;
-    l.flop = flop * pairs_of(op, args);
-    return mz_kernels_run(op, which, &l);
-}
-
 static int64_t columns(int64_t width)
 {
     const int64_t each = 64 * units_of(width);
     return (width + each - 1) / each;
+}
+
+/* Launches kernel `which`; the struct, groups and tensors are in l. For each pair that sees each
+ * other it does `dots` for the scores, once for each group of columns, and 2 a column of what it
+ * makes (`width`). Of the dots as many as `fresh` are no other kernel's too. */
+static mz_err launch(mz_op *op, int which, const mz_args *args, mz_launch l, double dots,
+                     double fresh, int64_t width)
+{
+    const mz_kattention *k = l.args;
+    const double pairs = mz_work_pairs(&op->desc, args) * (double)k->H;
+    l.groups[0] = k->T / MZ_KTILE_ROWS + k->n;
+    l.args_bytes = sizeof *k;
+    l.flop = pairs * (dots * (double)l.groups[2] + 2.0 * (double)width);
+    l.again = pairs * (dots * (double)l.groups[2] - fresh);
+    return mz_kernels_run(op, which, &l);
 }
 
 static mz_err forward(mz_op *op, const mz_args *args)
@@ -104,7 +95,7 @@ static mz_err forward(mz_op *op, const mz_args *args)
                                     args->attention.k, args->attention.v, args->attention.cu},
                          .n_tensors = 6,
                          .args = &k};
-    return launch(op, FORWARD, args, l, 2.0 * (double)(d->K + d->W));
+    return launch(op, FORWARD, args, l, 2.0 * (double)d->K, 2.0 * (double)d->K, d->W);
 }
 
 static mz_err backward(mz_op *op, const mz_args *args)
@@ -130,11 +121,11 @@ static mz_err backward(mz_op *op, const mz_args *args)
                             .tensor = {args->attention.dk, q, keys, v, dout, lse, &delta, cu},
                             .n_tensors = 8,
                             .args = &k};
-    const double K = (double)d->K, W = (double)d->W;
-    MZ_TRY(launch(op, DELTA, args, l_delta, 2.0 * (K + W)));
-    MZ_TRY(launch(op, DQ, args, l_dq, 2.0 * (K + W + K)));
-    MZ_TRY(launch(op, DV, args, l_dv, 2.0 * (K + W)));
-    return launch(op, DK, args, l_dk, 2.0 * (K + W + K));
+    const double s = 2.0 * (double)d->K, dp = 2.0 * (double)d->W; /* s again, and dp once */
+    MZ_TRY(launch(op, DELTA, args, l_delta, s + dp, dp, 0));
+    MZ_TRY(launch(op, DQ, args, l_dq, s + dp, 0.0, d->K));
+    MZ_TRY(launch(op, DV, args, l_dv, s, 0.0, d->W));
+    return launch(op, DK, args, l_dk, s + dp, 0.0, d->K);
 }
 
 const mz_slot mz_kernels_attention = {.query = query,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* chips/kernels/elementwise.c - elementwise functions, casts, sums over an axis, rows by index.
  * Floor: chips. */
+#include "chip/work.h"
 #include "chips/kernels/args_dense.h"
 #include "chips/kernels/ops.h"
 
@@ -50,12 +51,14 @@ static mz_err elementwise(mz_op *op, const mz_args *args)
         k.d1 = k.d2 = 1;
         k.y.s0 = k.a.s0 = k.b.s0 = 1;
     }
-    return mz_kernels_run(op, 0,
-                          &(mz_launch){.groups = {groups_of_each(k.n), 1, 1},
-                                       .tensor = {y, a, b},
-                                       .n_tensors = 3,
-                                       .args = &k,
-                                       .args_bytes = sizeof k});
+    return mz_kernels_run(
+        op, 0,
+        &(mz_launch){.groups = {groups_of_each(k.n), 1, 1},
+                     .tensor = {y, a, b},
+                     .n_tensors = 3,
+                     .args = &k,
+                     .args_bytes = sizeof k,
+                     .flop = mz_work_elementwise(op->desc.u.elementwise.fn) * (double)k.n});
 }
 
 const mz_slot mz_kernels_elementwise = {.query = elementwise_query,
@@ -137,7 +140,8 @@ static mz_err reduce(mz_op *op, const mz_args *args)
                                        .tensor = {y, x},
                                        .n_tensors = 2,
                                        .args = &k,
-                                       .args_bytes = sizeof k});
+                                       .args_bytes = sizeof k,
+                                       .flop = (double)(k.A * k.B * k.C)});
 }
 
 const mz_slot mz_kernels_reduce = {

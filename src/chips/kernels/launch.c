@@ -3,6 +3,7 @@
 #include "chips/kernels/launch.h"
 
 #include "base/mem.h"
+#include "chip/work.h"
 
 static const mz_kernel_driver *driver_of(const mz_queue *q)
 {
@@ -34,7 +35,9 @@ mz_err mz_kernels_run(mz_op *op, int i, const mz_launch *launch)
     mz_kernel *const *kernels = op->state;
     for (int d = 0; d < 3; d++)
         if (launch->groups[d] <= 0) return MZ_OK;
-    return driver_of(op->queue)->launch(op->queue, kernels[i], launch);
+    MZ_TRY(driver_of(op->queue)->launch(op->queue, kernels[i], launch));
+    mz_work_add(op->queue, op->desc.kind, launch->flop, launch->again);
+    return MZ_OK;
 }
 
 mz_err mz_kernels_need(mz_op_kind kind, mz_dtype d)

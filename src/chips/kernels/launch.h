@@ -8,6 +8,8 @@
  * MZ_KERNEL_ALIGN inside its buffer (what a driver may want of a part of a buffer): ask for
  * mz_kernel_opaque(bytes) and begin parts of it at multiples of MZ_KERNEL_ALIGN.
  *
+ * The table of a chip with these operators `counts`: run tells chip/work.h what was launched.
+ *
  * Floor:  chips, seen by chips.
  * Owner:  kernels belong to the queue; the glue keeps pointers in op->state.
  * Time:   getting a kernel compiles and may take seconds (bind); running one only enqueues. */
@@ -35,7 +37,7 @@ typedef struct mz_launch {
     int n_tensors;
     const void *args; /* the struct */
     size_t args_bytes;
-    double flop; /* for the device's counters */
+    double flop, again; /* chip/work.h */
 } mz_launch;
 
 /* What a chip offers. Its queues' state starts with a pointer to one. */

@@ -81,7 +81,8 @@ static mz_err sum_bind(mz_op *op, mz_dtype dtype, const char *chunks, const char
     return mz_kernels_bind(op, specs, MZ_COUNT(specs));
 }
 
-static mz_err sum(mz_op *op, const mz_tensor *out, const mz_tensor *x)
+/* flop: of an element. */
+static mz_err sum(mz_op *op, const mz_tensor *out, const mz_tensor *x, double flop)
 {
     const mz_tensor part = mz_op_workspace(op);
     const mz_ksum k = {.N = x->dim[0],
@@ -93,7 +94,7 @@ static mz_err sum(mz_op *op, const mz_tensor *out, const mz_tensor *x)
                    .n_tensors = 2,
                    .args = &k,
                    .args_bytes = sizeof k,
-                   .flop = 2.0 * (double)k.N};
+                   .flop = flop * (double)k.N};
     MZ_TRY(mz_kernels_run(op, CHUNKS, &l));
     l = (mz_launch){.groups = {1, 1, 1},
                     .tensor = {out, &part},
@@ -116,7 +117,7 @@ static mz_err sumsq_bind(mz_op *op)
 
 static mz_err sumsq(mz_op *op, const mz_args *args)
 {
-    return sum(op, args->sumsq.out, args->sumsq.x);
+    return sum(op, args->sumsq.out, args->sumsq.x, 2.0);
 }
 
 const mz_slot mz_kernels_sumsq = {
@@ -135,7 +136,7 @@ static mz_err finite_bind(mz_op *op)
 
 static mz_err finite_run(mz_op *op, const mz_args *args)
 {
-    return sum(op, args->finite.out, args->finite.x);
+    return sum(op, args->finite.out, args->finite.x, 0.0);
 }
 
 const mz_slot mz_kernels_finite = {

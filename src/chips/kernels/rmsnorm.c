@@ -41,7 +41,8 @@ static mz_err forward(mz_op *op, const mz_args *args)
                                        .tensor = {y, args->rmsnorm.saved, x, w},
                                        .n_tensors = 4,
                                        .args = &k,
-                                       .args_bytes = sizeof k});
+                                       .args_bytes = sizeof k,
+                                       .flop = 4.0 * (double)(k.T * k.D)});
 }
 
 /* dw goes first because dx may overwrite dy. */
@@ -61,13 +62,15 @@ static mz_err backward(mz_op *op, const mz_args *args)
                                        .tensor = {dw, saved, x, dy},
                                        .n_tensors = 4,
                                        .args = &k,
-                                       .args_bytes = sizeof k}));
+                                       .args_bytes = sizeof k,
+                                       .flop = 3.0 * (double)(k.T * k.D)}));
     return mz_kernels_run(op, DX,
                           &(mz_launch){.groups = {k.T, 1, 1},
                                        .tensor = {dx, saved, x, w, dy},
                                        .n_tensors = 5,
                                        .args = &k,
-                                       .args_bytes = sizeof k});
+                                       .args_bytes = sizeof k,
+                                       .flop = 8.0 * (double)(k.T * k.D)});
 }
 
 const mz_slot mz_kernels_rmsnorm = {.query = query,

@@ -84,7 +84,7 @@ static mz_err enqueue(mz_opencl_queue *q, const mz_kernel *k, const mz_launch *l
     return mz_opencl_end(q,
                          q->chip->cl->EnqueueNDRangeKernel(q->queue, k->kernel, 3, NULL, global,
                                                            local, 0, NULL, event),
-                         k->name, true);
+                         k->name, l);
 }
 
 static mz_err launch(mz_queue *outer, mz_kernel *k, const mz_launch *l)
@@ -95,7 +95,6 @@ static mz_err launch(mz_queue *outer, mz_kernel *k, const mz_launch *l)
     if (err == MZ_OK) err = enqueue(q, k, l);
     for (int i = 0; i < l->n_tensors; i++) /* the command holds what it needs */
         if (part[i]) (void)q->chip->cl->ReleaseMemObject(part[i]);
-    if (err == MZ_OK) q->counts.flop += l->flop;
     return err;
 }
 

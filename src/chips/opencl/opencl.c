@@ -245,6 +245,7 @@ static mz_chip table = {
     .download = mz_opencl_download,
     .copy = mz_opencl_copy,
     .zero = mz_opencl_zero,
+    .counts = true,
 };
 
 static void fill_slots(void)

@@ -26,7 +26,7 @@ typedef struct mz_opencl_counts {
     int64_t bytes_up, bytes_down; /* copies from and to the host */
     int64_t kernel_ns;            /* the device's own clock, inside kernels */
     int64_t built, from_cache;    /* programs compiled; read from cache_path */
-    double flop;                  /* of products and attention, counted as 2 a product */
+    double flop;                  /* of those launches, as chip/work.h counts them */
 } mz_opencl_counts;
 void mz_opencl_count(const mz_device *device, mz_opencl_counts *counts);
 

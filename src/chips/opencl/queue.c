@@ -74,6 +74,7 @@ static void look_after(mz_opencl_queue *q)
     }
     if (c.is_kernel && status >= 0) {
         q->counts.kernels++;
+        q->counts.flop += c.flop;
         q->counts.kernel_ns += time_of(cl, c.event);
     }
     (void)cl->ReleaseEvent(c.event);
@@ -87,12 +88,13 @@ mz_err mz_opencl_begin(mz_opencl_queue *q, cl_event **event)
     return MZ_OK;
 }
 
-mz_err mz_opencl_end(mz_opencl_queue *q, int32_t code, const char *name, bool is_kernel)
+mz_err mz_opencl_end(mz_opencl_queue *q, int32_t code, const char *name, const mz_launch *kernel)
 {
     if (code != CL_SUCCESS) return mz_opencl_fail(q->chip, code, name);
     mz_opencl_command *c = &q->ahead[q->put++ % MZ_OPENCL_AHEAD];
     c->name = name;
-    c->is_kernel = is_kernel;
+    c->is_kernel = kernel != NULL;
+    c->flop = kernel ? kernel->flop : 0.0;
     if (q->put % FLUSH_EACH == 0) (void)q->chip->cl->Flush(q->queue);
     return MZ_OK;
 }
@@ -170,7 +172,7 @@ mz_err mz_opencl_upload(mz_queue *outer, mz_buffer *dst, size_t offset, const vo
     return mz_opencl_end(q,
                          q->chip->cl->EnqueueWriteBuffer(q->queue, dst->handle, 0, offset, bytes,
                                                          host, 0, NULL, event),
-                         "upload", false);
+                         "upload", NULL);
 }
 
 mz_err mz_opencl_download(mz_queue *outer, void *host, const mz_buffer *src, size_t offset,
@@ -183,7 +185,7 @@ mz_err mz_opencl_download(mz_queue *outer, void *host, const mz_buffer *src, siz
     return mz_opencl_end(q,
                          q->chip->cl->EnqueueReadBuffer(q->queue, src->handle, 0, offset, bytes,
                                                         host, 0, NULL, event),
-                         "download", false);
+                         "download", NULL);
 }
 
 mz_err mz_opencl_copy(mz_queue *outer, mz_buffer *dst, size_t dst_offset, const mz_buffer *src,
@@ -196,7 +198,7 @@ mz_err mz_opencl_copy(mz_queue *outer, mz_buffer *dst, size_t dst_offset, const 
                          q->chip->cl->EnqueueCopyBuffer(q->queue, src->handle, dst->handle,
                                                         src_offset, dst_offset, bytes, 0, NULL,
                                                         event),
-                         "copy", false);
+                         "copy", NULL);
 }
 
 mz_err mz_opencl_zero(mz_queue *outer, mz_buffer *dst, size_t offset, size_t bytes)
@@ -209,5 +211,5 @@ mz_err mz_opencl_zero(mz_queue *outer, mz_buffer *dst, size_t offset, size_t byt
                          q->chip->cl->EnqueueFillBuffer(q->queue, dst->handle, &nothing,
                                                         sizeof nothing, offset, bytes, 0, NULL,
                                                         event),
-                         "zero", false);
+                         "zero", NULL);
 }

@@ -47,6 +47,7 @@ typedef struct mz_opencl_command {
     cl_event event;
     const char *name; /* of the kernel, or "upload" ... */
     bool is_kernel;
+    double flop; /* of the kernel */
 } mz_opencl_command;
 
 typedef struct mz_opencl_queue {
@@ -73,8 +74,9 @@ mz_err mz_opencl_copy(mz_queue *q, mz_buffer *dst, size_t dst_offset, const mz_b
 mz_err mz_opencl_zero(mz_queue *q, mz_buffer *dst, size_t offset, size_t bytes);
 /* Room for one more command; *event is where the driver puts its event. */
 mz_err mz_opencl_begin(mz_opencl_queue *q, cl_event **event);
-/* What enqueueing it returned: it joins those in flight, or fails with a note. */
-mz_err mz_opencl_end(mz_opencl_queue *q, int32_t code, const char *name, bool is_kernel);
+/* What enqueueing it returned: it joins those in flight, or fails with a note. kernel: NULL for a
+ * copy. */
+mz_err mz_opencl_end(mz_opencl_queue *q, int32_t code, const char *name, const mz_launch *kernel);
 /* A code as our error, with a note; remembers that the device is lost. */
 mz_err mz_opencl_fail(mz_opencl *chip, int32_t code, const char *what);
 /* MZ_ECHIP if the device is lost. */

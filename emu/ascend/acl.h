@@ -41,6 +41,8 @@ enum {
     EMU_RT_SYS_DMA = 507013,
     EMU_RT_STREAM_SYNC_TIMEOUT = 507046,
     EMU_RT_EVENT_SYNC_TIMEOUT = 507047,
+    EMU_RT_LOST_HEARTBEAT = 507010,
+    EMU_RT_HBM_ECC = 507054,
     EMU_SATURATION = 0,
     EMU_INFNAN = 1
 };
@@ -108,5 +110,9 @@ EMU_ACL_LIST(EMU_ACL_DECLARE)
 
 /* Clients ask for this name to learn that no NPU is here. */
 EMU_API const char *mizan_emulated_ascend(void);
+/* For `mizan emu`: the chips there are, with blanks between them; and what is wrong with a plan of
+ * faults, or NULL. *line: which of its lines, from 1. */
+EMU_API const char *mizan_emulated_ascend_socs(void);
+EMU_API const char *mizan_emulated_ascend_judge(const char *plan, int *line);
 
 #endif

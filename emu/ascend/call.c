@@ -4,8 +4,9 @@
  *
  * Owner: a call copies the descriptions and texts that it was given; the objects themselves must
  *        live until phase 2, which is checked. A call that is not repeatable goes with its task. */
-#include "ascend/state.h"
+#include "ascend/book.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,7 @@ struct aclOpExecutor {
     emu_call call;
 };
 
-enum { ADDRESS = 32 };
+enum { ADDRESS = 32, NAME = 96, DETAIL = 1400 };
 
 static void free_call(emu_call *c)
 {
@@ -101,8 +102,8 @@ static aclnnStatus check_objects(const emu_call *c)
     return 0;
 }
 
-aclnnStatus emu_phase1(const char *name, const char *kinds, const emu_value *v, uint64_t *workspace,
-                       aclOpExecutor **executor)
+static aclnnStatus prepare(const char *name, const char *kinds, const emu_value *v,
+                           uint64_t *workspace, aclOpExecutor **executor)
 {
     emu_context *here = emu_here();
     if (!here) return EMU_RT_CONTEXT_NULL;
@@ -131,11 +132,25 @@ aclnnStatus emu_phase1(const char *name, const char *kinds, const emu_value *v, 
     return 0;
 }
 
+aclnnStatus emu_phase1(const char *name, const char *kinds, const emu_value *v, uint64_t *workspace,
+                       aclOpExecutor **executor)
+{
+    char call[NAME];
+    const int64_t begin = emu_call_begin();
+    (void)snprintf(call, sizeof call, "aclnn%sGetWorkspaceSize", name);
+    aclnnStatus code = emu_gate(call);
+    if (code == 0) code = prepare(name, kinds, v, workspace, executor);
+    emu_call_end(call, begin);
+    return code;
+}
+
 /* ---- phase 2 ---- */
 
 typedef struct task {
     emu_call call;
     aclOpExecutor *executor; /* that goes with the task, or NULL */
+    const emu_fault *fault;
+    int64_t since; /* when the host gave it, modelled */
 } task;
 
 /* Where the elements of one view lie in our memory. False: not all in one allocation. */
@@ -161,6 +176,39 @@ static bool resolve(emu_call *c, emu_tensor *t)
     return false;
 }
 
+/* Counts, models and traces the task. */
+static void book(const task *k)
+{
+    const emu_call *c = &k->call;
+    char name[NAME], detail[DETAIL] = "";
+    emu_cost cost;
+    emu_cost_of(c, &cost);
+    const int device = c->device->number;
+    const int64_t ns = emu_time_of(&cost), begin = emu_stream_spend(c->stream, k->since, ns);
+    emu_tally(device, EMU_COUNT_operators, 1);
+    emu_tally(device, EMU_COUNT_cube_flop, (int64_t)cost.cube);
+    emu_tally(device, EMU_COUNT_vector_flop, (int64_t)cost.vector);
+    emu_tally(device, EMU_COUNT_device_bytes, cost.bytes);
+    if (!emu_trace_is_on()) return;
+    (void)snprintf(name, sizeof name, "aclnn%s", c->op->name);
+    emu_trace_detail(c, &cost, detail, sizeof detail);
+    emu_trace_task(c->stream, name, begin, ns, detail);
+}
+
+/* What a planned fault makes of a task. False: it is not to run. */
+static bool survives(task *k)
+{
+    const emu_fault *f = k->fault;
+    emu_call *c = &k->call;
+    if (!f || f->kind == EMU_FAULT_FLIP) return true;
+    if (f->kind == EMU_FAULT_ENDLESS) emu_stream_hang(c->stream);
+    if (f->kind == EMU_FAULT_ECC || f->kind == EMU_FAULT_LOST) emu_lose(c->device, f->code);
+    if (f->code)
+        emu_stream_fault(c->stream, f->code, "aclnn%s on device %d fails (planned)", c->op->name,
+                         c->device->number);
+    return false;
+}
+
 static void run_task(void *data, bool dropped)
 {
     task *k = data;
@@ -169,7 +217,11 @@ static void run_task(void *data, bool dropped)
     for (int i = 0; i < c->n && is_good; i++)
         for (int t = 0; c->arg[i].tensor && t < c->arg[i].n && is_good; t++)
             is_good = resolve(c, &c->arg[i].tensor[t]);
-    if (is_good) c->op->run(c);
+    if (is_good && survives(k)) {
+        c->op->run(c);
+        if (k->fault) emu_flip(c, k->fault);
+        book(k);
+    }
     if (k->executor) {
         free_call(c);
         free(k->executor);
@@ -189,9 +241,11 @@ static aclnnStatus check_launch(const emu_call *c, const void *workspace, uint64
     return 0;
 }
 
-aclnnStatus emu_phase2(void *workspace, uint64_t bytes, aclOpExecutor *executor, aclrtStream stream)
+static aclnnStatus put_call(void *workspace, uint64_t bytes, aclOpExecutor *executor,
+                            aclrtStream stream, int64_t since)
 {
     emu_stream *s = NULL;
+    char call[NAME];
     if (!executor) return emu_fail(EMU_NN_INNER_NULLPTR, "phase 2 without an executor");
     if (!emu_object_of(executor))
         return emu_fail(EMU_NN_NOT_TRANS_EXECUTOR,
@@ -199,15 +253,29 @@ aclnnStatus emu_phase2(void *workspace, uint64_t bytes, aclOpExecutor *executor,
     emu_call *c = &executor->call;
     aclnnStatus code = check_launch(c, workspace, bytes);
     if (code == 0) code = emu_stream_of(stream, &s);
+    (void)snprintf(call, sizeof call, "aclnn%s", c->op->name);
+    if (code == 0) code = emu_gate(call);
     task *k = code == 0 ? malloc(sizeof *k) : NULL;
     if (code == 0 && !k) code = emu_fail(EMU_BAD_ALLOC, "no host memory");
     if (code != 0) return code;
     c->stream = s;
-    *k = (task){*c, c->is_repeatable ? NULL : executor};
+    *k = (task){*c, c->is_repeatable ? NULL : executor,
+                emu_fault_next(call, c->device->number, EMU_FAULTS_TASK), since};
     if (!c->is_repeatable) (void)emu_object_end(executor);
     if (mze_queue_put(s->queue, run_task, k)) return 0;
     run_task(k, true);
     return emu_fail(EMU_BAD_ALLOC, "no host memory");
+}
+
+aclnnStatus emu_phase2(void *workspace, uint64_t bytes, aclOpExecutor *executor, aclrtStream stream)
+{
+    char call[NAME] = "aclnn, phase 2";
+    const int64_t begin = emu_call_begin();
+    if (executor && emu_object_of(executor))
+        (void)snprintf(call, sizeof call, "aclnn%s", executor->call.op->name);
+    const aclnnStatus code = put_call(workspace, bytes, executor, stream, emu_host_now());
+    emu_call_end(call, begin);
+    return code;
 }
 
 aclnnStatus aclSetAclOpExecutorRepeatable(aclOpExecutor *executor)

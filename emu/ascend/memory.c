@@ -3,8 +3,9 @@
  *
  * The direction of a copy follows from its addresses, as the documentation says. One that touches
  * memory of a host which was not pinned is over when the call returns. */
-#include "ascend/state.h"
+#include "ascend/book.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,17 +20,39 @@ static pthread_mutex_t pinned_lock = PTHREAD_MUTEX_INITIALIZER;
 /* TAIL: what an allocation gets beyond what was asked for, which vector instructions may read. */
 enum { ALIGN = 64, UNIT = 32, TAIL = 32 };
 
-aclError aclrtMalloc(void **at, size_t bytes, aclrtMemMallocPolicy policy)
+static void count_memory(const emu_device *d, int64_t allocations)
 {
-    emu_context *here = emu_here();
+    size_t used = 0, total = 0, blocks = 0;
+    mze_memory_used(d->memory, &used, &total, &blocks);
+    emu_tally(d->number, EMU_COUNT_allocations, allocations);
+    emu_tally_set(d->number, EMU_COUNT_bytes_in_use, (int64_t)used);
+    emu_tally_to(d->number, EMU_COUNT_bytes_peak, (int64_t)used);
+}
+
+static aclError allocate(void **at, size_t bytes, aclrtMemMallocPolicy policy)
+{
+    const emu_context *here = emu_here();
     if (!here) return EMU_RT_CONTEXT_NULL;
     if (!at || !bytes) return emu_fail(EMU_RT_PARAM_INVALID, "aclrtMalloc: NULL or no bytes");
     if (policy < 0) return emu_fail(EMU_RT_PARAM_INVALID, "aclrtMalloc: policy %d", policy);
     const size_t want =
         bytes <= SIZE_MAX - UNIT - TAIL ? (bytes + UNIT - 1) / UNIT * UNIT + TAIL : 0;
-    if (want && mze_memory_alloc(here->device->memory, want, ALIGN, at)) return 0;
-    return emu_fail(EMU_RT_MEMORY_ALLOCATION, "aclrtMalloc: %zu bytes do not fit into device %d",
-                    bytes, here->device->number);
+    const int gate = emu_gate("aclrtMalloc");
+    if (gate != 0) return gate;
+    if (!want || !mze_memory_alloc(here->device->memory, want, ALIGN, at))
+        return emu_fail(EMU_RT_MEMORY_ALLOCATION,
+                        "aclrtMalloc: %zu bytes do not fit into device %d", bytes,
+                        here->device->number);
+    count_memory(here->device, 1);
+    return 0;
+}
+
+aclError aclrtMalloc(void **at, size_t bytes, aclrtMemMallocPolicy policy)
+{
+    const int64_t begin = emu_call_begin();
+    const aclError code = allocate(at, bytes, policy);
+    emu_call_end("aclrtMalloc", begin);
+    return code;
 }
 
 aclError aclrtMallocAlign32(void **at, size_t bytes, aclrtMemMallocPolicy policy)
@@ -41,7 +64,10 @@ aclError aclrtFree(void *at)
 {
     if (!emu_here()) return EMU_RT_CONTEXT_NULL;
     emu_device *d = emu_owner(at);
-    if (d && mze_memory_free(d->memory, at)) return 0;
+    if (d && mze_memory_free(d->memory, at)) {
+        count_memory(d, 0);
+        return 0;
+    }
     return emu_fail(EMU_RT_PARAM_INVALID, "aclrtFree: no allocation of a device begins at %p", at);
 }
 
@@ -113,7 +139,20 @@ typedef struct move {
     const unsigned char *src; /* NULL: fill with value */
     size_t bytes;
     int value;
+    int64_t since; /* when the host gave it, modelled */
 } move;
+
+static int64_t book_move(const move *m, int device, const char **name)
+{
+    const bool up = m->src && !emu_owner(m->src), down = !emu_owner(m->dst);
+    *name = up ? "copy from the host" : down ? "copy to the host" : m->src ? "copy" : "fill";
+    emu_tally(device,
+              up     ? EMU_COUNT_bytes_up
+              : down ? EMU_COUNT_bytes_down
+                     : EMU_COUNT_bytes_within,
+              (int64_t)m->bytes);
+    return emu_time_of_copy((int64_t)m->bytes, up || down);
+}
 
 /* Our view of an address of either kind; NULL: device memory that is not allocated. */
 static void *view_of(const void *at, size_t bytes)
@@ -135,6 +174,14 @@ static void run_move(void *data, bool dropped)
         memmove(dst, src, m->bytes);
     else if (!dropped)
         memset(dst, m->value, m->bytes);
+    if (dst && src) {
+        char detail[64];
+        const char *name = "";
+        const int64_t ns = book_move(m, m->stream->context->device->number, &name);
+        const int64_t begin = emu_stream_spend(m->stream, m->since, ns);
+        (void)snprintf(detail, sizeof detail, "\"bytes\": %zu", m->bytes);
+        emu_trace_task(m->stream, name, begin, ns, detail);
+    }
     free(m);
 }
 
@@ -155,6 +202,7 @@ static int put_move(move m, aclrtStream handle, bool waits)
     move *kept = malloc(sizeof *kept);
     if (!kept) return emu_fail(EMU_BAD_ALLOC, "no host memory");
     *kept = m;
+    kept->since = emu_host_now();
     if (!mze_queue_put(m.stream->queue, run_move, kept)) {
         free(kept);
         return emu_fail(EMU_BAD_ALLOC, "no host memory");
@@ -173,6 +221,11 @@ static int move_now(const move *m, const char *call)
                         "allocated",
                         call, m->bytes);
     memmove(dst, src, m->bytes);
+    const char *name = "";
+    const int device = emu_here()->device->number;
+    emu_host_until(emu_host_now() + book_move(m, device, &name));
+    emu_tally(device, EMU_COUNT_host_waits, 1);
+    emu_counters_write();
     return 0;
 }
 
@@ -180,16 +233,19 @@ aclError aclrtMemcpy(void *dst, size_t room, const void *src, size_t bytes, aclr
 {
     const move m = {.dst = dst, .src = src, .bytes = bytes};
     (void)kind;
-    const int code = check_move(&m, room, "aclrtMemcpy");
-    return code != 0 ? code : move_now(&m, "aclrtMemcpy");
+    const int64_t begin = emu_call_begin();
+    int code = check_move(&m, room, "aclrtMemcpy");
+    if (code == 0) code = emu_gate("aclrtMemcpy");
+    if (code == 0) code = move_now(&m, "aclrtMemcpy");
+    emu_call_end("aclrtMemcpy", begin);
+    return code;
 }
 
-aclError aclrtMemcpyAsync(void *dst, size_t room, const void *src, size_t bytes,
-                          aclrtMemcpyKind kind, aclrtStream stream)
+static aclError put_copy(void *dst, size_t room, const void *src, size_t bytes, aclrtStream stream)
 {
     const move m = {.dst = dst, .src = src, .bytes = bytes};
-    (void)kind;
-    const int code = check_move(&m, room, "aclrtMemcpyAsync");
+    int code = check_move(&m, room, "aclrtMemcpyAsync");
+    if (code == 0) code = emu_gate("aclrtMemcpyAsync");
     if (code != 0) return code;
     const bool to_host = !emu_owner(dst), from_host = !emu_owner(src);
     if (to_host && from_host)
@@ -198,10 +254,21 @@ aclError aclrtMemcpyAsync(void *dst, size_t room, const void *src, size_t bytes,
     return put_move(m, stream, waits);
 }
 
+aclError aclrtMemcpyAsync(void *dst, size_t room, const void *src, size_t bytes,
+                          aclrtMemcpyKind kind, aclrtStream stream)
+{
+    (void)kind;
+    const int64_t begin = emu_call_begin();
+    const aclError code = put_copy(dst, room, src, bytes, stream);
+    emu_call_end("aclrtMemcpyAsync", begin);
+    return code;
+}
+
 aclError aclrtMemset(void *at, size_t room, int32_t value, size_t bytes)
 {
     const move m = {.dst = at, .src = at, .bytes = bytes};
     int code = check_move(&m, room, "aclrtMemset");
+    if (code == 0) code = emu_gate("aclrtMemset");
     if (code == 0) code = move_now(&m, "aclrtMemset");
     if (code == 0) memset(view_of(at, bytes), value, bytes);
     return code;
@@ -210,7 +277,11 @@ aclError aclrtMemset(void *at, size_t room, int32_t value, size_t bytes)
 aclError aclrtMemsetAsync(void *at, size_t room, int32_t value, size_t bytes, aclrtStream stream)
 {
     move m = {.dst = at, .src = at, .bytes = bytes, .value = value};
-    const int code = check_move(&m, room, "aclrtMemsetAsync");
+    const int64_t begin = emu_call_begin();
+    int code = check_move(&m, room, "aclrtMemsetAsync");
+    if (code == 0) code = emu_gate("aclrtMemsetAsync");
     m.src = NULL;
-    return code != 0 ? code : put_move(m, stream, false);
+    if (code == 0) code = put_move(m, stream, false);
+    emu_call_end("aclrtMemsetAsync", begin);
+    return code;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* emu/ascend/runtime.c - the emulated driver's start, errors, devices and contexts. */
-#include "ascend/state.h"
+#include "ascend/book.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -42,6 +42,8 @@ aclError aclInit(const char *config)
     (void)config;
     if (!emu_soc_is_known())
         return emu_fail(EMU_INVALID_PARAM, "MIZAN_EMU_ASCEND_SOC names no chip that is emulated");
+    const int bad_plan = emu_faults_read();
+    if (bad_plan) return bad_plan;
     pthread_mutex_lock(&emu_lock);
     const pid_t before = started_by;
     if (!before) started_by = getpid();
@@ -72,7 +74,9 @@ const char *aclrtGetSocName(void)
 aclError aclrtGetVersion(int32_t *major, int32_t *minor, int32_t *patch)
 {
     if (!major || !minor || !patch) return emu_fail(EMU_INVALID_PARAM, "aclrtGetVersion: NULL");
-    *major = 1, *minor = 17, *patch = 0;
+    int32_t version[3] = {1, 17, 0};
+    (void)emu_fault_version(version);
+    *major = version[0], *minor = version[1], *patch = version[2];
     return 0;
 }
 
@@ -197,8 +201,9 @@ aclError aclrtSynchronizeDevice(void)
 
 aclError aclrtSynchronizeDeviceWithTimeout(int32_t ms)
 {
-    int code = 0;
-    if (!emu_here()) return EMU_RT_CONTEXT_NULL;
+    const int64_t begin = emu_call_begin();
+    int code = emu_gate("aclrtSynchronizeDevice");
+    if (code != 0) return code;
     emu_stream *all[2048];
     int n = 0;
     pthread_mutex_lock(&emu_lock);
@@ -208,6 +213,7 @@ aclError aclrtSynchronizeDeviceWithTimeout(int32_t ms)
         const int here = emu_stream_wait(all[i], ms);
         if (code == 0) code = here;
     }
+    emu_call_end("aclrtSynchronizeDevice", begin);
     return code;
 }
 

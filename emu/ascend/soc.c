@@ -1,27 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* emu/ascend/soc.c - the chips that can be imitated. */
-#include "ascend/state.h"
+/* emu/ascend/soc.c - the chips that can be imitated: emu/chips.yaml, which the build made a list
+ * of, and what was chosen by the environment. */
+#include "ascend/book.h"
 
+#include <emu_chips.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define GIB ((size_t)1 << 30)
+#define MIB ((size_t)1 << 20)
+/* A core's cube multiplies 16 x 16 x 16, its vector unit 128 numbers of f16, each clock. */
+#define CUBE (2.0 * 16 * 16 * 16 * 1e6)
+#define VECTOR (2.0 * 128 * 1e6)
 
 static const emu_soc SOCS[] = {
-    {"Ascend910B2", true, true, 1984, 64 * GIB},
-    {"Ascend910B3", true, true, 1984, 64 * GIB},
-    {"Ascend910_9382", true, true, 1984, 64 * GIB},
-    {"Ascend950PR_9589", true, true, 1984, 128 * GIB},
-    {"Ascend910A", false, false, 2048, 32 * GIB},
-    {"Ascend310P3", false, false, 1024, 24 * GIB},
+#define ROW(name, bf16, infnan, streams, mib, cube, vector, mhz, gb_per_s, f32_share)              \
+    {                                                                                              \
+        name,                                                                                      \
+        bf16,                                                                                      \
+        infnan,                                                                                    \
+        streams,                                                                                   \
+        mib * MIB,                                                                                 \
+        CUBE * cube * mhz,                                                                         \
+        VECTOR * vector * mhz,                                                                     \
+        gb_per_s * 1e9,                                                                            \
+        f32_share},
+    EMU_CHIP_LIST(ROW)
+#undef ROW
 };
+
+static const emu_soc *named(const char *name)
+{
+    for (size_t i = 0; name && i < sizeof SOCS / sizeof *SOCS; i++)
+        if (strcmp(SOCS[i].name, name) == 0) return &SOCS[i];
+    return NULL;
+}
 
 static const emu_soc *find(void)
 {
     const char *want = getenv("MIZAN_EMU_ASCEND_SOC");
-    for (size_t i = 0; want && i < sizeof SOCS / sizeof *SOCS; i++)
-        if (strcmp(SOCS[i].name, want) == 0) return &SOCS[i];
-    return want ? NULL : &SOCS[0];
+    return want ? named(want) : &SOCS[0];
 }
 
 bool emu_soc_is_known(void)
@@ -35,9 +53,42 @@ const emu_soc *emu_soc_here(void)
     return here ? here : &SOCS[0]; /* only before aclInit, which refuses it */
 }
 
+const char *mizan_emulated_ascend_socs(void)
+{
+    static char names[512];
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof SOCS / sizeof *SOCS && n < sizeof names; i++)
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? " " : "", SOCS[i].name);
+    return names;
+}
+
 int emu_device_count(void)
 {
     const char *want = getenv("MIZAN_EMU_ASCEND_DEVICES");
     const long n = want ? strtol(want, NULL, 10) : 1;
     return n < 1 ? 1 : n > EMU_DEVICES_MAX ? EMU_DEVICES_MAX : (int)n;
+}
+
+/* ---- modelled time ---- */
+
+int64_t emu_time_of(const emu_cost *cost)
+{
+    const emu_soc *soc = emu_soc_here();
+    const double cube = cost->cube / soc->cube_per_s * (cost->is_f32 ? soc->f32_share : 1.0);
+    const double vector = cost->vector / soc->vector_per_s * (cost->is_f32 ? 2.0 : 1.0);
+    double seconds = (double)cost->bytes / soc->bytes_per_s;
+    if (cube > seconds) seconds = cube;
+    if (vector > seconds) seconds = vector;
+    return (int64_t)(seconds * 1e9) + EMU_LAUNCH_NS;
+}
+
+int64_t emu_time_of_copy(int64_t bytes, bool over_the_link)
+{
+    const double per_s = over_the_link ? EMU_HOST_GB_PER_S * 1e9 : emu_soc_here()->bytes_per_s;
+    return (int64_t)((double)bytes / per_s * 1e9) + EMU_LAUNCH_NS;
+}
+
+int64_t emu_time_of_host(void)
+{
+    return EMU_HOST_NS;
 }

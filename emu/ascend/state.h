@@ -14,9 +14,11 @@ enum { EMU_DEVICES_MAX = 8, EMU_RANK = 8, EMU_ARGS = 32, EMU_MESSAGE = 256 };
 /* ---- the machine that is imitated (soc.c) ---- */
 typedef struct emu_soc {
     const char *name;
-    bool has_bf16, has_infnan; /* without: numbers too large become the largest */
-    int streams;               /* how many a device has */
-    size_t memory;             /* bytes of a device */
+    bool has_bf16, has_infnan;       /* without: numbers too large become the largest */
+    int streams;                     /* how many a device has */
+    size_t memory;                   /* bytes of a device */
+    double cube_per_s, vector_per_s; /* FLOP in f16, published or made of published figures */
+    double bytes_per_s, f32_share;   /* f32 on the cube: 1/f32_share of f16 */
 } emu_soc;
 /* MIZAN_EMU_ASCEND_SOC and _DEVICES choose; without the first it is an Ascend910B2, with a name
  * that is none aclInit fails. */
@@ -30,9 +32,10 @@ typedef struct emu_device {
     mze_memory *memory;
     struct emu_context *context; /* the implicit one */
     struct emu_stream *streams;  /* linked */
-    int n_streams;
+    int n_streams, n_made;
     int64_t option[4]; /* aclSysParamOpt */
     int overflow;
+    int lost; /* the code that every call gives from now on, or 0 */
 } emu_device;
 
 typedef struct emu_context {
@@ -62,6 +65,10 @@ typedef struct emu_stream {
     pthread_mutex_t lock; /* of what follows */
     int fault;            /* of a task, told by the next wait */
     char message[EMU_MESSAGE];
+    int number;     /* on its device, for the trace */
+    int64_t clock;  /* modelled, ns: when its last task ends. Its own thread's, else under lock */
+    bool is_ending; /* for a task without an end */
+    pthread_cond_t changed; /* with lock */
 } emu_stream;
 
 /* NULL is the context's default stream. 0, or a code that was noted. */
@@ -73,6 +80,11 @@ void emu_stream_fault(emu_stream *s, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Waits and tells. */
 int emu_stream_wait(emu_stream *s, int64_t ms);
+/* From a task: moves its stream's modelled clock over ns, from `earliest` on at the earliest. Gives
+ * the beginning. */
+int64_t emu_stream_spend(emu_stream *s, int64_t earliest, int64_t ns);
+/* From a task: until its stream goes. */
+void emu_stream_hang(emu_stream *s);
 
 /* ---- objects and calls (objects.c, call.c) ---- */
 typedef struct emu_tensor {

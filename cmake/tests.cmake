@@ -129,9 +129,10 @@ if(Python3_FOUND AND NOT CMAKE_CROSSCOMPILING)
     endif()
     mizan_tool_test(e2e_doctor tests/e2e/test_doctor.py $<TARGET_FILE:mizan>
       $<$<TARGET_EXISTS:crashing_opencl>:${CMAKE_BINARY_DIR}/crashing>)
+    mizan_tool_test(e2e_chips tests/e2e/test_chips.py $<TARGET_FILE:mizan>)
     mizan_tool_test(e2e_quickstart tests/e2e/test_quickstart.py $<TARGET_FILE:mizan>)
     mizan_tool_test(e2e_runs tests/e2e/test_runs.py $<TARGET_FILE:mizan>)
-    set_tests_properties(e2e_doctor e2e_quickstart e2e_runs PROPERTIES LABELS e2e)
+    set_tests_properties(e2e_chips e2e_doctor e2e_quickstart e2e_runs PROPERTIES LABELS e2e)
   endif()
   if(TARGET mizan_made) # what people install, from this build
     foreach(part examples python)

@@ -17,8 +17,10 @@ int64_t mz_bench_repetitions(const mz_cli *cli, int64_t absent);
 mz_err mz_bench_print(const mz_cli *cli, json_t *document);
 
 mz_bench_fn mz_bench_tokenizer; /* SRC */
-mz_bench_fn mz_bench_gemm, mz_bench_bandwidth;
+mz_bench_fn mz_bench_gemm, mz_bench_bandwidth, mz_bench_ops;
 mz_bench_fn mz_bench_prefill, mz_bench_decode; /* MODEL */
+/* bench_ops.c, on a queue that is open. */
+mz_err mz_bench_ops_on(mz_queue *q, const mz_cli *cli, json_t *o);
 /* Adds "bytes" and "read_ns": what reading that many bytes takes, again and again. */
 mz_err mz_bench_read(mz_queue *q, int64_t times, json_t *o);
 

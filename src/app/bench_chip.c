@@ -217,6 +217,34 @@ mz_err mz_bench_gemm(const mz_cli *cli)
     return mz_bench_print(cli, o);
 }
 
+static void print_ops(const json_t *o)
+{
+    size_t i, j;
+    const json_t *x, *ns;
+    json_array_foreach(json_object_get(o, "ops"), i, x)
+    {
+        json_int_t best = 0;
+        json_array_foreach(json_object_get(x, "ns"), j, ns)
+        {
+            const json_int_t y = json_integer_value(ns);
+            if (best == 0 || y < best) best = y;
+        }
+        printf("%-12s %-9s %-5s %-9s %12.1f us at best\n",
+               json_string_value(json_object_get(x, "op")),
+               json_string_value(json_object_get(x, "pass")),
+               json_string_value(json_object_get(x, "dtype")),
+               json_string_value(json_object_get(x, "state")), (double)best * 1e-3);
+    }
+}
+
+mz_err mz_bench_ops(const mz_cli *cli)
+{
+    json_t *o = NULL;
+    MZ_TRY(run(cli, "ops", mz_bench_ops_on, &o));
+    if (!mz_cli_flag(cli, "json")) print_ops(o);
+    return mz_bench_print(cli, o);
+}
+
 mz_err mz_bench_bandwidth(const mz_cli *cli)
 {
     json_t *o = NULL;

@@ -38,11 +38,9 @@ static const struct {
     const char *name;
     int least, most; /* arguments after the kind */
     mz_bench_fn *run;
-} KINDS[] = {{"gemm", 0, 3, mz_bench_gemm},
-             {"bandwidth", 0, 0, mz_bench_bandwidth},
-             {"prefill", 1, 1, mz_bench_prefill},
-             {"decode", 1, 1, mz_bench_decode},
-             {"tokenizer", 1, 1, mz_bench_tokenizer}};
+} KINDS[] = {{"gemm", 0, 3, mz_bench_gemm},           {"ops", 0, 1, mz_bench_ops},
+             {"bandwidth", 0, 0, mz_bench_bandwidth}, {"prefill", 1, 1, mz_bench_prefill},
+             {"decode", 1, 1, mz_bench_decode},       {"tokenizer", 1, 1, mz_bench_tokenizer}};
 
 int64_t mz_bench_repetitions(const mz_cli *cli, int64_t absent)
 {
@@ -122,6 +120,7 @@ const mz_command mz_cmd_bench = {
     .most = -1,
     .summary = "how long things take, every repetition",
     .description = "  bench gemm [M N K]    matrix products, of many sizes or one, f32 and bf16\n"
+                   "  bench ops [NAME]      every operator alone, in f32 and bf16\n"
                    "  bench bandwidth       reading 256 MiB\n"
                    "  bench prefill MODEL   a text of --positions tokens, with a cache\n"
                    "  bench decode MODEL    one token more for each of --streams such texts\n"

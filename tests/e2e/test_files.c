@@ -346,6 +346,30 @@ static void products_and_reading_are_timed(void **state)
     expect_error(zero, 2, "no size");
 }
 
+static void operators_are_timed(void **state)
+{
+    (void)state;
+    enum { OPS = 21 }; /* all of the table, so that what a new one wants is not forgotten */
+    const char *words[] = {"bench", "ops", "--repetitions", "1", "--json", NULL};
+    run(words, 0);
+    json_t *o = program_json(), *seen = json_object();
+    size_t i;
+    const json_t *x;
+    json_array_foreach(json_object_get(o, "ops"), i, x)
+    {
+        const json_t *ns = json_object_get(x, "ns");
+        assert_true(json_array_size(ns) == 1 && json_integer_value(json_array_get(ns, 0)) > 0);
+        assert_string_equal(json_string_value(json_object_get(x, "state")), "native");
+        assert_true(json_object_size(json_object_get(x, "shapes")) >= 2);
+        json_object_set_new(seen, json_string_value(json_object_get(x, "op")), json_true());
+    }
+    assert_int_equal(json_object_size(seen), OPS);
+    json_decref(seen);
+    json_decref(o);
+    const char *unknown[] = {"bench", "ops", "matmull", "--json", NULL};
+    expect_error(unknown, 2, "matmull");
+}
+
 static void texts_that_grow_are_timed(void **state)
 {
     (void)state;
@@ -439,6 +463,7 @@ int main(void)
         cmocka_unit_test(texts_end_where_they_are_told),
         cmocka_unit_test(repetitions_are_printed_one_by_one),
         cmocka_unit_test(products_and_reading_are_timed),
+        cmocka_unit_test(operators_are_timed),
         cmocka_unit_test(texts_that_grow_are_timed),
         cmocka_unit_test(a_reader_that_left_is_no_noise),
         cmocka_unit_test(eval_is_the_same_in_either_form),

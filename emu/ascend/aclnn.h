@@ -31,6 +31,7 @@ enum {
 
     EMU_NN_NULLPTR = 161001,
     EMU_NN_INVALID = 161002,
+    EMU_NN_FIND_KERNEL = 561003,
     EMU_NN_INNER_NULLPTR = 561103,
     EMU_NN_NOT_TRANS_EXECUTOR = 561102
 };
@@ -104,7 +105,19 @@ typedef char *emu_kind_Z;
     X(LtScalar, T, S, O)                                                                           \
     X(LtTensor, T, T, O)                                                                           \
     X(EqTensor, T, T, O)                                                                           \
-    X(SWhere, T, T, T, O)
+    X(SWhere, T, T, T, O)                                                                          \
+    X(GroupedMatmulV4, L, L, L, L, L, L, L, L, T, L, L, L, I, I, I, I, M, M, M)                    \
+    X(Sort, T, B, I, B, O, O)                                                                      \
+    X(Gather, T, I, T, O)                                                                          \
+    X(ScatterAdd, T, I, T, T, O)                                                                   \
+    X(IndexPutImpl, O, L, T, B, B)                                                                 \
+    X(Arange, S, S, S, O)                                                                          \
+    X(RotaryPositionEmbedding, T, T, T, I, O)                                                      \
+    X(FlashAttentionScore, T, T, T, T, T, T, T, A, D, D, I, I, I, Z, I, I, T, T, T, T)             \
+    X(FlashAttentionScoreGrad, T, T, T, T, T, T, T, T, T, T, T, T, A, D, D, I, I, I, Z, I, I, T,   \
+      T, T, T)                                                                                     \
+    X(CrossEntropyLoss, T, T, T, Z, I, D, D, B, T, T, T, T)                                        \
+    X(CrossEntropyLossGrad, T, T, T, T, T, T, Z, I, D, D, T)
 
 /* f(kind, number) for each kind, numbers falling to 1. */
 #define EMU_EACH(f, ...) EMU_EACH_(EMU_COUNT(__VA_ARGS__), f, __VA_ARGS__)
@@ -123,8 +136,25 @@ typedef char *emu_kind_Z;
 #define EMU_EACH_11(f, a, ...) f(a, 11), EMU_EACH_10(f, __VA_ARGS__)
 #define EMU_EACH_12(f, a, ...) f(a, 12), EMU_EACH_11(f, __VA_ARGS__)
 #define EMU_EACH_13(f, a, ...) f(a, 13), EMU_EACH_12(f, __VA_ARGS__)
-#define EMU_COUNT(...) EMU_COUNT_(__VA_ARGS__, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
-#define EMU_COUNT_(a, b, c, d, e, f, g, h, i, j, k, l, m, n, ...) n
+#define EMU_EACH_14(f, a, ...) f(a, 14), EMU_EACH_13(f, __VA_ARGS__)
+#define EMU_EACH_15(f, a, ...) f(a, 15), EMU_EACH_14(f, __VA_ARGS__)
+#define EMU_EACH_16(f, a, ...) f(a, 16), EMU_EACH_15(f, __VA_ARGS__)
+#define EMU_EACH_17(f, a, ...) f(a, 17), EMU_EACH_16(f, __VA_ARGS__)
+#define EMU_EACH_18(f, a, ...) f(a, 18), EMU_EACH_17(f, __VA_ARGS__)
+#define EMU_EACH_19(f, a, ...) f(a, 19), EMU_EACH_18(f, __VA_ARGS__)
+#define EMU_EACH_20(f, a, ...) f(a, 20), EMU_EACH_19(f, __VA_ARGS__)
+#define EMU_EACH_21(f, a, ...) f(a, 21), EMU_EACH_20(f, __VA_ARGS__)
+#define EMU_EACH_22(f, a, ...) f(a, 22), EMU_EACH_21(f, __VA_ARGS__)
+#define EMU_EACH_23(f, a, ...) f(a, 23), EMU_EACH_22(f, __VA_ARGS__)
+#define EMU_EACH_24(f, a, ...) f(a, 24), EMU_EACH_23(f, __VA_ARGS__)
+#define EMU_EACH_25(f, a, ...) f(a, 25), EMU_EACH_24(f, __VA_ARGS__)
+#define EMU_EACH_26(f, a, ...) f(a, 26), EMU_EACH_25(f, __VA_ARGS__)
+#define EMU_COUNT(...)                                                                             \
+    EMU_COUNT_(__VA_ARGS__, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, \
+               8, 7, 6, 5, 4, 3, 2, 1, 0)
+#define EMU_COUNT_(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z,   \
+                   number, ...)                                                                    \
+    number
 
 #define EMU_PARAMETER(kind, number) emu_kind_##kind a##number
 #define EMU_ACLNN_DECLARE(name, ...)                                                               \

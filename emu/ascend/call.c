@@ -32,7 +32,9 @@ static const emu_op *find_in(const emu_op *ops, const char *name)
 
 const emu_op *emu_op_find(const char *name)
 {
-    const emu_op *const lists[] = {emu_ops_map, emu_ops_matmul, emu_ops_rows, emu_ops_softmax};
+    const emu_op *const lists[] = {emu_ops_map,       emu_ops_matmul, emu_ops_rows,
+                                   emu_ops_softmax,   emu_ops_order,  emu_ops_rope,
+                                   emu_ops_attention, emu_ops_loss};
     const emu_op *op = NULL;
     for (size_t i = 0; !op && i < sizeof lists / sizeof *lists; i++) op = find_in(lists[i], name);
     return op;
@@ -110,6 +112,9 @@ static aclnnStatus prepare(const char *name, const char *kinds, const emu_value 
     if (!workspace || !executor) return emu_fail(EMU_NN_NULLPTR, "aclnn%s: NULL", name);
     const emu_op *op = emu_op_find(name);
     if (!op) abort(); /* a name of the list without a body: ours is the mistake */
+    if (emu_soc_lacks(name))
+        return emu_fail(EMU_NN_FIND_KERNEL, "aclnn%s: %s has no such kernel", name,
+                        emu_soc_here()->name);
     aclOpExecutor *made = calloc(1, sizeof *made);
     if (!made) return emu_fail(EMU_BAD_ALLOC, "no host memory");
     emu_call *c = &made->call;

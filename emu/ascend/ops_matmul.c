@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* emu/ascend/ops_matmul.c - products of matrices as the cube unit makes them: factors of f16, bf16
  * or f32, sums in f32, BLOCK products of a column of blocks at a time and block after block. */
-#include "ascend/state.h"
+#include "ascend/ops.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -143,10 +143,127 @@ static void run_addmm(emu_call *c)
     run_product(c, emu_t(c, 1), emu_t(c, 2), emu_t(c, 0), scale);
 }
 
+/* ---- GroupedMatmulV4: one tensor in each list, rows of one x beside matrices of one weight ----
+ */
+
+enum {
+    X = 0,
+    WEIGHT = 1,
+    LIST = 8,
+    SPLIT_ITEM = 12,
+    GROUP_TYPE = 13,
+    LIST_TYPE = 14,
+    ACTIVATION = 15,
+    OUT = 16
+};
+enum { SPLIT_ROWS = 0, SPLIT_SUMS = 2, GROUPS_MAX = 1024, INNER_MAX = 65536 };
+
+/* The last two axes of a matrix as they lie: in rows, or in columns. */
+static bool lies_in(const emu_tensor *t, bool in_columns)
+{
+    const int last = t->rank - 1, fast = in_columns ? last - 1 : last;
+    return t->dim[fast] <= 1 || t->stride[fast] == 1;
+}
+
+static aclnnStatus check_group_shapes(const emu_call *c, const emu_tensor *x, const emu_tensor *w,
+                                      const emu_tensor *y, int64_t groups)
+{
+    const bool is_rows = c->arg[GROUP_TYPE].i == SPLIT_ROWS;
+    const int inner = is_rows ? 1 : 0;
+    bool fits = x->rank == 2 && w->rank == (is_rows ? 3 : 2) && y->rank == (is_rows ? 2 : 3);
+    if (fits && is_rows)
+        fits = w->dim[0] == groups && w->dim[1] == x->dim[1] && y->dim[0] == x->dim[0] &&
+               y->dim[1] == w->dim[2];
+    else if (fits)
+        fits = y->dim[0] == groups && y->dim[1] == x->dim[0] && y->dim[2] == w->dim[1] &&
+               w->dim[0] == x->dim[1];
+    if (!fits) return emu_refuse(c, "the shapes do not fit together");
+    if (x->dim[inner] >= INNER_MAX || w->dim[w->rank - 1] >= INNER_MAX)
+        return emu_refuse(c, "an axis within of 65536 or more");
+    if (!lies_in(x, !is_rows) || (!is_rows && !lies_in(w, false)))
+        return emu_refuse(c, is_rows ? "x is transposed" : "x is not transposed, or weight is");
+    if (is_rows && !lies_in(w, false) && !lies_in(w, true))
+        return emu_refuse(c, "the weight lies neither in rows nor in columns");
+    return emu_is_dense(y) ? 0 : emu_refuse(c, "the output is not dense");
+}
+
+static aclnnStatus check_grouped(emu_call *c)
+{
+    static const int args[] = {X, WEIGHT, LIST, OUT};
+    const aclnnStatus code = emu_want(c, args, 4);
+    if (code != 0) return code;
+    for (int i = 0; i < c->n; i++)
+        if (strchr("LM", c->arg[i].kind) && c->arg[i].n != (i == X || i == WEIGHT || i == OUT))
+            return emu_refuse(c, "the emulated driver takes one x, one weight, one output and "
+                                 "no other list");
+    const emu_tensor *x = emu_t(c, X), *w = emu_t(c, WEIGHT), *y = emu_t(c, OUT);
+    const emu_tensor *list = emu_t(c, LIST);
+    if (c->arg[SPLIT_ITEM].i != 2 && c->arg[SPLIT_ITEM].i != 3)
+        return emu_refuse(c, "splitItem of one output is 2 or 3");
+    if (c->arg[GROUP_TYPE].i != SPLIT_ROWS && c->arg[GROUP_TYPE].i != SPLIT_SUMS)
+        return emu_refuse(c, "groupType is neither 0 nor 2");
+    if (c->arg[LIST_TYPE].i != 0 && c->arg[LIST_TYPE].i != 1)
+        return emu_refuse(c, "groupListType is neither 0 nor 1");
+    if (c->arg[ACTIVATION].i != 0) return emu_refuse(c, "an activation without quantised factors");
+    if (!is_factor(x->type) || w->type != x->type || y->type != x->type)
+        return emu_refuse(c, "x, weight and output are not of one type");
+    if (list->rank != 1 || list->type != EMU_INT64 || list->dim[0] < 1 || list->dim[0] > GROUPS_MAX)
+        return emu_refuse(c, "groupList is not INT64 of 1 to 1024 groups");
+    return check_group_shapes(c, x, w, y, list->dim[0]);
+}
+
+/* Where group g ends, from where it begins; -1 with a fault where that is nowhere. */
+static int64_t group_end(const emu_call *c, int64_t g, int64_t begin, int64_t rows)
+{
+    const emu_tensor *list = c->arg[LIST].tensor;
+    const int64_t n = (int64_t)emu_get(list, g * list->stride[0]);
+    const int64_t end = c->arg[LIST_TYPE].i == 0 ? n : begin + n;
+    if (end >= begin && end <= rows) return end;
+    emu_stream_fault(c->stream, EMU_RT_AICORE_EXCEPTION, "aclnn%s: group %lld ends at %lld of %lld",
+                     c->op->name, (long long)g, (long long)end, (long long)rows);
+    return -1;
+}
+
+static emu_tensor cut(const emu_tensor *t, int axis, int64_t begin, int64_t end)
+{
+    emu_tensor part = *t;
+    part.at += (size_t)(begin * t->stride[axis]) * emu_size_of(t->type);
+    part.dim[axis] = end - begin;
+    return part;
+}
+
+/* Matrix i of three axes, as one of two. */
+static emu_tensor matrix_of(const emu_tensor *t, int64_t i)
+{
+    emu_tensor m = cut(t, 0, i, i + 1);
+    for (int d = 0; d < 2; d++) m.dim[d] = t->dim[d + 1], m.stride[d] = t->stride[d + 1];
+    m.rank = 2;
+    return m;
+}
+
+/* Rows behind the last group, and matrices of empty groups, are left as they are. */
+static void run_grouped(emu_call *c)
+{
+    static const double plain[2] = {1.0, 0.0};
+    const emu_tensor *x = emu_t(c, X), *w = emu_t(c, WEIGHT), *y = emu_t(c, OUT);
+    const bool is_rows = c->arg[GROUP_TYPE].i == SPLIT_ROWS;
+    const int64_t rows = x->dim[is_rows ? 0 : 1];
+    for (int64_t g = 0, begin = 0, end; g < emu_t(c, LIST)->dim[0]; g++, begin = end) {
+        end = group_end(c, g, begin, rows);
+        if (end < 0) return;
+        if (end == begin) continue;
+        const emu_tensor a = cut(x, is_rows ? 0 : 1, begin, end);
+        const emu_tensor b = is_rows ? matrix_of(w, g) : cut(w, 0, begin, end);
+        const emu_tensor out = is_rows ? cut(y, 0, begin, end) : matrix_of(y, g);
+        run_product(c, &a, &b, &out, plain);
+    }
+}
+
 const emu_op emu_ops_matmul[] = {
     {"Matmul", check_mm, run_mm},
     {"Mm", check_mm, run_mm},
     {"BatchMatMul", check_mm, run_mm},
     {"InplaceAddmm", check_addmm, run_addmm},
+    {"GroupedMatmulV4", check_grouped, run_grouped},
     {NULL, NULL, NULL},
 };

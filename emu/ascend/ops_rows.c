@@ -1,294 +1,322 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* emu/ascend/ops_rows.c - sums over axes, rows by index, RMS norms, AdamW: computed in double,
- * rounded once. An index that is no row ends in a fault of the vector core. */
-#include "ascend/state.h"
+/* emu/ascend/ops_rows.c - sums over axes, slices by index, RMS norms, AdamW: computed in double,
+ * rounded once. An index that names nothing ends in a fault of the vector core. */
+#include "ascend/ops.h"
 
 #include <math.h>
 
-static double get(const emu_tensor *t, int64_t at)
-{
-    double x = 0.0;
-    emu_load(&x, t->type, t->at + at * (int64_t)emu_size_of(t->type), 1, 1);
-    return x;
-}
+/* ---- ReduceSum(self, dims, keep, type, out): over the axes named, or all where none is ---- */
 
-static void put(const emu_call *c, const emu_tensor *t, int64_t at, double x)
+/* Which axes are summed over, as bits. -1: one is none, or named twice. */
+static int summed_axes(const emu_call *c, const emu_tensor *x)
 {
-    emu_store(t->type, t->at + at * (int64_t)emu_size_of(t->type), 1, &x, 1, c->device->overflow);
-}
-
-/* Where element `e`, counted row by row, of axes `from` .. stands. */
-static int64_t place(const emu_tensor *t, int from, int64_t e)
-{
-    int64_t at = 0;
-    for (int i = t->rank - 1; i >= from; i--) {
-        at += e % t->dim[i] * t->stride[i];
-        e /= t->dim[i];
+    int bits = 0;
+    for (int i = 0; i < c->arg[1].n; i++) {
+        const int axis = emu_axis(x, c->arg[1].ints[i]);
+        if (axis < 0 || bits >> axis & 1) return -1;
+        bits |= 1 << axis;
     }
-    return at;
+    return c->arg[1].n == 0 ? (1 << x->rank) - 1 : bits;
 }
-
-static int64_t row_length(const emu_tensor *t)
-{
-    int64_t n = 1;
-    for (int i = 1; i < t->rank; i++) n *= t->dim[i];
-    return n;
-}
-
-static bool is_shape(const emu_tensor *t, const emu_tensor *like)
-{
-    if (t->rank != like->rank) return false;
-    for (int i = 0; i < t->rank; i++)
-        if (t->dim[i] != like->dim[i]) return false;
-    return true;
-}
-
-static aclnnStatus unfit(const emu_call *c)
-{
-    return emu_fail(EMU_NN_INVALID, "aclnn%s: shapes or types do not fit together", c->op->name);
-}
-
-static bool has_all(emu_call *c, const int *args, int n)
-{
-    for (int i = 0; i < n; i++)
-        if (!emu_t(c, args[i])) return false;
-    return true;
-}
-
-static aclnnStatus absent(const emu_call *c)
-{
-    return emu_fail(EMU_NN_NULLPTR, "aclnn%s: a tensor is NULL", c->op->name);
-}
-
-/* ---- ReduceSum(self, dims, keep, type, out): one axis, which the result lacks or keeps as 1 ----
- */
 
 static aclnnStatus check_sum(emu_call *c)
 {
     static const int args[] = {0, 4};
+    const aclnnStatus code = emu_want(c, args, 2);
+    if (code != 0) return code;
     const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 4);
-    if (!has_all(c, args, 2)) return absent(c);
-    if (c->arg[1].n != 1)
-        return emu_fail(EMU_NN_INVALID, "aclnnReduceSum: the emulated driver sums over one axis");
-    const int64_t axis = c->arg[1].ints[0];
-    if (axis < 0 || axis >= x->rank || y->type != c->arg[3].i) return unfit(c);
-    if (y->rank != x->rank - (c->arg[2].i ? 0 : 1)) return unfit(c);
+    const bool is_kept = c->arg[2].i != 0;
+    const int bits = summed_axes(c, x);
+    int at = 0;
+    if (!c->arg[1].object) return emu_fail(EMU_NN_NULLPTR, "aclnnReduceSum: dims is NULL");
+    if (bits < 0) return emu_refuse(c, "there is no such axis, or it is named twice");
+    if (y->type != c->arg[3].i) return emu_refuse(c, "the output is not of the type that is named");
     for (int i = 0; i < x->rank; i++) {
-        if (i == axis) continue;
-        if (y->dim[i - (i > axis && !c->arg[2].i)] != x->dim[i]) return unfit(c);
+        const bool is_summed = bits >> i & 1;
+        if (is_summed && !is_kept) continue;
+        if (at == y->rank || y->dim[at++] != (is_summed ? 1 : x->dim[i]))
+            return emu_refuse(c, "the output has another shape than the sum");
     }
-    return 0;
+    return at == y->rank ? 0 : emu_refuse(c, "the output has more axes than the sum");
+}
+
+/* x with the axes that are kept in front of those that are summed over; how many it keeps. */
+static int sort_axes(const emu_tensor *x, int bits, emu_tensor *kept, emu_tensor *summed)
+{
+    *kept = *summed = *x;
+    kept->rank = summed->rank = 0;
+    for (int i = 0; i < x->rank; i++) {
+        emu_tensor *to = bits >> i & 1 ? summed : kept;
+        to->dim[to->rank] = x->dim[i];
+        to->stride[to->rank++] = x->stride[i];
+    }
+    return kept->rank;
 }
 
 static void run_sum(emu_call *c)
 {
     const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 4);
-    const int axis = (int)c->arg[1].ints[0];
-    emu_tensor rest = *x;
-    rest.dim[axis] = 1;
+    emu_tensor kept, summed;
+    (void)sort_axes(x, summed_axes(c, x), &kept, &summed);
+    const int64_t each = emu_count(&summed);
     for (int64_t e = 0, n = emu_count(y); e < n; e++) {
-        const int64_t at = place(&rest, 0, e);
+        const int64_t at = emu_place(&kept, 0, e);
         double sum = 0.0;
-        for (int64_t i = 0; i < x->dim[axis]; i++) sum += get(x, at + i * x->stride[axis]);
-        put(c, y, place(y, 0, e), sum);
+        for (int64_t i = 0; i < each; i++) sum += emu_get(x, at + emu_place(&summed, 0, i));
+        emu_put(c, y, emu_place(y, 0, e), sum);
     }
 }
 
 /* ---- IndexSelect(self, dim, index, out), IndexAdd(self, dim, index, source, alpha, out) ---- */
 
-static bool is_index(const emu_tensor *t)
+/* Whether `rows` are slices of `of` along the axis, one for each index. */
+static bool are_slices(const emu_tensor *rows, const emu_tensor *index, const emu_tensor *of,
+                       int axis)
 {
-    return t->rank == 1 && (t->type == EMU_INT32 || t->type == EMU_INT64);
-}
-
-static bool are_rows(const emu_tensor *rows, const emu_tensor *index, const emu_tensor *of)
-{
-    if (rows->rank != of->rank || rows->rank < 1 || rows->type != of->type) return false;
-    for (int i = 1; i < rows->rank; i++)
-        if (rows->dim[i] != of->dim[i]) return false;
-    return is_index(index) && index->dim[0] == rows->dim[0];
+    if (rows->rank != of->rank || rows->type != of->type) return false;
+    for (int i = 0; i < of->rank; i++)
+        if (i != axis && rows->dim[i] != of->dim[i]) return false;
+    return index->rank == 1 && emu_is_index(index) && index->dim[0] == rows->dim[axis];
 }
 
 static aclnnStatus check_select(emu_call *c)
 {
     static const int args[] = {0, 2, 3};
-    if (!has_all(c, args, 3)) return absent(c);
-    if (c->arg[1].i != 0)
-        return emu_fail(EMU_NN_INVALID, "aclnn%s: the emulated driver takes axis 0", c->op->name);
-    return are_rows(emu_t(c, 3), emu_t(c, 2), emu_t(c, 0)) ? 0 : unfit(c);
+    const aclnnStatus code = emu_want(c, args, 3);
+    if (code != 0) return code;
+    const int axis = emu_axis(emu_t(c, 0), c->arg[1].i);
+    if (axis < 0) return emu_refuse(c, "there is no such axis");
+    return are_slices(emu_t(c, 3), emu_t(c, 2), emu_t(c, 0), axis)
+               ? 0
+               : emu_refuse(c, "shapes or types do not fit together");
 }
 
-/* The row that index i names, or -1 with a fault. */
-static int64_t named_row(const emu_call *c, const emu_tensor *index, int64_t i, int64_t rows)
+/* One slice of a tensor: its axis is 1 long. */
+static emu_tensor slice_of(const emu_tensor *t, int axis)
 {
-    const int64_t row = (int64_t)get(index, i * index->stride[0]);
-    if (row >= 0 && row < rows) return row;
-    emu_stream_fault(c->stream, EMU_RT_VECTOR_CORE_EXCEPTION, "aclnn%s: index %lld of %lld rows",
-                     c->op->name, (long long)row, (long long)rows);
-    return -1;
+    emu_tensor slice = *t;
+    slice.dim[axis] = 1;
+    return slice;
 }
 
 static void run_select(emu_call *c)
 {
     const emu_tensor *x = emu_t(c, 0), *index = emu_t(c, 2), *y = emu_t(c, 3);
-    const int64_t length = row_length(y);
-    for (int64_t i = 0; i < y->dim[0]; i++) {
-        const int64_t row = named_row(c, index, i, x->dim[0]);
+    const int axis = emu_axis(x, c->arg[1].i);
+    const emu_tensor from = slice_of(x, axis), to = slice_of(y, axis);
+    const int64_t length = emu_count(&to);
+    for (int64_t i = 0; length > 0 && i < y->dim[axis]; i++) {
+        const int64_t row = emu_index(c, index, i * index->stride[0], x->dim[axis]);
         for (int64_t j = 0; row >= 0 && j < length; j++)
-            put(c, y, i * y->stride[0] + place(y, 1, j),
-                get(x, row * x->stride[0] + place(x, 1, j)));
+            emu_put(c, y, i * y->stride[axis] + emu_place(&to, 0, j),
+                    emu_get(x, row * x->stride[axis] + emu_place(&from, 0, j)));
     }
 }
 
 static aclnnStatus check_add(emu_call *c)
 {
-    static const int args[] = {0, 2, 3, 5};
-    if (!has_all(c, args, 4) || !c->arg[4].n) return absent(c);
-    if (c->arg[1].i != 0)
-        return emu_fail(EMU_NN_INVALID, "aclnn%s: the emulated driver takes axis 0", c->op->name);
-    if (!is_shape(emu_t(c, 0), emu_t(c, 5)) || emu_t(c, 0)->type != emu_t(c, 5)->type)
-        return unfit(c);
-    return are_rows(emu_t(c, 3), emu_t(c, 2), emu_t(c, 0)) ? 0 : unfit(c);
+    static const int args[] = {0, 2, 3, 4, 5};
+    const aclnnStatus code = emu_want(c, args, 5);
+    if (code != 0) return code;
+    const int axis = emu_axis(emu_t(c, 0), c->arg[1].i);
+    if (axis < 0) return emu_refuse(c, "there is no such axis");
+    if (!emu_same(emu_t(c, 0), emu_t(c, 5))) return emu_refuse(c, "the output is unlike self");
+    return are_slices(emu_t(c, 3), emu_t(c, 2), emu_t(c, 0), axis)
+               ? 0
+               : emu_refuse(c, "shapes or types do not fit together");
 }
 
 static void run_add(emu_call *c)
 {
     const emu_tensor *x = emu_t(c, 0), *index = emu_t(c, 2), *rows = emu_t(c, 3), *y = emu_t(c, 5);
-    const int64_t length = row_length(rows);
-    for (int64_t e = 0, n = emu_count(y); e < n; e++)
-        put(c, y, place(y, 0, e), get(x, place(x, 0, e)));
-    for (int64_t i = 0; i < rows->dim[0]; i++) {
-        const int64_t row = named_row(c, index, i, y->dim[0]);
+    const int axis = emu_axis(x, c->arg[1].i);
+    const emu_tensor from = slice_of(rows, axis), to = slice_of(y, axis);
+    const int64_t length = emu_count(&from);
+    if (y->at != x->at)
+        for (int64_t e = 0, n = emu_count(y); e < n; e++)
+            emu_put(c, y, emu_place(y, 0, e), emu_get(x, emu_place(x, 0, e)));
+    for (int64_t i = 0; length > 0 && i < rows->dim[axis]; i++) {
+        const int64_t row = emu_index(c, index, i * index->stride[0], y->dim[axis]);
         for (int64_t j = 0; row >= 0 && j < length; j++) {
-            const int64_t at = row * y->stride[0] + place(y, 1, j);
-            const double more = get(rows, i * rows->stride[0] + place(rows, 1, j));
-            put(c, y, at, get(y, at) + c->arg[4].d * more);
+            const int64_t at = row * y->stride[axis] + emu_place(&to, 0, j);
+            const double more = emu_get(rows, i * rows->stride[axis] + emu_place(&from, 0, j));
+            emu_put(c, y, at, emu_get(y, at) + c->arg[4].d * more);
         }
     }
 }
 
-/* ---- RmsNorm(x, gamma, eps, y, rstd), RmsNormGrad(dy, x, rstd, gamma, dx, dgamma) ---- */
-
-static bool is_matrix_of(const emu_tensor *t, const emu_tensor *x)
-{
-    return is_shape(t, x) && t->type == x->type;
-}
+/* ---- RmsNorm(x, gamma, eps, y, rstd), RmsNormGrad(dy, x, rstd, gamma, dx, dgamma) ----
+ * Over the last axes, as many as gamma has. */
 
 static bool is_gamma(const emu_tensor *gamma, const emu_tensor *x)
 {
-    return gamma->rank == 1 && gamma->dim[0] == x->dim[1] &&
-           (gamma->type == EMU_FLOAT || gamma->type == x->type);
+    const int skip = x->rank - gamma->rank;
+    if (skip < 0 || gamma->rank < 1) return false;
+    for (int i = 0; i < gamma->rank; i++)
+        if (gamma->dim[i] != x->dim[skip + i]) return false;
+    return gamma->type == EMU_FLOAT || gamma->type == x->type;
 }
 
-static bool is_rstd(const emu_tensor *rstd, const emu_tensor *x)
+/* x's shape with 1 for the axes that are normed. */
+static bool is_rstd(const emu_tensor *rstd, const emu_tensor *x, int normed)
 {
-    return rstd->type == EMU_FLOAT && rstd->rank == 2 && rstd->dim[0] == x->dim[0] &&
-           rstd->dim[1] == 1;
+    if (rstd->type != EMU_FLOAT || rstd->rank != x->rank) return false;
+    for (int i = 0; i < x->rank; i++)
+        if (rstd->dim[i] != (i < x->rank - normed ? x->dim[i] : 1)) return false;
+    return true;
 }
 
 static aclnnStatus check_norm(emu_call *c)
 {
     static const int args[] = {0, 1, 3, 4};
-    const emu_tensor *x = emu_t(c, 0);
-    if (!has_all(c, args, 4)) return absent(c);
-    if (x->rank != 2)
-        return emu_fail(EMU_NN_INVALID, "aclnn%s: the emulated driver takes matrices", c->op->name);
-    return is_matrix_of(emu_t(c, 3), x) && is_gamma(emu_t(c, 1), x) && is_rstd(emu_t(c, 4), x)
-               ? 0
-               : unfit(c);
+    const aclnnStatus code = emu_want(c, args, 4);
+    if (code != 0) return code;
+    const emu_tensor *x = emu_t(c, 0), *gamma = emu_t(c, 1);
+    if (!is_gamma(gamma, x)) return emu_refuse(c, "gamma is unlike the last axes of x");
+    if (!emu_same(emu_t(c, 3), x)) return emu_refuse(c, "y is unlike x");
+    return is_rstd(emu_t(c, 4), x, gamma->rank) ? 0 : emu_refuse(c, "rstd does not fit x");
+}
+
+/* The part of a tensor that is one row, or that counts the rows: the last n axes, or the others. */
+static emu_tensor last_axes(const emu_tensor *t, int n)
+{
+    emu_tensor part = *t;
+    part.rank = n;
+    for (int i = 0; i < n; i++) {
+        part.dim[i] = t->dim[t->rank - n + i];
+        part.stride[i] = t->stride[t->rank - n + i];
+    }
+    return part;
+}
+
+static emu_tensor first_axes(const emu_tensor *t, int n)
+{
+    emu_tensor part = *t;
+    part.rank = n;
+    return part;
+}
+
+/* Element j of row t. */
+static int64_t row_place(const emu_tensor *x, int normed, int64_t t, int64_t j)
+{
+    const emu_tensor rows = first_axes(x, x->rank - normed), row = last_axes(x, normed);
+    return emu_place(&rows, 0, t) + emu_place(&row, 0, j);
+}
+
+static int64_t rows_of(const emu_tensor *x, int normed)
+{
+    const emu_tensor rows = first_axes(x, x->rank - normed);
+    return emu_count(&rows);
 }
 
 static void run_norm(emu_call *c)
 {
     const emu_tensor *x = emu_t(c, 0), *gamma = emu_t(c, 1), *y = emu_t(c, 3), *r = emu_t(c, 4);
-    for (int64_t t = 0; t < x->dim[0]; t++) {
+    const int normed = gamma->rank;
+    const int64_t D = emu_count(gamma);
+    for (int64_t t = 0, T = rows_of(x, normed); t < T; t++) {
         double sum = 0.0;
-        for (int64_t j = 0; j < x->dim[1]; j++) {
-            const double v = get(x, t * x->stride[0] + j * x->stride[1]);
+        for (int64_t j = 0; j < D; j++) {
+            const double v = emu_get(x, row_place(x, normed, t, j));
             sum += v * v;
         }
-        const double rstd = 1.0 / sqrt(sum / (double)x->dim[1] + c->arg[2].d);
-        put(c, r, t * r->stride[0], rstd);
-        for (int64_t j = 0; j < x->dim[1]; j++)
-            put(c, y, t * y->stride[0] + j * y->stride[1],
-                get(x, t * x->stride[0] + j * x->stride[1]) * rstd *
-                    get(gamma, j * gamma->stride[0]));
+        const double rstd = 1.0 / sqrt(sum / (double)D + c->arg[2].d);
+        emu_put(c, r, row_place(r, normed, t, 0), rstd);
+        for (int64_t j = 0; j < D; j++)
+            emu_put(c, y, row_place(y, normed, t, j),
+                    emu_get(x, row_place(x, normed, t, j)) * rstd *
+                        emu_get(gamma, emu_place(gamma, 0, j)));
     }
 }
 
 static aclnnStatus check_norm_grad(emu_call *c)
 {
     static const int args[] = {0, 1, 2, 3, 4, 5};
-    const emu_tensor *x = emu_t(c, 1);
-    if (!has_all(c, args, 6)) return absent(c);
-    if (x->rank != 2)
-        return emu_fail(EMU_NN_INVALID, "aclnn%s: the emulated driver takes matrices", c->op->name);
-    const emu_tensor *dgamma = emu_t(c, 5);
-    const bool fits = is_matrix_of(emu_t(c, 0), x) && is_matrix_of(emu_t(c, 4), x) &&
-                      is_gamma(emu_t(c, 3), x) && is_rstd(emu_t(c, 2), x) && is_gamma(dgamma, x);
-    return fits && dgamma->type == EMU_FLOAT ? 0 : unfit(c);
+    const aclnnStatus code = emu_want(c, args, 6);
+    if (code != 0) return code;
+    const emu_tensor *x = emu_t(c, 1), *gamma = emu_t(c, 3), *dgamma = emu_t(c, 5);
+    if (!is_gamma(gamma, x)) return emu_refuse(c, "gamma is unlike the last axes of x");
+    if (!emu_same(emu_t(c, 0), x) || !emu_same(emu_t(c, 4), x))
+        return emu_refuse(c, "dy or dx is unlike x");
+    if (!is_rstd(emu_t(c, 2), x, gamma->rank)) return emu_refuse(c, "rstd does not fit x");
+    return emu_same_shape(dgamma, gamma) && dgamma->type == EMU_FLOAT
+               ? 0
+               : emu_refuse(c, "dgamma is not FLOAT of gamma's shape");
 }
 
-static void norm_grad_row(emu_call *c, int64_t t)
+static void norm_grad_row(emu_call *c, int64_t t, int64_t D)
 {
     const emu_tensor *dy = emu_t(c, 0), *x = emu_t(c, 1), *gamma = emu_t(c, 3), *dx = emu_t(c, 4);
-    const double rstd = get(emu_t(c, 2), t * emu_t(c, 2)->stride[0]);
+    const int normed = gamma->rank;
+    const double rstd = emu_get(emu_t(c, 2), row_place(emu_t(c, 2), normed, t, 0));
     double dot = 0.0;
-    for (int64_t j = 0; j < x->dim[1]; j++)
-        dot += get(dy, t * dy->stride[0] + j * dy->stride[1]) * get(gamma, j * gamma->stride[0]) *
-               get(x, t * x->stride[0] + j * x->stride[1]);
-    dot *= rstd * rstd / (double)x->dim[1];
-    for (int64_t j = 0; j < x->dim[1]; j++) {
-        const double v = get(x, t * x->stride[0] + j * x->stride[1]);
-        const double d = get(dy, t * dy->stride[0] + j * dy->stride[1]);
-        put(c, dx, t * dx->stride[0] + j * dx->stride[1],
-            rstd * (d * get(gamma, j * gamma->stride[0]) - v * dot));
+    for (int64_t j = 0; j < D; j++)
+        dot += emu_get(dy, row_place(dy, normed, t, j)) * emu_get(gamma, emu_place(gamma, 0, j)) *
+               emu_get(x, row_place(x, normed, t, j));
+    dot *= rstd * rstd / (double)D;
+    for (int64_t j = 0; j < D; j++) {
+        const double v = emu_get(x, row_place(x, normed, t, j));
+        const double d = emu_get(dy, row_place(dy, normed, t, j));
+        emu_put(c, dx, row_place(dx, normed, t, j),
+                rstd * (d * emu_get(gamma, emu_place(gamma, 0, j)) - v * dot));
     }
 }
 
 static void run_norm_grad(emu_call *c)
 {
     const emu_tensor *dy = emu_t(c, 0), *x = emu_t(c, 1), *r = emu_t(c, 2), *dgamma = emu_t(c, 5);
-    for (int64_t j = 0; j < x->dim[1]; j++) { /* before dx, which may lie on dy */
+    const int normed = dgamma->rank;
+    const int64_t D = emu_count(dgamma), T = rows_of(x, normed);
+    for (int64_t j = 0; j < D; j++) { /* before dx, which may lie on dy */
         double sum = 0.0;
-        for (int64_t t = 0; t < x->dim[0]; t++)
-            sum += get(dy, t * dy->stride[0] + j * dy->stride[1]) *
-                   get(x, t * x->stride[0] + j * x->stride[1]) * get(r, t * r->stride[0]);
-        put(c, dgamma, j * dgamma->stride[0], sum);
+        for (int64_t t = 0; t < T; t++)
+            sum += emu_get(dy, row_place(dy, normed, t, j)) *
+                   emu_get(x, row_place(x, normed, t, j)) * emu_get(r, row_place(r, normed, t, 0));
+        emu_put(c, dgamma, emu_place(dgamma, 0, j), sum);
     }
-    for (int64_t t = 0; t < x->dim[0]; t++) norm_grad_row(c, t);
+    for (int64_t t = 0; t < T; t++) norm_grad_row(c, t, D);
 }
 
 /* ---- ApplyAdamWV2(var, m, v, max?, grad, step, lr, beta1, beta2, decay, eps, amsgrad, maximize)
- */
+ * step counts the updates before this one: the kernel adds 1, as Huawei's sources do and its
+ * PyTorch adapter expects. */
 
 static aclnnStatus check_adamw(emu_call *c)
 {
     static const int args[] = {0, 1, 2, 4, 5};
-    const emu_tensor *p = emu_t(c, 0);
-    if (!has_all(c, args, 5)) return absent(c);
-    if (c->arg[11].i || c->arg[12].i)
-        return emu_fail(EMU_NN_INVALID, "aclnnApplyAdamWV2: the emulated driver has neither "
-                                        "amsgrad nor maximize");
-    const bool fits = is_matrix_of(emu_t(c, 1), p) && is_matrix_of(emu_t(c, 2), p) &&
-                      is_matrix_of(emu_t(c, 4), p) && emu_count(emu_t(c, 5)) == 1;
-    return fits ? 0 : unfit(c);
+    const aclnnStatus code = emu_want(c, args, 5);
+    if (code != 0) return code;
+    const emu_tensor *p = emu_t(c, 0), *g = emu_t(c, 4), *step = emu_t(c, 5), *most = emu_t(c, 3);
+    if (!emu_same(emu_t(c, 1), p) || !emu_same(emu_t(c, 2), p) || !emu_same_shape(g, p))
+        return emu_refuse(c, "m, v or grad is unlike var");
+    if (g->type != p->type &&
+        !(p->type == EMU_FLOAT && (g->type == EMU_FLOAT16 || g->type == EMU_BF16)))
+        return emu_refuse(c, "grad is neither of var's type nor 16 bits beside FLOAT");
+    if (emu_count(step) != 1 || (step->type != EMU_FLOAT && step->type != EMU_INT64))
+        return emu_refuse(c, "step is not one FLOAT or INT64");
+    if (c->arg[11].i && (!most || !emu_same_shape(most, p) || most->type != g->type))
+        return emu_refuse(c, "amsgrad without a maxGradNorm of grad's type and shape");
+    return 0;
 }
 
 static void run_adamw(emu_call *c)
 {
     const emu_tensor *p = emu_t(c, 0), *m = emu_t(c, 1), *v = emu_t(c, 2), *g = emu_t(c, 4);
+    const emu_tensor *most = c->arg[11].i ? emu_t(c, 3) : NULL;
     const double lr = c->arg[6].d, beta1 = c->arg[7].d, beta2 = c->arg[8].d,
-                 step = get(emu_t(c, 5), 0);
+                 step = emu_get(emu_t(c, 5), 0) + 1.0, sign = c->arg[12].i ? -1.0 : 1.0;
     const double first = 1.0 - pow(beta1, step), second = 1.0 - pow(beta2, step);
     for (int64_t e = 0, n = emu_count(p); e < n; e++) {
-        const double grad = get(g, place(g, 0, e));
-        const double m1 = beta1 * get(m, place(m, 0, e)) + (1.0 - beta1) * grad;
-        const double v1 = beta2 * get(v, place(v, 0, e)) + (1.0 - beta2) * grad * grad;
-        const double old = get(p, place(p, 0, e)) * (1.0 - lr * c->arg[9].d);
-        put(c, m, place(m, 0, e), m1);
-        put(c, v, place(v, 0, e), v1);
-        put(c, p, place(p, 0, e), old - lr * (m1 / first) / (sqrt(v1 / second) + c->arg[10].d));
+        const double grad = sign * emu_get(g, emu_place(g, 0, e));
+        const double m1 = beta1 * emu_get(m, emu_place(m, 0, e)) + (1.0 - beta1) * grad;
+        const double v1 = beta2 * emu_get(v, emu_place(v, 0, e)) + (1.0 - beta2) * grad * grad;
+        const double old = emu_get(p, emu_place(p, 0, e)) * (1.0 - lr * c->arg[9].d);
+        const double size = most ? fmax(v1, emu_get(most, emu_place(most, 0, e))) : v1;
+        emu_put(c, m, emu_place(m, 0, e), m1);
+        emu_put(c, v, emu_place(v, 0, e), v1);
+        if (most) emu_put(c, most, emu_place(most, 0, e), size);
+        emu_put(c, p, emu_place(p, 0, e),
+                old - lr * (m1 / first) / (sqrt(size / second) + c->arg[10].d));
     }
 }
 

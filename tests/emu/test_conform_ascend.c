@@ -2,6 +2,7 @@
 /* tests/emu/test_conform_ascend.c - the conformance suite on the emulated device, another seed each
  * run, and what is refused on a chip that has no bf16. */
 #include "chips/ascend/ascend.h"
+#include "chips/ascend/map.h"
 #include "chips/ref/ref.h"
 #include "op/op.h"
 #include "tests/near.h"
@@ -27,16 +28,19 @@ static mz_device *open_emulated(void)
     return chip;
 }
 
-/* The operators whose calls the emulated driver has. */
+/* Every operator that the chip's page says it has: a row without one is refused by the query, which
+ * mzt_conform_run counts as skipped. */
 static void agrees_with_the_reference(void **state)
 {
-    static const char *const ops[] = {"matmul", "cast",  "elementwise", "swiglu", "rmsnorm",
-                                      "embed",  "adamw", "sumsq",       "finite", "reduce"};
     (void)state;
     mz_device *chip = open_emulated();
-    for (int i = 0; i < MZ_COUNT(ops); i++)
-        mzt_conform_run(&suite,
-                        &(mzt_conform){.spec = "ascend", .op = ops[i], .cases = suite.cases}, chip);
+    for (int i = 0; i < MZ_OP_COUNT; i++) {
+        if (mz_ascend_row_of((mz_op_kind)i)->state == MZ_STATE_NONE) continue;
+        mzt_conform_run(
+            &suite,
+            &(mzt_conform){.spec = "ascend", .op = mz_op_name((mz_op_kind)i), .cases = suite.cases},
+            chip);
+    }
     /* how many of few cases an operator takes is chance; all of them together take about 20 */
     mz_ascend_counts counts;
     mz_ascend_count(chip, &counts);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/emu/test_emu_ascend.c - a plain C client of the emulated driver: copies, order, products,
  * numbers of every type, and what a client must not do. */
-#include "ascend/aclnn.h"
-#include "tests/near.h"
+#include "tests/emu/client.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -10,40 +9,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { ND = 2 };
-
-static void *device(size_t bytes)
-{
-    void *at = NULL;
-    assert_int_equal(aclrtMalloc(&at, bytes, 0), 0);
-    return at;
-}
-
-static void *upload(const void *host, size_t bytes)
-{
-    void *at = device(bytes);
-    assert_int_equal(aclrtMemcpy(at, bytes, host, bytes, 1), 0);
-    return at;
-}
-
-static void download(void *host, const void *at, size_t bytes)
-{
-    assert_int_equal(aclrtMemcpy(host, bytes, at, bytes, 2), 0);
-}
-
-static aclTensor *tensor(int type, int64_t rows, int64_t columns, const int64_t *strides, void *at)
-{
-    const int64_t dims[2] = {rows, columns}, storage = rows * columns;
-    aclTensor *t = aclCreateTensor(dims, 2, type, strides, 0, ND, &storage, 1, at);
-    assert_non_null(t);
-    return t;
-}
-
-static bool is_near(float got, float want, double limit)
-{
-    return mzt_near((double)got, (double)want, limit);
-}
 
 static int start(void **state)
 {
@@ -147,22 +112,6 @@ static void an_event_joins_two_streams(void **state)
 }
 
 /* ---- operators ---- */
-
-static void finish(int code, uint64_t bytes, aclOpExecutor *x,
-                   aclnnStatus (*run)(void *, uint64_t, aclOpExecutor *, aclrtStream))
-{
-    if (code != 0) print_message("%s\n", aclGetRecentErrMsg());
-    assert_int_equal(code, 0);
-    assert_int_equal(run(bytes ? device((size_t)bytes) : NULL, bytes, x, NULL), 0);
-}
-
-#define CALL(name, ...)                                                                            \
-    do {                                                                                           \
-        uint64_t bytes_ = 0;                                                                       \
-        aclOpExecutor *x_ = NULL;                                                                  \
-        const int code_ = aclnn##name##GetWorkspaceSize(__VA_ARGS__, &bytes_, &x_);                \
-        finish(code_, bytes_, x_, aclnn##name);                                                    \
-    } while (0)
 
 static void multiplies_views(void **state)
 {

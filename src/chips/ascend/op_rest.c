@@ -42,7 +42,7 @@ static void adamw(mz_npu *n, const mz_desc *desc, const mz_args *args)
     const mz_nv grad = mz_npu_like(n, &g, ACL_FLOAT);
     (void)desc;
     if (mz_nv_count(&p) == 0) return;
-    mz_npu_fill(n, step, (double)args->k.adamw.step);
+    mz_npu_fill(n, step, (double)(args->k.adamw.step - 1)); /* CANN counts the updates before */
     mz_npu_scale(n, g, args->k.adamw.grad_scale, grad);
     MZ_NPU(n, ApplyAdamWV2, mz_npu_t(n, &p), mz_npu_t(n, &m), mz_npu_t(n, &v), NULL,
            mz_npu_t(n, &grad), mz_npu_t(n, &step), (float)args->k.adamw.lr,

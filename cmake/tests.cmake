@@ -40,6 +40,9 @@ foreach(source ${MIZAN_TEST_SOURCES})
   if(name STREQUAL "test_conform_ascend")
     file(GLOB support CONFIGURE_DEPENDS tests/weigh/*.c)
   endif()
+  if(name STREQUAL "test_train_ascend")
+    file(GLOB support CONFIGURE_DEPENDS tests/e2e/program.c)
+  endif()
   list(FILTER support EXCLUDE REGEX "/test_[^/]*\\.c$")
   add_executable(${name} ${source} ${support})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
@@ -98,11 +101,11 @@ endif()
 add_test(NAME test_conform_ascend_310p COMMAND test_conform_ascend WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(test_conform_ascend_310p PROPERTIES LABELS emu TIMEOUT ${MIZAN_TEST_TIMEOUT}
   ENVIRONMENT "${MIZAN_TEST_ENVIRONMENT};MIZAN_EMU_ASCEND_SOC=Ascend310P3")
-set_property(TEST test_conform_ascend test_conform_ascend_310p APPEND PROPERTY
+set_property(TEST test_conform_ascend test_conform_ascend_310p test_train_ascend APPEND PROPERTY
   ENVIRONMENT "MIZAN_EMU_ASCEND_FOLDER=${MIZAN_EMU_ASCEND_FOLDER}")
 
 # The driver compiles every kernel first.
-set_tests_properties(test_conform_opencl PROPERTIES TIMEOUT 600)
+set_tests_properties(test_conform_opencl test_train_ascend PROPERTIES TIMEOUT 600)
 
 if(Python3_FOUND AND NOT CMAKE_CROSSCOMPILING)
   function(mizan_tool_test name)

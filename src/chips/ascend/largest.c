@@ -152,6 +152,19 @@ static void attention(const drawing *d, const mz_desc *desc)
         put1(d, AT(attention.saved), MZ_U8, (int64_t)sizeof(float));
 }
 
+static void decode(const drawing *d, const mz_desc *desc)
+{
+    const mz_decode_desc *x = &desc->u.decode;
+    const int64_t pages = x->B_max * x->pages_per_seq_max;
+    put3(d, AT(decode.out), x->dtype, x->T_max, x->H, x->W);
+    put3(d, AT(decode.q), x->dtype, x->T_max, x->H, x->K);
+    put(d, AT(decode.k_cache), x->dtype, 4, (const int64_t[]){pages, x->page, x->G, x->K});
+    put(d, AT(decode.v_cache), x->dtype, 4, (const int64_t[]){pages, x->page, x->G, x->W});
+    put2(d, AT(decode.table), MZ_I32, x->B_max, x->pages_per_seq_max);
+    put1(d, AT(decode.lens), MZ_I32, x->B_max);
+    put1(d, AT(decode.cu), MZ_I32, x->B_max + 1);
+}
+
 static void router(const drawing *d, const mz_desc *desc)
 {
     const mz_router_desc *r = &desc->u.router;
@@ -253,7 +266,7 @@ static void (*const DRAW[MZ_OP_COUNT])(const drawing *d, const mz_desc *desc) = 
     [MZ_OP_PERMUTE] = permute, [MZ_OP_UNPERMUTE] = unpermute,
     [MZ_OP_EXPERTS] = experts, [MZ_OP_ROWS] = rows,
     [MZ_OP_SUMSQ] = sumsq,     [MZ_OP_FINITE] = finite,
-    [MZ_OP_CAST] = cast,
+    [MZ_OP_CAST] = cast,       [MZ_OP_DECODE] = decode,
 };
 
 void mz_ascend_largest(mz_ascend_call *call, const mz_desc *desc, mz_pass pass, mz_buffer *buf)

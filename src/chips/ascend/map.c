@@ -22,7 +22,12 @@ static const mz_ascend_row ROWS[MZ_OP_COUNT] = {
                          "FlashAttentionScore FlashAttentionScoreGrad InplaceFillScalar "
                          "InplaceCopy Cast",
                          "8.1", "a sequence a call; gradients of bf16 in f32"},
-    [MZ_OP_DECODE] = {MZ_STATE_NONE, "", "", "", "not there yet: hosted:ascend has it on the host"},
+    [MZ_OP_DECODE] = {MZ_STATE_COMPOSED,
+                      "Arange Add InplaceFillScalar InplaceCopy Cast LtTensor SWhere IndexSelect "
+                      "FlashAttentionScore",
+                      "", "8.1",
+                      "a sequence a call; how long it is stands on the device, where CANN's paged "
+                      "attention wants it on the host"},
     [MZ_OP_SWIGLU] = {MZ_STATE_COMPOSED, "Cast Silu Mul InplaceCopy",
                       "Cast Silu Mul SiluBackward InplaceCopy", "8.1",
                       "gate and up lie apart, SwiGlu wants them side by side"},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* chips/ascend/op_attention.c - rope and attention, a sequence a call.
+/* chips/ascend/op_attention.c - rope, attention and decode, a sequence a call.
  *
  * saved of attention: for each sequence the largest score and the sum of each row, as the operator
  * leaves them: [H, length, 8] f32 each, all largest ones first.
@@ -67,6 +67,7 @@ enum {
     ALL = 0,
     CAUSAL = 2,
     FAR_TOKENS = 2147483647,
+    BLIND_ROWS = 2, /* innerPrecise: a row that sees no key is 0 */
     HEAD_MAX = 768,
     HEADS_MAX = 256
 };
@@ -109,7 +110,8 @@ static mz_nv widened(mz_npu *n, mz_nv v, aclDataType type, int64_t width)
 /* One call's arguments: heads of keys no narrower than those of values, as the operators ask. */
 typedef struct heads {
     mz_nv q, k, v, largest, sums, mask;
-    const mz_attention_desc *desc;
+    double scale;
+    int64_t H, sparse, inner;
 } heads;
 
 /* [1,H,length,8] of the `which`-th half of saved. */
@@ -130,7 +132,7 @@ static heads heads_of(mz_npu *n, const mz_desc *desc, const mz_args *args, aclDa
     const int64_t square[] = {MZ_ASCEND_MASK, MZ_ASCEND_MASK};
     const mz_nv saved = mz_nv_of(args->attention.saved);
     const bool is_kept = saved.base && n->queue; /* a plan books for a call without saved too */
-    heads h = {.desc = d};
+    heads h = {.scale = d->scale, .H = d->H, .sparse = d->causal ? CAUSAL : ALL};
     h.q = widened(n, part_of(args->attention.q, ends[0], ends[1]), type, width);
     h.k = widened(n, part_of(args->attention.k, ends[0], ends[1]), type, width);
     h.v = widened(n, part_of(args->attention.v, ends[0], ends[1]), type, d->W);
@@ -147,9 +149,9 @@ static void attend(mz_npu *n, const heads *h, mz_nv out)
     const mz_nv nothing = mz_nv_shape(out, 1, (const int64_t[]){0});
     char layout[] = "BSND";
     MZ_NPU(n, FlashAttentionScore, mz_npu_t(n, &h->q), mz_npu_t(n, &h->k), mz_npu_t(n, &h->v), NULL,
-           NULL, NULL, mz_npu_t(n, &h->mask), NULL, h->desc->scale, 1.0, FAR_TOKENS, FAR_TOKENS,
-           h->desc->H, layout, 0, h->desc->causal ? CAUSAL : ALL, mz_npu_t(n, &h->largest),
-           mz_npu_t(n, &h->sums), mz_npu_t(n, &nothing), mz_npu_t(n, &out));
+           NULL, NULL, mz_npu_t(n, &h->mask), NULL, h->scale, 1.0, FAR_TOKENS, FAR_TOKENS, h->H,
+           layout, h->inner, h->sparse, mz_npu_t(n, &h->largest), mz_npu_t(n, &h->sums),
+           mz_npu_t(n, &nothing), mz_npu_t(n, &out));
 }
 
 static void attention(mz_npu *n, const mz_desc *desc, const mz_args *args)
@@ -178,9 +180,9 @@ static void attend_backward(mz_npu *n, const heads *h, const gradients *g)
     char layout[] = "BSND";
     MZ_NPU(n, FlashAttentionScoreGrad, mz_npu_t(n, &h->q), mz_npu_t(n, &h->k), mz_npu_t(n, &h->v),
            mz_npu_t(n, &g->dy), NULL, NULL, NULL, mz_npu_t(n, &h->mask), mz_npu_t(n, &h->largest),
-           mz_npu_t(n, &h->sums), NULL, mz_npu_t(n, &g->y), NULL, h->desc->scale, 1.0, FAR_TOKENS,
-           FAR_TOKENS, h->desc->H, layout, 0, h->desc->causal ? CAUSAL : ALL, mz_npu_t(n, &g->dq),
-           mz_npu_t(n, &g->dk), mz_npu_t(n, &g->dv), mz_npu_t(n, &nothing));
+           mz_npu_t(n, &h->sums), NULL, mz_npu_t(n, &g->y), NULL, h->scale, 1.0, FAR_TOKENS,
+           FAR_TOKENS, h->H, layout, h->inner, h->sparse, mz_npu_t(n, &g->dq), mz_npu_t(n, &g->dk),
+           mz_npu_t(n, &g->dv), mz_npu_t(n, &nothing));
 }
 
 /* The operator takes the sum over dout * out from out as it is stored. Rounded to bf16 that is off
@@ -226,16 +228,149 @@ static size_t attention_saved(const mz_desc *desc)
     return (size_t)(2 * d->T_max * d->H * EACH_ROW) * sizeof(float);
 }
 
+static mz_err refuse_heads(int64_t H, int64_t K, int64_t W)
+{
+    if (K > 0 && K <= HEAD_MAX && W > 0 && W <= HEAD_MAX && H <= HEADS_MAX) return MZ_OK;
+    return MZ_FAIL(MZ_ENOTSUP, "CANN attends with at most %d heads of 1 to %d numbers", HEADS_MAX,
+                   HEAD_MAX);
+}
+
 static mz_err refuse_attention(const mz_desc *desc)
 {
     const mz_attention_desc *d = &desc->u.attention;
-    if (d->K > 0 && d->K <= HEAD_MAX && d->W > 0 && d->W <= HEAD_MAX && d->H <= HEADS_MAX)
-        return MZ_OK;
-    return MZ_FAIL(MZ_ENOTSUP, "CANN attends with at most %d heads of 1 to %d numbers", HEADS_MAX,
-                   HEAD_MAX);
+    return refuse_heads(d->H, d->K, d->W);
 }
 
 const mz_ascend_op mz_ascend_attention = {.forward = attention,
                                           .backward = attention_backward,
                                           .saved = attention_saved,
                                           .refuse = refuse_attention};
+
+/* ---- decode ----
+ *
+ * How many tokens and keys a sequence has stands on the device only. So each sequence's keys are
+ * gathered, all tokens attend to them, and those that are not its own are left out: of two rows for
+ * a token the later sequence's counts, from the sequence's first token on. */
+
+typedef struct paged {
+    mz_nv table, lens, cu, ahead,
+        first; /* ahead [T,S]: key - token; first [P]: keys before a page */
+    int64_t T, S;
+    heads h;
+} paged;
+
+/* Element i of a list of numbers, for each of n. */
+static mz_nv number_of(mz_nv list, int64_t i, int64_t n)
+{
+    mz_nv one = mz_nv_slice(list, 0, i, 1);
+    one.dim[0] = n;
+    one.stride[0] = 0;
+    return one;
+}
+
+static mz_nv less(mz_npu *n, mz_nv a, mz_nv b)
+{
+    const mz_nv is = mz_npu_like(n, &a, ACL_BOOL);
+    MZ_NPU(n, LtTensor, mz_npu_t(n, &a), mz_npu_t(n, &b), mz_npu_t(n, &is));
+    return is;
+}
+
+static mz_nv where(mz_npu *n, mz_nv is, mz_nv a, mz_nv b, mz_nv out)
+{
+    MZ_NPU(n, SWhere, mz_npu_t(n, &is), mz_npu_t(n, &a), mz_npu_t(n, &b), mz_npu_t(n, &out));
+    return out;
+}
+
+static paged paged_of(mz_npu *n, const mz_decode_desc *d, const mz_args *args)
+{
+    paged p = {.table = mz_nv_of(args->decode.table),
+               .lens = mz_nv_of(args->decode.lens),
+               .cu = mz_nv_of(args->decode.cu),
+               .T = args->decode.q->dim[0],
+               .S = args->decode.table->dim[1] * d->page,
+               .h = {.scale = d->scale, .H = d->H, .sparse = ALL, .inner = BLIND_ROWS}};
+    const int64_t both[] = {p.T, p.S};
+    const int64_t width = d->K > d->W ? d->K : d->W, rows[] = {1, d->H, p.T, EACH_ROW};
+    const mz_nv token = mz_npu_new(n, ACL_INT32, 1, &p.T), key = mz_npu_new(n, ACL_INT32, 1, &p.S);
+    p.ahead = mz_npu_new(n, ACL_INT32, 2, both);
+    mz_npu_count_up(n, token);
+    mz_npu_count_up(n, key);
+    mz_npu_add(n, mz_nv_insert(key, 0, p.T), mz_nv_insert(token, 1, p.S), -1.0, p.ahead);
+    p.first = key;
+    p.first.dim[0] = args->decode.table->dim[1];
+    p.first.stride[0] = d->page;
+    p.h.q = widened(n, mz_nv_insert(mz_nv_of(args->decode.q), 0, 1), mz_nv_of(args->decode.q).type,
+                    width);
+    p.h.largest = mz_npu_new(n, ACL_FLOAT, 4, rows);
+    p.h.sums = mz_npu_new(n, ACL_FLOAT, 4, rows);
+    return p;
+}
+
+/* The keys of a sequence's pages, [1,S,G,width]; what the table says of pages that hold none is
+ * not looked at. */
+static mz_nv keys_of(mz_npu *n, const paged *p, mz_nv cache, mz_nv pages, int64_t width)
+{
+    const int64_t dims[] = {pages.dim[0], cache.dim[1], cache.dim[2], cache.dim[3]};
+    const int64_t all[] = {1, p->S, cache.dim[2], cache.dim[3]};
+    const mz_nv keys = mz_npu_new(n, cache.type, 4, dims);
+    mz_npu_select(n, cache, pages, keys);
+    return widened(n, mz_nv_shape(keys, 4, all), cache.type, width);
+}
+
+static mz_nv pages_of(mz_npu *n, const paged *p, int64_t b)
+{
+    const int64_t P = p->table.dim[1];
+    mz_nv own = mz_nv_slice(p->table, 0, b, 1);
+    const mz_nv none = mz_npu_new(n, ACL_INT32, 1, &P), pages = mz_npu_new(n, ACL_INT32, 1, &P);
+    own.dim[0] = P;
+    own.stride[0] = own.stride[1];
+    own.rank = 1;
+    mz_npu_fill(n, none, 0.0);
+    return where(n, less(n, p->first, number_of(p->lens, b, P)), own, none, pages);
+}
+
+/* Token t sees key s of sequence b where s - t <= lens[b] - cu[b+1]. */
+static void attend_sequence(mz_npu *n, const mz_decode_desc *d, const mz_args *args, paged *p,
+                            int64_t b, mz_nv out)
+{
+    const int64_t one = 1, width = d->K > d->W ? d->K : d->W;
+    const mz_nv last = mz_npu_new(n, ACL_INT32, 1, &one), pages = pages_of(n, p, b);
+    mz_npu_add(n, number_of(p->lens, b, 1), number_of(p->cu, b + 1, 1), -1.0, last);
+    p->h.mask = mz_npu_like(n, &p->ahead, ACL_BOOL);
+    const mz_nv limit = mz_nv_insert(number_of(last, 0, p->S), 0, p->T);
+    MZ_NPU(n, LtTensor, mz_npu_t(n, &limit), mz_npu_t(n, &p->ahead), mz_npu_t(n, &p->h.mask));
+    p->h.k = keys_of(n, p, mz_nv_of(args->decode.k_cache), pages, width);
+    p->h.v = keys_of(n, p, mz_nv_of(args->decode.v_cache), pages, d->W);
+    attend(n, &p->h, out);
+}
+
+static void decode(mz_npu *n, const mz_desc *desc, const mz_args *args)
+{
+    const mz_decode_desc *d = &desc->u.decode;
+    const mz_nv y = mz_nv_of(args->decode.out);
+    const int64_t dims[] = {1, y.dim[0], d->H, d->W};
+    if (mz_nv_count(&y) == 0) return;
+    paged p = paged_of(n, d, args);
+    const mz_nv fresh = mz_npu_new(n, y.type, 4, dims), token = mz_npu_new(n, ACL_INT32, 1, &p.T);
+    mz_nv so_far = mz_npu_new(n, y.type, 4, dims), next = mz_npu_new(n, y.type, 4, dims);
+    const size_t mark = n->used;
+    mz_npu_count_up(n, token);
+    mz_npu_fill(n, so_far, 0.0);
+    for (int64_t b = 0; b < p.lens.dim[0]; b++) {
+        attend_sequence(n, d, args, &p, b, fresh);
+        const mz_nv is = less(n, token, number_of(p.cu, b, p.T)), last = so_far;
+        const mz_nv before = mz_nv_insert(mz_nv_insert(mz_nv_insert(is, 1, d->H), 2, d->W), 0, 1);
+        so_far = where(n, before, so_far, fresh, next);
+        next = last;
+        n->used = mark;
+    }
+    mz_npu_copy(n, y, mz_nv_shape(so_far, 3, dims + 1));
+}
+
+static mz_err refuse_decode(const mz_desc *desc)
+{
+    const mz_decode_desc *d = &desc->u.decode;
+    return refuse_heads(d->H, d->K, d->W);
+}
+
+const mz_ascend_op mz_ascend_decode = {.forward = decode, .refuse = refuse_decode};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* chips/ascend/ops.c - the slots: asking and binding plan a pass, a call runs it. Floor: chips. */
+#include "chip/work.h"
 #include "chips/ascend/map.h"
 #include "chips/ascend/state.h"
 
@@ -16,7 +17,7 @@ static const mz_ascend_op *const OPS[MZ_OP_COUNT] = {
     [MZ_OP_ROPE] = &mz_ascend_rope,       [MZ_OP_ATTENTION] = &mz_ascend_attention,
     [MZ_OP_ROUTER] = &mz_ascend_router,   [MZ_OP_BALANCE] = &mz_ascend_balance,
     [MZ_OP_PERMUTE] = &mz_ascend_permute, [MZ_OP_UNPERMUTE] = &mz_ascend_unpermute,
-    [MZ_OP_EXPERTS] = &mz_ascend_experts,
+    [MZ_OP_EXPERTS] = &mz_ascend_experts, [MZ_OP_DECODE] = &mz_ascend_decode,
 };
 
 /* ---- asking ---- */
@@ -74,6 +75,12 @@ static mz_err query(const mz_queue *q, const mz_desc *desc, mz_support *support)
 
 /* ---- running ---- */
 
+static bool is_product(mz_op_kind kind)
+{
+    return kind == MZ_OP_MATMUL || kind == MZ_OP_EXPERTS || kind == MZ_OP_ATTENTION ||
+           kind == MZ_OP_DECODE;
+}
+
 static mz_err run(mz_op *op, mz_pass pass, const mz_args *args)
 {
     const mz_ascend_op *own = OPS[op->desc.kind];
@@ -86,6 +93,7 @@ static mz_err run(mz_op *op, mz_pass pass, const mz_args *args)
         n.room = op->support.workspace_bytes;
     }
     (pass == MZ_FORWARD ? own->forward : own->backward)(&n, &op->desc, args);
+    if (is_product(op->desc.kind)) q->counts.flop += mz_work_of(&op->desc, pass, args);
     return n.err;
 }
 

@@ -78,7 +78,8 @@ typedef struct mz_ascend_op {
 extern const mz_ascend_op mz_ascend_matmul, mz_ascend_rmsnorm, mz_ascend_swiglu, mz_ascend_embed,
     mz_ascend_xent, mz_ascend_adamw, mz_ascend_sumsq, mz_ascend_finite, mz_ascend_cast,
     mz_ascend_elementwise, mz_ascend_reduce, mz_ascend_rows, mz_ascend_rope, mz_ascend_attention,
-    mz_ascend_router, mz_ascend_balance, mz_ascend_permute, mz_ascend_unpermute, mz_ascend_experts;
+    mz_ascend_decode, mz_ascend_router, mz_ascend_balance, mz_ascend_permute, mz_ascend_unpermute,
+    mz_ascend_experts;
 void mz_ascend_fill_slots(mz_slot slots[MZ_OP_COUNT]);
 
 /* ---- largest.c ---- */

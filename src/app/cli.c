@@ -294,10 +294,15 @@ static mz_err unknown_chip(const char *spec, const char *name)
 mz_err mz_cli_open_chip(const mz_cli *cli, mz_device **device)
 {
     mz_options env;
-    char name[64];
     mz_options_init(&env);
     const char *spec = mz_cli_text(cli, "chip", env.chip);
-    if (!spec) spec = "cpu"; /* MIZAN_CHIP has a default, which the analyzer cannot see */
+    /* MIZAN_CHIP has a default, which the analyzer cannot see */
+    return mz_cli_open_named(cli, spec ? spec : "cpu", device);
+}
+
+mz_err mz_cli_open_named(const mz_cli *cli, const char *spec, mz_device **device)
+{
+    char name[64];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(spec, ":"), spec);
     if (!mz_chip_find(name)) return unknown_chip(spec, name);
     const mz_chip_options options = mz_cli_chip_options(cli);

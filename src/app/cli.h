@@ -47,6 +47,7 @@ enum {
     MZ_COMMON_CHIP = 2,      /* --chip --threads --isa --driver-path --fault-plan */
     MZ_COMMON_SEED = 4,      /* --seed */
     MZ_COMMON_DTYPE = 8,     /* --dtype */
+    MZ_COMMON_RANKS = 32,    /* --ranks: app/placed.h */
     MZ_COMMON_SAMPLING = 16, /* --max-tokens --temperature --top-p ... --stop: app/sampling.h */
 };
 
@@ -89,6 +90,8 @@ double mz_cli_real(const mz_cli *cli, const char *name, double absent);
 mz_chip_options mz_cli_chip_options(const mz_cli *cli); /* the environment below the options */
 /* Opens --chip (or MIZAN_CHIP, or "cpu"); an unknown name is MZ_EUSAGE with the nearest one. */
 mz_err mz_cli_open_chip(const mz_cli *cli, mz_device **device);
+/* The same for a name that came in another way. */
+mz_err mz_cli_open_named(const mz_cli *cli, const char *spec, mz_device **device);
 mz_err mz_cli_dtype(const mz_cli *cli, mz_dtype absent, mz_dtype *out);
 
 /* {"schema": 1}; NULL when out of memory, which mz_cli_print then reports. */

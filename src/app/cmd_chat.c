@@ -4,6 +4,7 @@
  * Answers go to stdout, everything else to stderr. Ctrl-C ends the answer that is being written,
  * and the program only where nothing is. Floor: app. */
 #include "app/commands.h"
+#include "app/placed.h"
 #include "app/sampling.h"
 #include "app/source.h"
 #include "base/mem.h"
@@ -333,22 +334,22 @@ static void catch_interrupts(void)
 static mz_err run(const mz_cli *cli)
 {
     mz_tokenizer *t = NULL;
-    mz_device *device = NULL;
+    mz_chips chips = {0};
     mz_dialog_options o;
     const char *stops[MZ_STOPS_MAX], *system = mz_cli_text(cli, "system", NULL);
     chat c = {.json = mz_cli_flag(cli, "json"), .is_terminal = isatty(STDIN_FILENO) == 1};
     MZ_TRY(
         mz_app_open_tokenizer(&t, mz_cli_argument(cli, 0))); /* first: is there a model at all? */
     mz_err err = options_of(cli, &c, stops, &o);
-    if (err == MZ_OK) err = mz_cli_open_chip(cli, &device);
-    if (err == MZ_OK) err = mz_dialog_open(&c.dialog, device, mz_cli_argument(cli, 0), t, &o);
+    if (err == MZ_OK) err = mz_app_open_chips(cli, &chips);
+    if (err == MZ_OK) err = mz_dialog_open(&c.dialog, &chips, mz_cli_argument(cli, 0), t, &o);
     if (err == MZ_OK && system) err = mz_dialog_system(c.dialog, system, strlen(system));
     if (err == MZ_OK) {
         catch_interrupts();
         err = converse(&c);
     }
     mz_dialog_free(c.dialog);
-    mz_device_close(device);
+    mz_app_close_chips(&chips);
     mz_tokenizer_free(t);
     if (err == MZ_OK && c.refused && !c.is_terminal)
         err = MZ_FAIL(MZ_EUSAGE, "at least one message was refused");
@@ -366,8 +367,8 @@ const mz_command mz_cmd_chat = {
         "commands. Sampling is what the model's generation_config.json says unless an option\n"
         "says otherwise. With --json each answer is one line of JSON.",
     .options = OPTIONS,
-    .common =
-        MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_SEED | MZ_COMMON_DTYPE | MZ_COMMON_SAMPLING,
+    .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_RANKS | MZ_COMMON_SEED | MZ_COMMON_DTYPE |
+              MZ_COMMON_SAMPLING,
     .examples = "mizan chat MODEL\n"
                 "mizan chat model.gguf --temperature 0.7 --system \"Answer briefly.\"",
     .run = run,

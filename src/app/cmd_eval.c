@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* app/cmd_eval.c - `mizan eval`: perplexity of a text. Floor: app. */
 #include "app/commands.h"
+#include "app/placed.h"
 #include "app/source.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -94,7 +95,7 @@ static mz_err write_logprobs(const char *path, const float *logprobs, int64_t n)
     return err;
 }
 
-static mz_err print(const mz_cli *cli, const mz_eval *e, double bytes)
+static mz_err print(const mz_cli *cli, const mz_eval *e, double bytes, const mz_chips *chips)
 {
     const double mean = e->nll / (double)e->tokens;
     const double bits = bytes > 0.0 ? e->nll / log(2.0) / bytes : (double)NAN;
@@ -103,6 +104,7 @@ static mz_err print(const mz_cli *cli, const mz_eval *e, double bytes)
                e->nll, mean, exp(mean));
         if (isfinite(bits)) printf("  bits per byte %.4f", bits);
         printf("\n");
+        mz_app_tell_chips(chips);
         return MZ_OK;
     }
     json_t *o = mz_cli_document();
@@ -110,6 +112,7 @@ static mz_err print(const mz_cli *cli, const mz_eval *e, double bytes)
     bad |= json_object_set_new(o, "nll", mz_json_number(e->nll));
     bad |= json_object_set_new(o, "perplexity", mz_json_number(exp(mean)));
     bad |= json_object_set_new(o, "bits_per_byte", mz_json_number(bits));
+    bad |= json_object_set_new(o, "ranks", mz_app_chips_json(chips));
     if (bad == 0) return mz_cli_print(o);
     json_decref(o);
     return mz_cli_json_failed();
@@ -130,19 +133,19 @@ static mz_err evaluate(const mz_cli *cli, const mz_tokenizer *t, const mz_ids *i
     mz_eval_options o = {.context = mz_cli_int(cli, "context", 512),
                          .adapter = mz_cli_text(cli, "adapter", NULL),
                          .progress = show_progress};
-    mz_device *device = NULL;
+    mz_chips chips = {0};
     float *logprobs = NULL;
     mz_eval e = {0};
     if (n < 2) return MZ_FAIL(MZ_ECORRUPT, "%lld tokens are too few to judge", (long long)n);
     MZ_TRY(mz_cli_dtype(cli, MZ_F32, &o.dtype));
     o.as_stored = !mz_cli_text(cli, "dtype", NULL);
     if (where) MZ_TRY(mz_mem_new(&logprobs, n, sizeof *logprobs));
-    mz_err err = mz_cli_open_chip(cli, &device);
+    mz_err err = mz_app_open_chips(cli, &chips);
     if (err == MZ_OK)
-        err = mz_eval_run(&e, device, mz_cli_argument(cli, 0), ids->at, n, logprobs, &o);
+        err = mz_eval_run(&e, &chips, mz_cli_argument(cli, 0), ids->at, n, logprobs, &o);
     if (err == MZ_OK && where) err = write_logprobs(where, logprobs, n);
-    if (err == MZ_OK) err = print(cli, &e, bytes_of(t, ids, o.context));
-    mz_device_close(device);
+    if (err == MZ_OK) err = print(cli, &e, bytes_of(t, ids, o.context), &chips);
+    mz_app_close_chips(&chips);
     mz_mem_free(logprobs);
     return err;
 }
@@ -171,7 +174,7 @@ const mz_command mz_cmd_eval = {
         "Non-overlapping windows; every position but a window's first is counted. nll is\n"
         "the sum over all counted tokens, in nats.",
     .options = OPTIONS,
-    .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_DTYPE,
+    .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_RANKS | MZ_COMMON_DTYPE,
     .examples = "mizan eval MODEL --text book.txt --context 512",
     .run = run,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* app/cmd_generate.c - `mizan generate`: goes on with a text. Floor: app. */
 #include "app/commands.h"
+#include "app/placed.h"
 #include "app/sampling.h"
 #include "app/source.h"
 #include "base/file.h"
@@ -89,7 +90,7 @@ static int64_t peak_bytes(void)
     return kib * 1024;
 }
 
-static mz_err print_json(const mz_generated *g)
+static mz_err print_json(const mz_generated *g, const mz_chips *chips)
 {
     json_t *o = mz_cli_document(), *ids = json_array();
     int bad = 0;
@@ -104,6 +105,7 @@ static mz_err print_json(const mz_generated *g)
     bad |= json_object_set_new(o, "prefill_tokens_per_s", mz_json_number(g->prefill_tokens_per_s));
     bad |= json_object_set_new(o, "decode_tokens_per_s", mz_json_number(g->decode_tokens_per_s));
     bad |= json_object_set_new(o, "peak_bytes", json_integer((json_int_t)peak_bytes()));
+    bad |= json_object_set_new(o, "ranks", mz_app_chips_json(chips));
     if (bad == 0) return mz_cli_print(o);
     json_decref(o);
     return mz_cli_json_failed();
@@ -125,7 +127,7 @@ static void print_end(const mz_generated *g, bool has_text)
     fprintf(stderr, "\n");
 }
 
-static mz_err generate(const mz_cli *cli, mz_device *device, const mz_tokenizer *t,
+static mz_err generate(const mz_cli *cli, mz_chips *chips, const mz_tokenizer *t,
                        const mz_ids *prompt)
 {
     static const mz_sampling plain = {.top_p = 1.0, .repeat_penalty = 1.0, .repeat_last = 64};
@@ -140,12 +142,13 @@ static mz_err generate(const mz_cli *cli, mz_device *device, const mz_tokenizer 
     MZ_TRY(mz_cli_stops(cli, stops, &o.n_stops));
     MZ_TRY(mz_cli_dtype(cli, MZ_F32, &o.dtype));
     o.as_stored = !mz_cli_text(cli, "dtype", NULL);
-    MZ_TRY(mz_generate(&g, device, mz_cli_argument(cli, 0), t, prompt, &o));
+    MZ_TRY(mz_generate(&g, chips, mz_cli_argument(cli, 0), t, prompt, &o));
     mz_err err = MZ_OK;
     if (json)
-        err = print_json(&g);
+        err = print_json(&g, chips);
     else
         print_end(&g, t != NULL);
+    if (!json) mz_app_tell_chips(chips);
     mz_generated_clear(&g);
     return err;
 }
@@ -153,15 +156,15 @@ static mz_err generate(const mz_cli *cli, mz_device *device, const mz_tokenizer 
 static mz_err run(const mz_cli *cli)
 {
     mz_tokenizer *t = NULL;
-    mz_device *device = NULL;
+    mz_chips chips = {0};
     mz_ids prompt = {0};
     mz_err err = mz_app_open_tokenizer(&t, mz_cli_argument(cli, 0));
     /* ids need no tokenizer; then there is no text either */
     if (err != MZ_OK && err != MZ_ENOMEM && mz_cli_text(cli, "ids", NULL)) err = MZ_OK;
     if (err == MZ_OK) err = read_prompt(cli, t, &prompt);
-    if (err == MZ_OK) err = mz_cli_open_chip(cli, &device);
-    if (err == MZ_OK) err = generate(cli, device, t, &prompt);
-    mz_device_close(device);
+    if (err == MZ_OK) err = mz_app_open_chips(cli, &chips);
+    if (err == MZ_OK) err = generate(cli, &chips, t, &prompt);
+    mz_app_close_chips(&chips);
     mz_ids_clear(&prompt);
     mz_tokenizer_free(t);
     return err;
@@ -177,8 +180,8 @@ const mz_command mz_cmd_generate = {
         "MODEL is a Hugging Face folder or a GGUF file. Special tokens in the prompt are\n"
         "only text; the model's begin token is put first where it wants one.",
     .options = OPTIONS,
-    .common =
-        MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_SEED | MZ_COMMON_DTYPE | MZ_COMMON_SAMPLING,
+    .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_RANKS | MZ_COMMON_SEED | MZ_COMMON_DTYPE |
+              MZ_COMMON_SAMPLING,
     .examples = "mizan generate MODEL --prompt \"Once upon a time\"\n"
                 "mizan generate model.gguf --prompt Hello --temperature 0.8 --json",
     .run = run,

@@ -36,6 +36,14 @@ static const mz_option CHIP[] = {
      .value = "FILE",
      .help = "faults to inject, for tests"},
     {0}};
+static const mz_option RANKS[] = {
+    {.name = "ranks",
+     .kind = MZ_OPTION_TEXT,
+     .value = "LIST",
+     .help =
+         "instead of --chip, a part of the layers on each of several chips: "
+         "'[{chip: cpu, layers: 10}, {chip: opencl:0}]'; without layers: what the others leave"},
+    {0}};
 static const mz_option SEED[] = {{.name = "seed",
                                   .kind = MZ_OPTION_INT,
                                   .value = "N",
@@ -87,8 +95,13 @@ static const mz_option SAMPLING[] = {
 static const struct {
     unsigned bit; /* 0: every command */
     const mz_option *options;
-} SHARED[] = {{MZ_COMMON_CHIP, CHIP},         {MZ_COMMON_SEED, SEED}, {MZ_COMMON_DTYPE, DTYPE},
-              {MZ_COMMON_SAMPLING, SAMPLING}, {MZ_COMMON_JSON, JSON}, {0, HELP}};
+} SHARED[] = {{MZ_COMMON_CHIP, CHIP},
+              {MZ_COMMON_RANKS, RANKS},
+              {MZ_COMMON_SEED, SEED},
+              {MZ_COMMON_DTYPE, DTYPE},
+              {MZ_COMMON_SAMPLING, SAMPLING},
+              {MZ_COMMON_JSON, JSON},
+              {0, HELP}};
 
 const mz_option *mz_option_at(const mz_command *command, int i)
 {

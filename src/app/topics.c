@@ -36,6 +36,8 @@ const mz_topic mz_topics[] = {
      "it; `mizan runs move` changes the ranks of a run between two steps, and a chip\n"
      "that was lost is taken back when it opens again (run.retake_after). Under\n"
      "mpirun or srun the started processes are the ranks.\n"
+     "`generate`, `chat` and `eval` take --ranks with layers, and spread a model that no\n"
+     "chip holds alone over several of them, within one process.\n"
      "`mizan train CONFIG.yaml --dry-run` says what it would take in memory.\n"},
     {"files", "formats that are read and written, and what a run leaves",
      "A MODEL is a Hugging Face folder (config.json, safetensors in one file or in\n"

@@ -26,11 +26,11 @@ struct mz_dialog {
 
 /* ---- opening ---- */
 
-static mz_err load(mz_dialog *d, mz_device *device, const char *model)
+static mz_err load(mz_dialog *d, mz_chips *chips, const char *model)
 {
     const mz_dialog_options *o = &d->options;
     mz_served *s = &d->served;
-    MZ_TRY(mz_served_open(s, device, model));
+    MZ_TRY(mz_served_open(s, chips, model));
     const int64_t most = s->config->max_position;
     d->context = o->context > 0 ? o->context : most < CONTEXT_USUAL ? most : CONTEXT_USUAL;
     if (d->context < CONTEXT_LEAST)
@@ -48,17 +48,17 @@ static mz_err load(mz_dialog *d, mz_device *device, const char *model)
     return MZ_OK;
 }
 
-mz_err mz_dialog_open(mz_dialog **out, mz_device *device, const char *model, const mz_tokenizer *t,
+mz_err mz_dialog_open(mz_dialog **out, mz_chips *chips, const char *model, const mz_tokenizer *t,
                       const mz_dialog_options *options)
 {
-    MZ_NEED(out && device && model && t && options, "an argument is NULL");
+    MZ_NEED(out && chips && model && t && options, "an argument is NULL");
     mz_dialog *d = NULL;
     MZ_TRY(mz_mem_new(&d, 1, sizeof *d));
     d->options = *options;
     d->tokenizer = t;
     mz_err err = mz_encoder_new(&d->encoder, t);
     if (err == MZ_OK) err = mz_prompt_bos(t, &d->bos);
-    if (err == MZ_OK) err = load(d, device, model);
+    if (err == MZ_OK) err = load(d, chips, model);
     if (err != MZ_OK) {
         mz_dialog_free(d);
         return err;

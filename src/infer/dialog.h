@@ -37,8 +37,9 @@ typedef struct mz_dialog_turn {
     bool is_full; /* the answer ended because the context did */
 } mz_dialog_turn;
 
-/* model: a folder or a GGUF. */
-mz_err mz_dialog_open(mz_dialog **d, mz_device *device, const char *model, const mz_tokenizer *t,
+/* chips: where the network is to lie (infer/chain.h); they must live as long. model: a folder or a
+ * GGUF. */
+mz_err mz_dialog_open(mz_dialog **d, mz_chips *chips, const char *model, const mz_tokenizer *t,
                       const mz_dialog_options *options);
 void mz_dialog_free(mz_dialog *d); /* NULL is legal */
 

@@ -4,8 +4,6 @@
 
 #include "base/mem.h"
 #include "infer/outputs.h"
-#include "model/model.h"
-#include "port/source.h"
 
 #include <math.h>
 
@@ -13,9 +11,8 @@ enum { TOKENS = 2048, HEAD_ROWS = 256 };
 
 typedef struct job {
     const mz_eval_options *options;
-    mz_queue *queue;
+    mz_chain chain;
     mz_source *source;
-    mz_model *model;
     int64_t tokens_max, windows_max;
     int32_t *pos, *cu, *targets;
     float *weight, *loss;
@@ -33,7 +30,7 @@ static mz_err bind(job *j, const char *path)
                                 .sequences_max = j->windows_max,
                                 .position_max = N,
                                 .head_rows = j->tokens_max < HEAD_ROWS ? j->tokens_max : HEAD_ROWS};
-    MZ_TRY(mz_source_model(&j->model, j->source, j->queue, &o, j->options->as_stored));
+    MZ_TRY(mz_chain_load(&j->chain, j->source, &o, j->options->as_stored));
     MZ_TRY(mz_mem_new(&j->pos, j->tokens_max, sizeof *j->pos));
     MZ_TRY(mz_mem_new(&j->targets, j->tokens_max, sizeof *j->targets));
     MZ_TRY(mz_mem_new(&j->weight, j->tokens_max, sizeof *j->weight));
@@ -57,9 +54,9 @@ static mz_err step(job *j, mz_eval *out, const int32_t *ids, int64_t left, float
         if (is_last) j->cu[++windows] = (int32_t)t + 1;
     }
     const mz_batch batch = {T, windows, ids, j->pos, j->cu, j->targets, j->weight};
-    MZ_TRY(mz_model_forward(j->model, &batch));
-    MZ_TRY(mz_model_loss(j->model, &batch, &lo, &loss));
-    MZ_TRY(mz_fetch_f32(j->queue, &loss, j->loss));
+    MZ_TRY(mz_chain_forward(&j->chain, &batch));
+    MZ_TRY(mz_model_loss(mz_chain_model(&j->chain), &batch, &lo, &loss));
+    MZ_TRY(mz_fetch_f32(mz_chain_queue(&j->chain), &loss, j->loss));
     for (int64_t t = 0; t < T; t++) {
         if (logprobs && t % N == 0) logprobs[t] = NAN;
         if (j->targets[t] == -100) continue;
@@ -82,19 +79,18 @@ static mz_err run(job *j, mz_eval *out, const char *model, const int32_t *ids, i
     return MZ_OK;
 }
 
-mz_err mz_eval_run(mz_eval *out, mz_device *device, const char *model, const int32_t *ids,
-                   int64_t n, float *logprobs, const mz_eval_options *options)
+mz_err mz_eval_run(mz_eval *out, mz_chips *chips, const char *model, const int32_t *ids, int64_t n,
+                   float *logprobs, const mz_eval_options *options)
 {
     job j = {.options = options};
     mz_eval sum = {0};
-    MZ_NEED(out && device && model && ids && options, "an argument is NULL");
+    MZ_NEED(out && chips && model && ids && options, "an argument is NULL");
     MZ_NEED(options->context >= 2 && n >= 2, "context %lld, %lld tokens, want at least 2 of each",
             (long long)options->context, (long long)n);
-    mz_err err = mz_queue_open(&j.queue, device);
+    mz_err err = mz_chain_open(&j.chain, chips);
     if (err == MZ_OK) err = run(&j, &sum, model, ids, n, logprobs);
-    mz_model_free(j.model);
+    mz_chain_close(&j.chain);
     mz_source_close(j.source);
-    mz_queue_close(j.queue);
     mz_mem_free(j.pos);
     mz_mem_free(j.cu);
     mz_mem_free(j.targets);

@@ -7,7 +7,7 @@
 #ifndef MZ_INFER_EVAL_H
 #define MZ_INFER_EVAL_H
 
-#include "chip/chip.h"
+#include "infer/chain.h"
 
 typedef struct mz_eval {
     int64_t tokens; /* counted */
@@ -25,9 +25,9 @@ typedef struct mz_eval_options {
     void *user;
 } mz_eval_options;
 
-/* ids [n], host; logprobs [n] receives each token's log-probability, NaN where it is not counted;
- * may be NULL. model: a folder or a GGUF. */
-mz_err mz_eval_run(mz_eval *out, mz_device *device, const char *model, const int32_t *ids,
-                   int64_t n, float *logprobs, const mz_eval_options *options);
+/* chips: where the network is to lie (infer/chain.h). ids [n], host; logprobs [n] receives each
+ * token's log-probability, NaN where it is not counted; may be NULL. model: a folder or a GGUF. */
+mz_err mz_eval_run(mz_eval *out, mz_chips *chips, const char *model, const int32_t *ids, int64_t n,
+                   float *logprobs, const mz_eval_options *options);
 
 #endif

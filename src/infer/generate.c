@@ -46,11 +46,11 @@ static mz_err run(mz_generated *out, mz_served *s, const mz_tokenizer *t, const 
     return MZ_OK;
 }
 
-mz_err mz_generate(mz_generated *out, mz_device *device, const char *model,
+mz_err mz_generate(mz_generated *out, mz_chips *chips, const char *model,
                    const mz_tokenizer *tokenizer, const mz_ids *prompt,
                    const mz_generate_options *options)
 {
-    MZ_NEED(out && device && model && prompt && options, "an argument is NULL");
+    MZ_NEED(out && chips && model && prompt && options, "an argument is NULL");
     if (prompt->count == 0) return MZ_FAIL(MZ_EUSAGE, "the prompt is empty");
     const int64_t n = (int64_t)prompt->count, start = mz_clock_ns();
     const mz_served_options how = {.dtype = options->dtype,
@@ -61,7 +61,7 @@ mz_err mz_generate(mz_generated *out, mz_device *device, const char *model,
                                    .sampling = options->sampling};
     mz_served s = {0};
     *out = (mz_generated){0};
-    mz_err err = mz_served_open(&s, device, model);
+    mz_err err = mz_served_open(&s, chips, model);
     if (err == MZ_OK) err = check_prompt(s.config, prompt);
     if (err == MZ_OK) err = mz_served_load(&s, &how);
     out->load_ms = (double)(mz_clock_ns() - start) * 1e-6;

@@ -32,8 +32,9 @@ typedef struct mz_generated {
     double prefill_tokens_per_s, decode_tokens_per_s; /* NaN where there was nothing to time */
 } mz_generated;
 
-/* model: a folder or a GGUF. tokenizer may be NULL: ids only. */
-mz_err mz_generate(mz_generated *out, mz_device *device, const char *model,
+/* chips: where the network is to lie (infer/chain.h). model: a folder or a GGUF. tokenizer may be
+ * NULL: ids only. */
+mz_err mz_generate(mz_generated *out, mz_chips *chips, const char *model,
                    const mz_tokenizer *tokenizer, const mz_ids *prompt,
                    const mz_generate_options *options);
 void mz_generated_clear(mz_generated *g);

@@ -6,10 +6,10 @@
 
 enum { PAGE = 32 };
 
-mz_err mz_served_open(mz_served *s, mz_device *device, const char *model)
+mz_err mz_served_open(mz_served *s, mz_chips *chips, const char *model)
 {
-    MZ_NEED(s && device && model, "an argument is NULL");
-    MZ_TRY(mz_queue_open(&s->queue, device));
+    MZ_NEED(s && chips && model, "an argument is NULL");
+    MZ_TRY(mz_chain_open(&s->chain, chips));
     MZ_TRY(mz_source_open(&s->source, model));
     s->config = mz_source_config(s->source);
     return mz_generation_read(&s->generation, s->source);
@@ -19,7 +19,8 @@ mz_err mz_served_join(mz_served *s, mz_device *device, mz_source *source,
                       const mz_generation *generation)
 {
     MZ_NEED(s && device && source && generation, "an argument is NULL");
-    MZ_TRY(mz_queue_open(&s->queue, device));
+    s->one = mz_one_chip(device);
+    MZ_TRY(mz_chain_open(&s->chain, &s->one));
     s->source = source;
     s->is_shared = true;
     s->config = mz_source_config(source);
@@ -57,21 +58,16 @@ mz_err mz_served_load(mz_served *s, const mz_served_options *options)
                                 .page_tokens = PAGE,
                                 .pages_per_sequence_max = pages,
                                 .weights = options->weights};
-    if (options->weights) {
-        MZ_TRY(mz_model_new(&s->model, s->queue, s->config, &o));
-    } else {
-        MZ_NEED(!s->is_shared, "somebody else's source is not loaded again");
-        mz_source_adapt(s->source, options->adapter);
-        MZ_TRY(mz_source_model(&s->model, s->source, s->queue, &o, options->as_stored));
-    }
-    return mz_session_new(&s->session, s->queue, s->model, &o, &options->sampling);
+    MZ_NEED(options->weights || !s->is_shared, "somebody else's source is not loaded again");
+    if (!options->weights) mz_source_adapt(s->source, options->adapter);
+    MZ_TRY(mz_chain_load(&s->chain, s->source, &o, options->as_stored));
+    return mz_session_new(&s->session, &s->chain, &o, &options->sampling);
 }
 
 void mz_served_close(mz_served *s)
 {
     mz_session_free(s->session);
-    mz_model_free(s->model);
+    mz_chain_close(&s->chain);
     if (!s->is_shared) mz_source_close(s->source);
-    mz_queue_close(s->queue);
     *s = (mz_served){0};
 }

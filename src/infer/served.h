@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* infer/served.h - a model that is open for one text that grows: its files, a queue, the network
- * with a cache, and a session.
+/* infer/served.h - a model that is open for one text that grows: its files, the network on
+ * its chips with a cache, and a session.
  *
  * Two steps, because how long a text may be is known only after its model's config was read.
  * Floor:  infer. May use port, model, chip, base.
@@ -13,17 +13,18 @@
 #include "port/generation.h"
 
 typedef struct mz_served {
-    mz_queue *queue;
+    mz_chain chain;
+    mz_chips one; /* of a joined one */
     mz_source *source;
     const mz_config *config; /* of the source */
     mz_generation generation;
-    mz_model *model;
     mz_session *session;
     bool is_shared; /* source and weights are somebody else's */
 } mz_served;
 
-/* model: a folder or a GGUF. No weights yet. */
-mz_err mz_served_open(mz_served *s, mz_device *device, const char *model);
+/* chips: where the network is to lie; they must live as long. model: a folder or a GGUF. No weights
+ * yet. */
+mz_err mz_served_open(mz_served *s, mz_chips *chips, const char *model);
 /* The same on a source that is open already, as others are on it; it must outlive s. Load then
  * wants `weights`, and touches neither source nor weights. */
 mz_err mz_served_join(mz_served *s, mz_device *device, mz_source *source,

@@ -8,8 +8,8 @@
 #include <string.h>
 
 struct mz_session {
-    mz_queue *queue;
-    mz_model *model;
+    mz_chain *chain;
+    mz_queue *queue; /* of the chip with the logits */
     mz_sampling sampling;
     int64_t chunk, capacity, length, history; /* history: slots for the repeat penalty */
     uint64_t drawn;                           /* random numbers used so far */
@@ -22,7 +22,7 @@ struct mz_session {
 
 static mz_err build(mz_session *s, const mz_model_options *o)
 {
-    const int64_t V = mz_model_config(s->model)->vocab;
+    const int64_t V = mz_model_config(mz_chain_model(s->chain))->vocab;
     const int64_t pages = o->pages_per_sequence_max;
     s->chunk = o->tokens_max;
     s->capacity = pages * o->page_tokens;
@@ -42,17 +42,17 @@ static mz_err build(mz_session *s, const mz_model_options *o)
     return mz_bind(&s->sample, s->queue, &d);
 }
 
-mz_err mz_session_new(mz_session **out, mz_queue *q, mz_model *m, const mz_model_options *options,
+mz_err mz_session_new(mz_session **out, mz_chain *chain, const mz_model_options *options,
                       const mz_sampling *sampling)
 {
     mz_session *s = NULL;
-    MZ_NEED(out && q && m && options && sampling, "an argument is NULL");
+    MZ_NEED(out && chain && chain->chips && options && sampling, "an argument is NULL");
     MZ_NEED(options->cache_pages >= options->pages_per_sequence_max && options->page_tokens > 0 &&
                 options->pages_per_sequence_max > 0,
             "the model was bound without a cache");
     MZ_TRY(mz_mem_new(&s, 1, sizeof *s));
-    s->queue = q;
-    s->model = m;
+    s->chain = chain;
+    s->queue = mz_chain_queue(chain);
     s->sampling = *sampling;
     const mz_err err = build(s, options);
     if (err != MZ_OK) {
@@ -115,8 +115,8 @@ static mz_err feed_chunk(mz_session *s, const int32_t *ids, int64_t n)
     for (int64_t i = 0; i < n; i++) s->pos[i] = (int32_t)(s->length + i);
     const mz_batch batch = {.tokens = n, .sequences = 1, .ids = ids, .pos = s->pos, .cu = cu};
     const mz_cached cached = {.table = s->table, .lens = &len};
-    MZ_TRY(mz_model_cached(s->model, &batch, &cached));
-    MZ_TRY(mz_model_logits_rows(s->model, &last, 1, &s->logits));
+    MZ_TRY(mz_chain_cached(s->chain, &batch, &cached));
+    MZ_TRY(mz_model_logits_rows(mz_chain_model(s->chain), &last, 1, &s->logits));
     MZ_TRY(mz_queue_sync(s->queue)); /* the batch borrows this function's arrays until here */
     memcpy(s->text + s->length, ids, (size_t)n * sizeof *ids);
     s->length += n;

@@ -3,13 +3,13 @@
  *
  * Floor:  infer. May use model, op, chip, base.
  * Time:   feed enqueues chunk by chunk and waits; next waits for its token.
- * Owner:  the caller owns the session; it borrows model and queue, and uses the first pages of the
- *         model's cache: one session a model at a time.
+ * Owner:  the caller owns the session; it borrows the chain, which is loaded, and uses the first
+ *         pages of its caches: one session a chain at a time.
  * Errors: MZ_EINVAL: more tokens than the cache holds, ids out of range. */
 #ifndef MZ_INFER_SESSION_H
 #define MZ_INFER_SESSION_H
 
-#include "model/model.h"
+#include "infer/chain.h"
 
 typedef struct mz_sampling {
     double temperature;                  /* 0 = the largest */
@@ -21,8 +21,8 @@ typedef struct mz_sampling {
 
 typedef struct mz_session mz_session;
 
-/* options: what the model was bound with (cache sizes, tokens_max). */
-mz_err mz_session_new(mz_session **s, mz_queue *q, mz_model *m, const mz_model_options *options,
+/* options: what the chain was loaded with (cache sizes, tokens_max). */
+mz_err mz_session_new(mz_session **s, mz_chain *chain, const mz_model_options *options,
                       const mz_sampling *sampling);
 void mz_session_free(mz_session *s); /* NULL is legal */
 void mz_session_reset(

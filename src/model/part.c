@@ -88,14 +88,15 @@ mz_err mz_model_slot(mz_model *m, int64_t slot)
 
 /* ---- the calls ---- */
 
-mz_err mz_part_forward(mz_model *m, const mz_batch *batch, const void *in, void *out)
+mz_err mz_part_cached(mz_model *m, const mz_batch *batch, const mz_cached *cached, const void *in,
+                      void *out)
 {
     MZ_NEED(m && batch, "model or batch is NULL");
     const mz_net *n = &m->net;
     MZ_NEED(!in == mz_config_has_embed(&n->config) && !out == mz_config_has_head(&n->config),
             "what a part is fed, or what it gives, is missing or too much");
     m->fed = in;
-    mz_err err = mz_model_forward(m, batch);
+    mz_err err = cached ? mz_model_cached(m, batch, cached) : mz_model_forward(m, batch);
     m->fed = NULL;
     if (err == MZ_OK && out && batch->tokens > 0) {
         const mz_cell *last = &m->blocks[mz_config_end(&n->config) - 1].out;
@@ -104,6 +105,11 @@ mz_err mz_part_forward(mz_model *m, const mz_batch *batch, const void *in, void 
     }
     const mz_err waited = mz_queue_sync(n->queue); /* `in` may go away now, whatever failed */
     return err != MZ_OK ? err : waited;
+}
+
+mz_err mz_part_forward(mz_model *m, const mz_batch *batch, const void *in, void *out)
+{
+    return mz_part_cached(m, batch, NULL, in, out);
 }
 
 /* Without a head: the gradient comes from the next part. */

@@ -12,7 +12,7 @@
  * activations need once more. Gradients of all slots add up; counts of experts are per slot.
  *
  * Floor:  model. May use chip, base.
- * Time:   both calls wait.
+ * Time:   the calls wait.
  * Errors: as in model/model.h. */
 #ifndef MZ_MODEL_PART_H
 #define MZ_MODEL_PART_H
@@ -24,6 +24,9 @@ mz_err mz_model_slot(mz_model *m, int64_t slot);
 /* in: what the part before gave, NULL for the first part; out: what the next one is fed, NULL for
  * the last part. */
 mz_err mz_part_forward(mz_model *m, const mz_batch *batch, const void *in, void *out);
+/* The same for a batch that goes on in the cache (mz_model_cached); cached NULL: as the former. */
+mz_err mz_part_cached(mz_model *m, const mz_batch *batch, const mz_cached *cached, const void *in,
+                      void *out);
 /* dout: the gradient of out, NULL for the last part, which takes the loss instead (*loss as from
  * mz_model_loss; elsewhere untouched); din: the gradient of in, NULL for the first part. batch is
  * that of the slot's forward call. */

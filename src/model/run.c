@@ -79,6 +79,7 @@ mz_err mz_model_forward(mz_model *m, const mz_batch *batch)
 mz_err mz_model_cached(mz_model *m, const mz_batch *batch, const mz_cached *cached)
 {
     MZ_NEED(m && batch && cached, "model, batch or cached is NULL");
+    MZ_NEED(m->fed || mz_config_has_embed(&m->net.config), "this part is fed by the one before");
     MZ_TRY(mz_check_batch(m, batch));
     MZ_TRY(mz_check_cached(m, batch, cached));
     MZ_TRY(check_forced(m, batch->tokens));
@@ -122,7 +123,8 @@ static mz_err logits_of_rows(mz_model *m, const int32_t *index, const mz_tensor 
 
 mz_err mz_model_logits_rows(mz_model *m, const int32_t *index, int64_t count, mz_tensor *logits)
 {
-    MZ_NEED(m && logits && m->can_logits, "model or logits is NULL, or nothing was run");
+    MZ_NEED(m && logits && m->can_logits && mz_config_has_head(&m->net.config),
+            "model or logits is NULL, or nothing was run");
     MZ_NEED(count >= 0 && count <= m->head.rows && (index || count == 0),
             "logits of %lld rows, %lld at a time", (long long)count, (long long)m->head.rows);
     for (int64_t i = 0; i < count; i++)

@@ -228,7 +228,15 @@ static mz_err merge_pair(const mz_adapter *a, const pair *p, mz_params *params, 
     return err;
 }
 
-mz_err mz_adapter_merge(const mz_adapter *a, mz_params *p, mz_queue *q)
+/* Whether another part of the network has it. */
+static bool is_elsewhere(const mz_params *p, const mz_params *whole, const char *module)
+{
+    mz_tensor view;
+    return !find_weight(p, module, &view) && find_weight(whole, module, &view);
+}
+
+/* whole: the parameters of all layers, where p has those of some; NULL: p has all. */
+static mz_err merge(const mz_adapter *a, mz_params *p, const mz_params *whole, mz_queue *q)
 {
     MZ_NEED(a && p && q && p->weights, "no adapter, queue or parameters with buffers");
     MZ_TRY(mz_queue_sync(q)); /* nothing may still use what is overwritten */
@@ -236,17 +244,26 @@ mz_err mz_adapter_merge(const mz_adapter *a, mz_params *p, mz_queue *q)
         pair one;
         bool found = false;
         MZ_TRY(pair_at(a, i, &one, &found));
-        if (found) MZ_TRY(merge_pair(a, &one, p, q));
+        if (!found || (whole && is_elsewhere(p, whole, one.module))) continue;
+        MZ_TRY(merge_pair(a, &one, p, q));
     }
     return MZ_OK;
 }
 
-mz_err mz_adapter_apply(const char *folder, mz_params *p, mz_queue *q)
+mz_err mz_adapter_merge(const mz_adapter *a, mz_params *p, mz_queue *q)
+{
+    return merge(a, p, NULL, q);
+}
+
+mz_err mz_adapter_apply(const char *folder, mz_params *p, const mz_config *c, mz_queue *q)
 {
     mz_adapter *a = NULL;
+    mz_params whole = {0};
     if (!folder || !folder[0]) return MZ_OK;
     MZ_TRY(mz_adapter_open(&a, folder));
-    const mz_err err = mz_adapter_merge(a, p, q);
+    mz_err err = p->is_part ? mz_params_list(&whole, c, MZ_F32) : MZ_OK;
+    if (err == MZ_OK) err = merge(a, p, p->is_part ? &whole : NULL, q);
+    mz_params_clear(&whole);
     mz_adapter_close(a);
     return err;
 }

@@ -23,7 +23,7 @@ void mz_adapter_close(mz_adapter *a); /* NULL is legal */
 /* W += scale B A in double, rounded once, wherever the adapter has a pair. Waits. */
 mz_err mz_adapter_merge(const mz_adapter *a, mz_params *p, mz_queue *q);
 /* open, merge and close. folder NULL or "": nothing. */
-mz_err mz_adapter_apply(const char *folder, mz_params *p, mz_queue *q);
+mz_err mz_adapter_apply(const char *folder, mz_params *p, const mz_config *c, mz_queue *q);
 /* Into the adapters of a network that is bound with them: just these, all of them. Waits. */
 mz_err mz_adapter_load(const mz_adapter *a, mz_params *p, mz_queue *q, const mz_lora_config *c);
 /* Writes both files, crash-safely, as f32. base: for the config, the model's name. Waits. */

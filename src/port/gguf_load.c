@@ -106,6 +106,7 @@ static mz_err make_plan(plan *l, const mz_params *p, const mz_config *c, const m
     MZ_TRY(mz_gguf_parts(&l->parts, &l->n, p, c, split));
     MZ_TRY(mz_mem_new(&l->tensors, 2 * l->n, sizeof *l->tensors));
     for (int64_t i = 0; i < l->n; i++) MZ_TRY(check_part(&l->parts[i], file, &l->tensors[i]));
+    if (p->is_part) return MZ_OK; /* the rest is the other parts' */
     return check_rest(c, file, l->tensors, l->n);
 }
 

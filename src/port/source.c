@@ -80,7 +80,7 @@ mz_err mz_source_load(const mz_source *s, mz_params *p, mz_queue *q)
     p->mapped = base.mapped;
     p->n_mapped = base.n_mapped;
     if (err != MZ_OK) return err;
-    return mz_adapter_apply(s->adapter, &base, q);
+    return mz_adapter_apply(s->adapter, &base, &s->config, q);
 }
 
 /* Whether weights may stay as they lie in the file. */

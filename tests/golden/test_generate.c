@@ -70,13 +70,14 @@ static void greedy_goes_on_as_the_official_model(void **state)
         golden g;
         mz_generated out;
         mz_device *device = open_chip(chips[i % 2]);
+        mz_chips on = mz_one_chip(device);
         open_golden(&g, MODELS[i / 2]);
         const mz_generate_options o = {
             .dtype = MZ_F32,
             .max_tokens = N,
             .sampling = {.top_p = 1.0, .repeat_penalty = 1.0},
         };
-        assert_int_equal(mz_generate(&out, device, g.folder, NULL, &g.prompt, &o), MZ_OK);
+        assert_int_equal(mz_generate(&out, &on, g.folder, NULL, &g.prompt, &o), MZ_OK);
         const mz_st_tensor *want = mz_st_find(g.want, "greedy.ids");
         const bool ended = strcmp(out.stop, "eos") == 0;
         assert_true(ended ? out.ids.count < N : out.ids.count == N);
@@ -116,9 +117,10 @@ static void eval_counts_what_the_official_logits_say(void **state)
         float logprobs[128];
         double sum = 0.0;
         mz_device *device = open_chip("cpu");
+        mz_chips on = mz_one_chip(device);
         open_golden(&g, MODELS[i]);
         const mz_eval_options o = {.dtype = MZ_F32, .context = 64};
-        assert_int_equal(mz_eval_run(&e, device, g.folder, g.prompt.at, g.T, logprobs, &o), MZ_OK);
+        assert_int_equal(mz_eval_run(&e, &on, g.folder, g.prompt.at, g.T, logprobs, &o), MZ_OK);
         assert_int_equal(e.tokens, g.T - 1);
         assert_true(mzt_near(e.nll, official_nll(&g), 1e-5));
         assert_true(isnan(logprobs[0]));
@@ -126,8 +128,7 @@ static void eval_counts_what_the_official_logits_say(void **state)
         assert_true(mzt_near(sum, e.nll, 1e-6));
         const mz_eval_options small = {.dtype = MZ_F32, .context = 4};
         float by_four[128];
-        assert_int_equal(mz_eval_run(&e, device, g.folder, g.prompt.at, g.T, by_four, &small),
-                         MZ_OK);
+        assert_int_equal(mz_eval_run(&e, &on, g.folder, g.prompt.at, g.T, by_four, &small), MZ_OK);
         for (int64_t t = 0; t < g.T; t++) assert_int_equal(isnan(by_four[t]) != 0, t % 4 == 0);
         for (int64_t t = 1; t < 4; t++) /* the first window sees what the long one sees */
             assert_true(mzt_near((double)by_four[t], (double)logprobs[t], 1e-5));
@@ -152,9 +153,10 @@ static void a_rewound_session_has_forgotten(void **state)
         mz_served s = {0};
         int32_t id = -1, want[5], other[MANY];
         mz_device *device = open_chip("cpu");
+        mz_chips on = mz_one_chip(device);
         const mz_sampling sampling = {.top_p = 1.0, .repeat_penalty = 1.7, .repeat_last = 6};
         open_golden(&g, MODELS[i]);
-        assert_int_equal(mz_served_open(&s, device, g.folder), MZ_OK);
+        assert_int_equal(mz_served_open(&s, &on, g.folder), MZ_OK);
         const mz_served_options how = {
             .dtype = MZ_F32, .positions = 64, .chunk = 7, .sampling = sampling};
         assert_int_equal(mz_served_load(&s, &how), MZ_OK);
@@ -191,13 +193,14 @@ static void a_session_refuses_what_it_cannot_hold(void **state)
     golden g;
     mz_generated out;
     mz_device *device = open_chip("cpu");
+    mz_chips on = mz_one_chip(device);
     const mz_ids empty = {0};
     open_golden(&g, "llama_tied");
     const mz_generate_options o = {
         .dtype = MZ_F32, .max_tokens = 1, .sampling = {.top_p = 1.0, .repeat_penalty = 1.0}};
-    assert_int_equal(mz_generate(&out, device, g.folder, NULL, &empty, &o), MZ_EUSAGE);
+    assert_int_equal(mz_generate(&out, &on, g.folder, NULL, &empty, &o), MZ_EUSAGE);
     g.prompt.at[2] = 1 << 20;
-    assert_int_equal(mz_generate(&out, device, g.folder, NULL, &g.prompt, &o), MZ_ECORRUPT);
+    assert_int_equal(mz_generate(&out, &on, g.folder, NULL, &g.prompt, &o), MZ_ECORRUPT);
     close_golden(&g);
     mz_device_close(device);
 }

@@ -131,7 +131,7 @@ static aclnnStatus prepare(const char *name, const char *kinds, const emu_value 
         free(made);
         return code;
     }
-    *workspace = c->workspace;
+    *workspace = c->workspace = emu_workspace_of(c);
     *executor = made;
     (void)emu_object_new(made);
     return 0;
@@ -154,6 +154,7 @@ aclnnStatus emu_phase1(const char *name, const char *kinds, const emu_value *v, 
 typedef struct task {
     emu_call call;
     aclOpExecutor *executor; /* that goes with the task, or NULL */
+    const void *workspace;
     const emu_fault *fault;
     int64_t since; /* when the host gave it, modelled */
 } task;
@@ -222,6 +223,7 @@ static void run_task(void *data, bool dropped)
     for (int i = 0; i < c->n && is_good; i++)
         for (int t = 0; c->arg[i].tensor && t < c->arg[i].n && is_good; t++)
             is_good = resolve(c, &c->arg[i].tensor[t]);
+    is_good = is_good && emu_workspace_use(c, k->workspace);
     if (is_good && survives(k)) {
         c->op->run(c);
         if (k->fault) emu_flip(c, k->fault);
@@ -264,7 +266,7 @@ static aclnnStatus put_call(void *workspace, uint64_t bytes, aclOpExecutor *exec
     if (code == 0 && !k) code = emu_fail(EMU_BAD_ALLOC, "no host memory");
     if (code != 0) return code;
     c->stream = s;
-    *k = (task){*c, c->is_repeatable ? NULL : executor,
+    *k = (task){*c, c->is_repeatable ? NULL : executor, workspace,
                 emu_fault_next(call, c->device->number, EMU_FAULTS_TASK), since};
     if (!c->is_repeatable) (void)emu_object_end(executor);
     if (mze_queue_put(s->queue, run_task, k)) return 0;

@@ -119,7 +119,7 @@ typedef struct emu_call {
 
 typedef struct emu_op {
     const char *name;
-    aclnnStatus (*check)(emu_call *c); /* phase 1: 0, or a code that was noted; may set workspace */
+    aclnnStatus (*check)(emu_call *c); /* phase 1: 0, or a code that was noted */
     void (*run)(emu_call *c);          /* on the stream's thread; tensors are resolved */
 } emu_op;
 
@@ -150,6 +150,11 @@ aclnnStatus emu_phase1(const char *name, const char *kinds, const emu_value *v, 
                        aclOpExecutor **executor);
 aclnnStatus emu_phase2(void *workspace, uint64_t bytes, aclOpExecutor *executor,
                        aclrtStream stream);
+
+/* ---- workspace.c ---- */
+uint64_t emu_workspace_of(const emu_call *c);
+/* From a task: takes the workspace, whose contents go. False with a fault: it is none. */
+bool emu_workspace_use(const emu_call *c, const void *workspace);
 
 /* ---- element.c ---- */
 size_t emu_size_of(int type); /* 0: a type that it does not have */

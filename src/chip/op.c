@@ -10,6 +10,7 @@
 #include "chip/work.h"
 
 #include <stdio.h>
+#include <string.h>
 
 const char *mz_state_name(mz_state s)
 {
@@ -64,8 +65,11 @@ static mz_err choose(const mz_queue *q, const mz_desc *desc, mz_support *support
     const mz_err err = mz_compose_query(q, desc, &composed);
     if (err == MZ_OK) return *support = composed, *slot = mz_compose_slot(desc->kind), MZ_OK;
     if (err != MZ_ENOTSUP) return err;
-    return MZ_FAIL(MZ_ENOTSUP, "chip %s cannot do %s: %s", q->device->info.name,
-                   mz_op_name(desc->kind), support->reason);
+    (void)MZ_FAIL(MZ_ENOTSUP, "chip %s cannot do %s: %s", q->device->info.name,
+                  mz_op_name(desc->kind), support->reason);
+    if (strncmp(q->device->info.name, "hosted:", 7) != 0)
+        mz_note_fix("hosted:%s has what the chip lacks done on the host", q->device->info.name);
+    return MZ_ENOTSUP;
 }
 
 mz_err mz_op_query(const mz_queue *q, const mz_desc *desc, mz_support *support)

@@ -8,7 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INVALID = 161002, MISSING = 161001, NO_KERNEL = 561003, VECTOR_FAULT = 507035 };
+enum {
+    INVALID = 161002,
+    MISSING = 161001,
+    NO_KERNEL = 561003,
+    CORE_FAULT = 507015,
+    VECTOR_FAULT = 507035
+};
 
 static int start(void **state)
 {
@@ -326,6 +332,54 @@ static void adamw_counts_from_nothing(void **state)
             0.1F, true, false);
 }
 
+/* Phase 1 says how much; too little is refused, what is no device memory is told at the wait. */
+static void works_in_device_memory(void **state)
+{
+    (void)state;
+    aclTensor *x = REALS(1, DIMS(4), 3, 1, 2, 4), *ids = WHOLE(1, DIMS(4), 0, 0, 0, 0);
+    output y = out(1, DIMS(4));
+    float host[256];
+    void *freed = device(512);
+    assert_int_equal(aclrtFree(freed), 0);
+    void *const places[3] = {host, freed, (unsigned char *)device(1024) + 8};
+    for (int i = 0; i < 4; i++) {
+        uint64_t bytes = 0;
+        aclOpExecutor *run = NULL;
+        assert_int_equal(aclnnSortGetWorkspaceSize(x, true, 0, false, y.t, ids, &bytes, &run), 0);
+        assert_int_equal(bytes, 512);
+        if (i == 3) {
+            assert_int_equal(aclnnSort(device(512), bytes - 1, run, NULL), INVALID);
+            assert_int_equal(aclnnSort(NULL, bytes, run, NULL), INVALID);
+            assert_int_equal(aclnnSort(device(512), bytes, run, NULL), 0);
+            EXPECT(y, 1, 2, 3, 4);
+            return;
+        }
+        assert_int_equal(aclnnSort(places[i], bytes, run, NULL), 0);
+        assert_int_equal(aclrtSynchronizeStream(NULL), CORE_FAULT);
+        EXPECT(y, -1, -1, -1, -1);
+    }
+}
+
+/* Whoever keeps numbers in a workspace loses them. */
+static void uses_its_workspace_up(void **state)
+{
+    (void)state;
+    const float numbers[128] = {1, 2};
+    void *at = upload(numbers, sizeof numbers);
+    aclTensor *x = tensor(EMU_FLOAT, 1, 2, NULL, at);
+    output y = out(1, DIMS(1));
+    uint64_t bytes = 0;
+    float got = 0;
+    aclOpExecutor *run = NULL;
+    assert_int_equal(aclnnReduceSumGetWorkspaceSize(x, aclCreateIntArray(DIMS(1), 1), false,
+                                                    EMU_FLOAT, y.t, &bytes, &run),
+                     0);
+    assert_int_equal(aclnnReduceSum(at, bytes, run, NULL), 0);
+    assert_int_equal(aclrtSynchronizeStream(NULL), 0);
+    download(&got, y.at, sizeof got);
+    assert_true(isnan(got));
+}
+
 /* What a chip has no kernel of is refused by its name. */
 static void chips_lack_operators(void **state)
 {
@@ -355,6 +409,8 @@ int main(void)
         cmocka_unit_test(attends_and_back),
         cmocka_unit_test(cross_entropy_and_back),
         cmocka_unit_test(adamw_counts_from_nothing),
+        cmocka_unit_test(works_in_device_memory),
+        cmocka_unit_test(uses_its_workspace_up),
         cmocka_unit_test(chips_lack_operators),
     };
     return cmocka_run_group_tests(tests, start, NULL);

@@ -269,6 +269,33 @@ static void (*const DRAW[MZ_OP_COUNT])(const drawing *d, const mz_desc *desc) = 
     [MZ_OP_CAST] = cast,       [MZ_OP_DECODE] = decode,
 };
 
+/* What may lie in rows of something wider. Weights and their gradients do not, and there is no
+ * asking for dense copies of them; nor do the pages of a cache. */
+static bool may_be_spread(mz_op_kind kind, int i, int rank)
+{
+    static const struct {
+        mz_op_kind kind;
+        int arg;
+    } dense[] = {{MZ_OP_MATMUL, AT(matmul.b)},       {MZ_OP_MATMUL, AT(matmul.db)},
+                 {MZ_OP_EXPERTS, AT(experts.w)},     {MZ_OP_EXPERTS, AT(experts.dw)},
+                 {MZ_OP_EMBED, AT(embed.w)},         {MZ_OP_EMBED, AT(embed.dw)},
+                 {MZ_OP_DECODE, AT(decode.k_cache)}, {MZ_OP_DECODE, AT(decode.v_cache)}};
+    if (kind == MZ_OP_MATMUL && rank > 2) return true; /* no weight */
+    for (int k = 0; k < MZ_COUNT(dense); k++)
+        if (dense[k].kind == kind && dense[k].arg == i) return false;
+    return true;
+}
+
+void mz_ascend_spread(mz_ascend_call *call, const mz_desc *desc)
+{
+    for (int i = 0; i < MZ_ARGS_MAX; i++) {
+        mz_tensor *t = &call->view[i];
+        if (!t->buf || !may_be_spread(desc->kind, i, t->rank)) continue;
+        const int flat = desc->kind == MZ_OP_ELEMENTWISE; /* drawn as one row, given in any shape */
+        for (int axis = 0; axis < t->rank - 1 + flat; axis++) t->stride[axis] *= 2;
+    }
+}
+
 void mz_ascend_largest(mz_ascend_call *call, const mz_desc *desc, mz_pass pass, mz_buffer *buf)
 {
     memset(call, 0, sizeof *call);

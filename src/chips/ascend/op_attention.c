@@ -317,6 +317,23 @@ static mz_nv keys_of(mz_npu *n, const paged *p, mz_nv cache, mz_nv pages, int64_
     return widened(n, mz_nv_shape(keys, 4, all), cache.type, width);
 }
 
+/* Whether the values are the first columns of the keys: then they need not be gathered, which might
+ * copy all of a cache whose rows lie apart. A plan books for the other case. */
+static bool is_part_of(const mz_npu *n, const mz_nv *v, const mz_nv *k)
+{
+    bool is = n->queue && v->base == k->base && v->at == k->at;
+    for (int i = 0; i < 3; i++) is = is && v->stride[i] == k->stride[i];
+    return is;
+}
+
+static mz_nv values_of(mz_npu *n, mz_nv keys, int64_t W)
+{
+    const mz_nv part = mz_nv_slice(keys, 3, 0, W);
+    const mz_nv values = mz_npu_like(n, &part, part.type);
+    mz_npu_copy(n, values, part);
+    return values;
+}
+
 static mz_nv pages_of(mz_npu *n, const paged *p, int64_t b)
 {
     const int64_t P = p->table.dim[1];
@@ -339,8 +356,9 @@ static void attend_sequence(mz_npu *n, const mz_decode_desc *d, const mz_args *a
     p->h.mask = mz_npu_like(n, &p->ahead, ACL_BOOL);
     const mz_nv limit = mz_nv_insert(number_of(last, 0, p->S), 0, p->T);
     MZ_NPU(n, LtTensor, mz_npu_t(n, &limit), mz_npu_t(n, &p->ahead), mz_npu_t(n, &p->h.mask));
-    p->h.k = keys_of(n, p, mz_nv_of(args->decode.k_cache), pages, width);
-    p->h.v = keys_of(n, p, mz_nv_of(args->decode.v_cache), pages, d->W);
+    const mz_nv k = mz_nv_of(args->decode.k_cache), v = mz_nv_of(args->decode.v_cache);
+    p->h.k = keys_of(n, p, k, pages, width);
+    p->h.v = is_part_of(n, &v, &k) ? values_of(n, p->h.k, d->W) : keys_of(n, p, v, pages, d->W);
     attend(n, &p->h, out);
 }
 

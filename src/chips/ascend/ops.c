@@ -22,17 +22,27 @@ static const mz_ascend_op *const OPS[MZ_OP_COUNT] = {
 
 /* ---- asking ---- */
 
-/* Phase 1 of every call at the largest shapes; *most: the scratch it takes. */
-static mz_err plan(mz_ascend *chip, const mz_desc *desc, mz_pass pass, size_t *most)
+static mz_err plan_call(mz_ascend *chip, const mz_desc *desc, mz_pass pass, const mz_args *args,
+                        size_t *most)
 {
     const mz_ascend_op *op = OPS[desc->kind];
-    mz_buffer nowhere = {.bytes = SIZE_MAX, .handle = chip->nowhere};
-    mz_ascend_call call;
     mz_npu n = {.chip = chip, .row = mz_ascend_row_of(desc->kind), .scratch = chip->nowhere};
-    mz_ascend_largest(&call, desc, pass, &nowhere);
-    (pass == MZ_FORWARD ? op->forward : op->backward)(&n, desc, &call.args);
+    (pass == MZ_FORWARD ? op->forward : op->backward)(&n, desc, args);
     if (n.most > *most) *most = n.most;
     return n.err;
+}
+
+/* Phase 1 of every call at the largest shapes; *most: the scratch it takes, with rows apart too,
+ * where what is refused is no matter: such calls may not come. */
+static mz_err plan(mz_ascend *chip, const mz_desc *desc, mz_pass pass, size_t *most)
+{
+    mz_buffer nowhere = {.bytes = SIZE_MAX, .handle = chip->nowhere};
+    mz_ascend_call call;
+    mz_ascend_largest(&call, desc, pass, &nowhere);
+    MZ_TRY(plan_call(chip, desc, pass, &call.args, most));
+    mz_ascend_spread(&call, desc);
+    (void)plan_call(chip, desc, pass, &call.args, most);
+    return MZ_OK;
 }
 
 /* Dtypes that the operator works on. */

@@ -90,5 +90,7 @@ typedef struct mz_ascend_call {
     int32_t cu[2];
 } mz_ascend_call;
 void mz_ascend_largest(mz_ascend_call *call, const mz_desc *desc, mz_pass pass, mz_buffer *buf);
+/* The same with rows apart, where a caller may give such: CANN may want room for dense copies. */
+void mz_ascend_spread(mz_ascend_call *call, const mz_desc *desc);
 
 #endif

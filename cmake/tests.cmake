@@ -97,11 +97,15 @@ if(NOT CMAKE_CROSSCOMPILING AND TARGET test_ascend)
     ENVIRONMENT "MIZAN_STUB_ACL=${CMAKE_BINARY_DIR}/stub_acl")
 endif()
 
-# The emulated driver, and a chip of its that has no bf16.
-add_test(NAME test_conform_ascend_310p COMMAND test_conform_ascend WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-set_tests_properties(test_conform_ascend_310p PROPERTIES LABELS emu TIMEOUT ${MIZAN_TEST_TIMEOUT}
-  ENVIRONMENT "${MIZAN_TEST_ENVIRONMENT};MIZAN_EMU_ASCEND_SOC=Ascend310P3")
-set_property(TEST test_conform_ascend test_conform_ascend_310p test_train_ascend APPEND PROPERTY
+# The emulated driver, and chips of its that lack bf16 or operators.
+set(MIZAN_CONFORM_ASCEND test_conform_ascend)
+foreach(soc Ascend310P3 Ascend910A Ascend950PR_9589)
+  add_test(NAME test_conform_${soc} COMMAND test_conform_ascend WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(test_conform_${soc} PROPERTIES LABELS emu TIMEOUT ${MIZAN_TEST_TIMEOUT}
+    ENVIRONMENT "${MIZAN_TEST_ENVIRONMENT};MIZAN_EMU_ASCEND_SOC=${soc}")
+  list(APPEND MIZAN_CONFORM_ASCEND test_conform_${soc})
+endforeach()
+set_property(TEST ${MIZAN_CONFORM_ASCEND} test_train_ascend APPEND PROPERTY
   ENVIRONMENT "MIZAN_EMU_ASCEND_FOLDER=${MIZAN_EMU_ASCEND_FOLDER}")
 
 # The driver compiles every kernel first.

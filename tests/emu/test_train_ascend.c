@@ -207,6 +207,36 @@ static void beside_other_chips(void **state)
     }
 }
 
+/* A step on each kind of chip in turn, from checkpoint to checkpoint, is one run's steps. */
+static void from_chip_to_chip(void **state)
+{
+    (void)state;
+    const bool opencl = has_opencl();
+    const struct {
+        const char *chip, *ranks;
+    } walk[STEPS] = {
+        {"cpu", NULL},
+        {"ascend:0", NULL},
+        {opencl ? "opencl:0" : "cpu", NULL},
+        {NULL, "ranks=[{chip: ascend:0}, {chip: cpu, share: 2}]"},
+        {"ascend:0", NULL},
+        {NULL, "ranks=[{chip: cpu, layers: 1}, {chip: ascend:0, layers: 2}]"},
+    };
+    for (int i = 0; i < (int)(sizeof FAMILIES / sizeof *FAMILIES); i++) {
+        double want[STEPS];
+        char run[64], until[64];
+        (void)snprintf(run, sizeof run, "%s-walk", FAMILIES[i].name);
+        for (int k = 0; k < STEPS; k++) {
+            (void)snprintf(until, sizeof until, "run.steps=%d", k + 1);
+            const char *const keys[2] = {until, walk[k].ranks};
+            train(FAMILIES[i].name, run, walk[k].chip, keys);
+        }
+        (void)snprintf(until, sizeof until, "%s-f32-cpu", FAMILIES[i].name);
+        read_losses(until, want);
+        compare(run, want, 1e-4, false);
+    }
+}
+
 /* What the emulated driver counted in these runs, as one process each. */
 typedef struct counted {
     int64_t waits, calls, cube_flop;
@@ -293,6 +323,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(alone),
         cmocka_unit_test(beside_other_chips),
+        cmocka_unit_test(from_chip_to_chip),
         cmocka_unit_test(on_the_device_without_waiting),
     };
     return cmocka_run_group_tests(tests, set_up, program_tear_down);

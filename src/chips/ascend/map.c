@@ -23,7 +23,7 @@ static const mz_ascend_row ROWS[MZ_OP_COUNT] = {
                          "InplaceCopy Cast",
                          "8.1", "a sequence a call; gradients of bf16 in f32"},
     [MZ_OP_DECODE] = {MZ_STATE_COMPOSED,
-                      "Arange Add InplaceFillScalar InplaceCopy Cast LtTensor SWhere IndexSelect "
+                      "Arange Add InplaceFillScalar InplaceCopy LtTensor SWhere IndexSelect "
                       "FlashAttentionScore",
                       "", "8.1",
                       "a sequence a call; how long it is stands on the device, where CANN's paged "

@@ -43,6 +43,9 @@ foreach(source ${MIZAN_TEST_SOURCES})
   if(name STREQUAL "test_train_ascend")
     file(GLOB support CONFIGURE_DEPENDS tests/e2e/program.c)
   endif()
+  if(name STREQUAL "test_parity_ascend")
+    file(GLOB support CONFIGURE_DEPENDS tests/golden/parity.c)
+  endif()
   list(FILTER support EXCLUDE REGEX "/test_[^/]*\\.c$")
   add_executable(${name} ${source} ${support})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
@@ -105,7 +108,7 @@ foreach(soc Ascend310P3 Ascend910A Ascend950PR_9589)
     ENVIRONMENT "${MIZAN_TEST_ENVIRONMENT};MIZAN_EMU_ASCEND_SOC=${soc}")
   list(APPEND MIZAN_CONFORM_ASCEND test_conform_${soc})
 endforeach()
-set_property(TEST ${MIZAN_CONFORM_ASCEND} test_train_ascend APPEND PROPERTY
+set_property(TEST ${MIZAN_CONFORM_ASCEND} test_parity_ascend test_train_ascend APPEND PROPERTY
   ENVIRONMENT "MIZAN_EMU_ASCEND_FOLDER=${MIZAN_EMU_ASCEND_FOLDER}")
 
 # The driver compiles every kernel first.

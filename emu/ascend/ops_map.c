@@ -4,9 +4,10 @@
  *
  * A piece of a row at a time, as doubles, rounded once at the end: in f32 that is what one rounding
  * of the exact result gives. */
-#include "ascend/state.h"
+#include "ascend/ops.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { PIECE = 256, INPUTS = 3 };
 
@@ -31,6 +32,42 @@ static bool spread(const emu_tensor *t, const emu_tensor *y, int64_t stride[EMU_
     return true;
 }
 
+/* ---- types ---- */
+
+static bool is_one_of(const emu_call *c, const char *const *names)
+{
+    while (*names && strcmp(*names, c->op->name) != 0) names++;
+    return *names != NULL;
+}
+
+/* Two elements of what is written at one place. */
+static bool laps_over(const emu_tensor *t)
+{
+    for (int i = 0; i < t->rank; i++)
+        if (t->dim[i] > 1 && t->stride[i] == 0) return true;
+    return false;
+}
+
+static aclnnStatus check_types(const emu_call *c, const mapping *m)
+{
+    static const char *const asks[] = {"LtScalar", "LtTensor", "EqTensor", "IsFinite", NULL};
+    static const char *const curves[] = {"Silu", "SiluBackward", "Sigmoid", "SigmoidBackward",
+                                         NULL};
+    const emu_tensor *y = c->arg[m->out].tensor;
+    if (laps_over(y)) return emu_refuse(c, "elements of the output lie at one place");
+    if (is_one_of(c, asks) && y->type != EMU_BOOL) return emu_refuse(c, "the output is not BOOL");
+    if (strcmp(c->op->name, "Cast") == 0 && c->arg[1].i != y->type)
+        return emu_refuse(c, "the output is not of the type that is named");
+    if (strcmp(c->op->name, "SWhere") == 0) {
+        const int type = c->arg[0].tensor->type;
+        return type == EMU_BOOL || type == EMU_UINT8 ? 0 : emu_refuse(c, "a condition not BOOL");
+    }
+    for (int i = 0; is_one_of(c, curves) && i < m->n_in; i++)
+        if (c->arg[m->in[i]].tensor->type != y->type || !emu_is_float(y->type))
+            return emu_refuse(c, "inputs and output are not of one float type");
+    return 0;
+}
+
 static aclnnStatus check_map(const emu_call *c, const mapping *m)
 {
     const emu_tensor *y = c->arg[m->out].tensor;
@@ -53,7 +90,7 @@ static aclnnStatus check_map(const emu_call *c, const mapping *m)
     for (int i = 0; i < c->n; i++)
         if (c->arg[i].kind == 'S' && !c->arg[i].n)
             return emu_fail(EMU_NN_NULLPTR, "aclnn%s: argument %d is NULL", c->op->name, i + 1);
-    return 0;
+    return check_types(c, m);
 }
 
 typedef struct walk {

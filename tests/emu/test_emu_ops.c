@@ -332,6 +332,32 @@ static void adamw_counts_from_nothing(void **state)
             0.1F, true, false);
 }
 
+static void element_by_element_by_type(void **state)
+{
+    (void)state;
+    static const unsigned char flags[2] = {1, 0};
+    aclTensor *x = REALS(1, DIMS(2), 1, 2), *ids = WHOLE(1, DIMS(2), 1, 2);
+    aclTensor *is = of(EMU_BOOL, flags, sizeof flags, 1, DIMS(2));
+    const uint16_t halves[2] = {0};
+    aclTensor *half = of(EMU_FLOAT16, halves, sizeof halves, 1, DIMS(2));
+    aclTensor *one_place =
+        aclCreateTensor(DIMS(2), 1, EMU_FLOAT, DIMS(0), 0, ND, DIMS(1), 1, device(64));
+    REFUSED(0, LtScalar, x, number(1), is);
+    REFUSED(INVALID, LtScalar, x, number(1), x);
+    REFUSED(INVALID, LtTensor, x, x, ids);
+    REFUSED(INVALID, EqTensor, x, x, x);
+    REFUSED(INVALID, IsFinite, x, x);
+    REFUSED(0, SWhere, is, x, x, x);
+    REFUSED(INVALID, SWhere, x, x, x, x);
+    REFUSED(0, Cast, x, EMU_FLOAT16, half);
+    REFUSED(INVALID, Cast, x, EMU_BF16, half);
+    REFUSED(INVALID, Silu, x, half);
+    REFUSED(INVALID, SigmoidBackward, x, half, x);
+    REFUSED(INVALID, Silu, ids, ids);
+    REFUSED(INVALID, InplaceCopy, one_place, x);
+    REFUSED(0, InplaceCopy, x, one_place);
+}
+
 /* Phase 1 says how much; too little is refused, what is no device memory is told at the wait. */
 static void works_in_device_memory(void **state)
 {
@@ -409,6 +435,7 @@ int main(void)
         cmocka_unit_test(attends_and_back),
         cmocka_unit_test(cross_entropy_and_back),
         cmocka_unit_test(adamw_counts_from_nothing),
+        cmocka_unit_test(element_by_element_by_type),
         cmocka_unit_test(works_in_device_memory),
         cmocka_unit_test(uses_its_workspace_up),
         cmocka_unit_test(chips_lack_operators),

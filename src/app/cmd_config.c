@@ -38,17 +38,21 @@ static mz_err load(const mz_cli *cli, mz_train_config **c)
     return err;
 }
 
+static json_t *rank_json(const mz_rank_config *r)
+{
+    if (r->layers == 0 && r->share == 0)
+        return json_pack("{s:s, s:s}", "chip", r->chip, "share", "auto");
+    return json_pack("{s:s, s:I}", "chip", r->chip, r->layers > 0 ? "layers" : "share",
+                     (json_int_t)(r->layers > 0 ? r->layers : r->share));
+}
+
 /* The value as JSON; what it is written as is a subset of YAML that JSON nearly is. */
 static json_t *value_json(const mz_key *key, const mz_train_config *c, const char *text)
 {
     if (key->kind == MZ_KEY_RANKS) {
         json_t *list = json_array();
         for (int64_t i = 0; i < c->n_ranks; i++)
-            json_array_append_new(
-                list, json_pack("{s:s, s:I}", "chip", c->ranks[i].chip,
-                                c->ranks[i].layers > 0 ? "layers" : "share",
-                                (json_int_t)(c->ranks[i].layers > 0 ? c->ranks[i].layers
-                                                                    : c->ranks[i].share)));
+            json_array_append_new(list, rank_json(&c->ranks[i]));
         return list;
     }
     return key->kind == MZ_KEY_CHOICE ? json_string(text) : json_loads(text, JSON_DECODE_ANY, NULL);

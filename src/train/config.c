@@ -117,7 +117,8 @@ const mz_key mz_keys[] = {
     {"guard.most", MZ_KEY_INT, AT(guard_most), 1, BIG_COUNT, "10", NULL, false,
      "skipped steps in a row after which the run ends with exit code 77"},
     {"ranks", MZ_KEY_RANKS, AT(ranks), 0, 0, "[]", NULL, false,
-     "one process a chip: [{chip: cpu, share: 1}], share: of every step's samples; or a pipeline: "
+     "one process a chip: [{chip: cpu, share: 1}], share: of every step's samples, a "
+     "number or auto (measured when the run begins); or a pipeline: "
      "[{chip: cpu, layers: 1}], layers: how many of the network's"},
 };
 
@@ -314,6 +315,8 @@ static mz_err write_ranks(mz_str *out, const mz_train_config *c)
         MZ_TRY(mz_str_add_quoted(out, c->ranks[i].chip));
         if (c->ranks[i].layers > 0)
             MZ_TRY(mz_str_addf(out, ", layers: %lld}", (long long)c->ranks[i].layers));
+        else if (c->ranks[i].share == 0)
+            MZ_TRY(mz_str_addf(out, ", share: auto}"));
         else
             MZ_TRY(mz_str_addf(out, ", share: %lld}", (long long)c->ranks[i].share));
     }
@@ -416,6 +419,26 @@ static mz_err check_adapters(const mz_train_config *c, const mz_place *places)
     return MZ_OK;
 }
 
+static mz_err check_ranks(const mz_train_config *c, const mz_place *places)
+{
+    const bool is_auto = c->n_ranks > 0 && c->ranks[0].share == 0;
+    for (int64_t i = 1; i < c->n_ranks; i++) {
+        if (!c->ranks[i].layers != !c->ranks[0].layers)
+            return mz_config_bad(place(places, "ranks"), "ranks",
+                                 "some ranks have layers and some have none");
+        if ((c->ranks[i].share == 0) != is_auto)
+            return mz_config_bad(place(places, "ranks"), "ranks",
+                                 "some shares are auto and some are not: let all be, or none");
+    }
+    if (is_auto && c->n_ranks > c->batch_global)
+        return mz_config_bad(
+            place(places, "ranks"), "ranks",
+            "shares of %lld ranks are auto, and a step has %lld samples: each rank "
+            "makes one at least",
+            (long long)c->n_ranks, (long long)c->batch_global);
+    return MZ_OK;
+}
+
 static mz_err check(const mz_train_config *c, const mz_place *places)
 {
     if (c->model_path[0] && c->model_config[0])
@@ -447,10 +470,7 @@ static mz_err check(const mz_train_config *c, const mz_place *places)
     if (!(c->beta2 < 1.0))
         return mz_config_bad(place(places, "optim.beta2"), "optim.beta2",
                              "optim.beta2 has to be below 1");
-    for (int64_t i = 1; i < c->n_ranks; i++)
-        if (!c->ranks[i].layers != !c->ranks[0].layers)
-            return mz_config_bad(place(places, "ranks"), "ranks",
-                                 "some ranks have layers and some have none");
+    MZ_TRY(check_ranks(c, places));
     if (!(c->eps > 0.0))
         return mz_config_bad(place(places, "optim.eps"), "optim.eps",
                              "optim.eps has to be above 0");

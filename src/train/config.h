@@ -29,7 +29,7 @@ typedef enum mz_on_fault { MZ_FAULT_CONTINUE, MZ_FAULT_RESTART, MZ_FAULT_STOP } 
 
 typedef struct mz_rank_config {
     char chip[128];
-    int64_t share;  /* of the samples of a step */
+    int64_t share;  /* of the samples of a step; 0: to be measured (train/shares.h) */
     int64_t layers; /* of the network, one after the other; 0: all of them, on every rank */
 } mz_rank_config;
 

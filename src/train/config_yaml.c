@@ -50,6 +50,15 @@ static bool scalar(struct fy_node *node, char *out, size_t out_bytes)
 
 /* ---- ranks ---- */
 
+static mz_err read_share(mz_rank_config *rank, const char *text, const mz_place *at)
+{
+    rank->share = 0;
+    if (strcmp(text, "auto") == 0) return MZ_OK;
+    if (mz_str_to_i64(text, &rank->share) && rank->share >= 1 && rank->share <= 1000000)
+        return MZ_OK;
+    return mz_config_bad(at, "ranks", "share is \"%s\", want 1 to 1000000, or auto", text);
+}
+
 static mz_err read_rank(mz_rank_config *rank, struct fy_node *node, const mz_place *list)
 {
     void *prev = NULL;
@@ -68,8 +77,7 @@ static mz_err read_rank(mz_rank_config *rank, struct fy_node *node, const mz_pla
             memcpy(rank->chip, text, sizeof text);
             has_chip = true;
         } else if (strcmp(name, "share") == 0) {
-            if (!mz_str_to_i64(text, &rank->share) || rank->share < 1 || rank->share > 1000000)
-                return mz_config_bad(&at, "ranks", "share is \"%s\", want 1 to 1000000", text);
+            MZ_TRY(read_share(rank, text, &at));
             has_share = true;
         } else if (strcmp(name, "layers") == 0) {
             if (!mz_str_to_i64(text, &rank->layers) || rank->layers < 1 || rank->layers > 10000)

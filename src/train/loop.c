@@ -228,15 +228,10 @@ static mz_err accumulate_pipe(mz_loop *l, int64_t first, sums *s)
     return MZ_OK;
 }
 
-static mz_err accumulate(mz_loop *l, int64_t first, sums *s)
+/* Samples done .. all - 1 of the step that begins with sample `first`. */
+static mz_err accumulate_own(mz_loop *l, int64_t first, int64_t done, int64_t all, sums *s)
 {
     const mz_train_config *c = l->config;
-    if (l->pipe) return accumulate_pipe(l, first, s);
-    int64_t done = 0, all = c->batch_global;
-    if (l->team) {
-        mz_team_part(l->team, c->batch_global, &done, &all);
-        all += done;
-    }
     MZ_TRY(mz_trainer_begin(l->trainer));
     if (c->moe_bias_rate > 0.0) MZ_TRY(mz_model_zero_counts(l->model));
     while (done < all) {
@@ -252,6 +247,25 @@ static mz_err accumulate(mz_loop *l, int64_t first, sums *s)
         done += n;
     }
     return MZ_OK;
+}
+
+static mz_err accumulate(mz_loop *l, int64_t first, sums *s)
+{
+    const int64_t global = l->config->batch_global;
+    int64_t done = 0, n = global;
+    if (l->pipe) return accumulate_pipe(l, first, s);
+    if (l->team) mz_team_part(l->team, global, &done, &n);
+    return accumulate_own(l, first, done, done + n, s);
+}
+
+mz_err mz_loop_try(mz_loop *l, int64_t first, int64_t n)
+{
+    sums s = {0};
+    MZ_NEED(l && first >= 0 && n > 0, "no loop or no samples");
+    mz_guard_enter();
+    const mz_err err = accumulate_own(l, first, 0, n, &s);
+    mz_guard_leave();
+    return err;
 }
 
 /* Where the step is, for who watches this rank. */

@@ -36,6 +36,9 @@ void mz_loop_join(mz_loop *loop, mz_team *team);
 void mz_loop_join_pipe(mz_loop *loop, mz_comm *comm, mz_pipe *pipe);
 /* Makes step p->step + 1 and moves p on. r gets everything but done and peak_bytes. */
 mz_err mz_loop_step(mz_loop *loop, mz_progress *p, mz_step_record *r);
+/* Forward and backward of samples first .. first + n - 1 alone, to see how long they take: the
+ * gradients are there until the next step. Waits. */
+mz_err mz_loop_try(mz_loop *loop, int64_t first, int64_t n);
 /* What one step of the configuration binds its model for. MTP layers that come with the weights are
  * bound also where mtp.weight is 0: then they are kept as they are. */
 mz_model_options mz_loop_model_options(const mz_train_config *c, const mz_config *network);

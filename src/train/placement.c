@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "train/shares.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -106,6 +107,7 @@ mz_err mz_placement_write(const mz_train_config *before, const mz_train_config *
                                          "ranks", ranks.text)
                              : NULL;
     if (err == MZ_OK && !o) err = MZ_FAIL(MZ_ENOMEM, "no memory for a placement");
+    if (err == MZ_OK && mz_shares_are_auto(now)) err = mz_shares_forget(before->run_dir);
     if (err == MZ_OK) err = path_of(path, before->run_dir, "placement.json");
     if (err == MZ_OK) err = mz_json_write(o, path);
     json_decref(o);

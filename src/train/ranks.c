@@ -13,6 +13,7 @@
 #include "comms/mpi/mpi.h"
 #include "train/checkpoint.h"
 #include "train/claim.h"
+#include "train/shares.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -74,6 +75,17 @@ static mz_err work(void *user, mz_comm *comm)
     if (comm->rank != 0) mz_log_to(NULL, NULL); /* rank 0 says it for all */
     MZ_TRY(open_chip(&device, &r->now, &r->o->chip, comm->rank));
     const mz_err err = mz_train_rank(&r->now, device, &hooks, comm);
+    mz_device_close(device);
+    return err;
+}
+
+static mz_err measure(void *user, mz_comm *comm)
+{
+    const ranks *r = user;
+    mz_device *device = NULL;
+    if (comm->rank != 0) mz_log_to(NULL, NULL);
+    MZ_TRY(open_chip(&device, &r->now, &r->o->chip, comm->rank));
+    const mz_err err = mz_shares_measure(&r->now, device, comm);
     mz_device_close(device);
     return err;
 }
@@ -220,23 +232,44 @@ static void pass_phase(void *user, int rank, mz_phase phase, int64_t step)
     o->on_phase(o->user, rank, phase, step);
 }
 
-static mz_err start_once(ranks *r, mz_local_report *report)
+static mz_err run_ranks(ranks *r, mz_err (*body)(void *, mz_comm *), mz_local_report *report)
 {
     const char *chips[MZ_RANKS_MAX];
     const mz_ranks_options *o = r->o;
     for (int64_t i = 0; i < r->now.n_ranks; i++) chips[i] = r->now.ranks[i].chip;
     const mz_local l = {.size = (int)r->now.n_ranks,
                         .chips = chips,
-                        .body = work,
+                        .body = body,
                         .user = r,
                         .stops = stops_here,
                         .stall_s = o->stall_s,
                         .stuck_s = r->now.run_stuck_after,
                         .on_phase = o->on_phase ? pass_phase : NULL};
+    return mz_local_run(&l, report);
+}
+
+/* Shares that are to be measured: now, or as they were measured when the run began. */
+static mz_err settle_shares(ranks *r)
+{
+    mz_local_report report;
+    bool found = false;
+    if (!mz_shares_are_auto(&r->now)) return MZ_OK;
+    MZ_TRY(mz_shares_recall(&r->now, &found));
+    if (!found) {
+        MZ_TRY(run_ranks(r, measure, &report));
+        MZ_TRY(mz_shares_recall(&r->now, &found));
+        MZ_NEED(found, "what was measured is not there");
+    }
+    r->given = r->now;
+    return MZ_OK;
+}
+
+static mz_err start_once(ranks *r, mz_local_report *report)
+{
     MZ_TRY(mz_checkpoint_sweep(r->now.run_dir));
     MZ_TRY(mz_checkpoint_last(r->now.run_dir, &r->saved_step));
     MZ_TRY(note_start(r));
-    return mz_local_run(&l, report);
+    return run_ranks(r, work, report);
 }
 
 static void take_back(ranks *r)
@@ -259,6 +292,7 @@ static mz_err run_all(ranks *r)
     if (r->o->hooks->begun) r->o->hooks->begun(r->o->hooks->user);
     MZ_TRY(mz_path_join(path, sizeof path, r->now.run_dir, "ranks.jsonl"));
     MZ_TRY(mz_appender_open(&r->events, path));
+    MZ_TRY(settle_shares(r));
     for (;;) {
         mz_local_report report;
         const mz_err err = start_once(r, &report);
@@ -306,7 +340,18 @@ static mz_err claim_together(mz_claim *claim, const mz_train_config *c, mz_comm 
     return why.code;
 }
 
-static mz_err train_in_mpi(const mz_train_config *c, const mz_ranks_options *o, mz_comm *comm)
+/* Every rank reads the file itself: it is not written before all have asked for it. */
+static mz_err settle_together(mz_train_config *c, mz_device *device, mz_comm *comm)
+{
+    bool found = false;
+    if (!mz_shares_are_auto(c)) return MZ_OK;
+    MZ_TRY(mz_shares_recall(c, &found));
+    if (found) return MZ_OK;
+    MZ_TRY(mz_shares_measure(c, device, comm));
+    return mz_shares_recall(c, &found);
+}
+
+static mz_err train_in_mpi(mz_train_config *c, const mz_ranks_options *o, mz_comm *comm)
 {
     mz_device *device = NULL;
     mz_claim claim = {.lock = {.fd = -1}};
@@ -317,6 +362,7 @@ static mz_err train_in_mpi(const mz_train_config *c, const mz_ranks_options *o, 
     MZ_TRY(claim_together(&claim, c, comm));
     if (comm->rank == 0 && o->hooks->begun) o->hooks->begun(o->hooks->user);
     mz_err err = mz_device_open(&device, c->ranks[comm->rank].chip, &o->chip);
+    if (err == MZ_OK) err = settle_together(c, device, comm);
     if (err == MZ_OK) err = mz_train_rank(c, device, o->hooks, comm);
     mz_device_close(device);
     mz_claim_drop(&claim);
@@ -326,9 +372,15 @@ static mz_err train_in_mpi(const mz_train_config *c, const mz_ranks_options *o, 
 mz_err mz_train_in_mpi(const mz_train_config *c, const mz_ranks_options *o)
 {
     mz_comm *comm = NULL;
+    mz_train_config *own = NULL; /* shares may be settled in it */
     MZ_NEED(c && o && o->hooks, "an argument is NULL");
     MZ_TRY(mz_mpi_open(&comm, c->run_stuck_after));
-    const mz_err err = train_in_mpi(c, o, comm);
+    mz_err err = mz_mem_new(&own, 1, sizeof *own);
+    if (err == MZ_OK) {
+        *own = *c;
+        err = train_in_mpi(own, o, comm);
+    }
+    mz_mem_free(own);
     /* these come to all ranks at one step */
     if (err == MZ_OK || err == MZ_EINTR || err == MZ_ENUMERIC) mz_mpi_in_order(comm);
     mz_comm_close(comm);

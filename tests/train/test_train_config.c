@@ -44,6 +44,12 @@ static void test_layers(void **state)
     assert_int_equal(config.n_ranks, 1);
     assert_string_equal(config.ranks[0].chip, "far");
     assert_int_equal(config.ranks[0].share, 3);
+    assert_int_equal(load(GOOD "ranks: [{chip: far, share: auto}]\n", NULL), MZ_OK);
+    assert_int_equal(config.ranks[0].share, 0);
+    mz_str written = {0};
+    assert_int_equal(mz_config_write(&config, &written), MZ_OK);
+    assert_non_null(strstr(written.text, "ranks: [{chip: \"far\", share: auto}]\n"));
+    mz_str_clear(&written);
     assert_int_equal(load(GOOD "optim.beta1: 0.5\nrun.steps: 2e3\n", NULL), MZ_ECONFIG); /* twice */
     assert_int_equal(load(GOOD "optim.beta1: 0.5\nschedule: {kind: wsd}\n", NULL), MZ_OK);
     assert_true(config.beta1 > 0.49 && config.beta1 < 0.51); /* dotted */
@@ -220,6 +226,13 @@ static const bad BAD[] = {
     {GOOD "ranks: [{chip: cpu, share: 1, layers: 1}]\n", NULL, MZ_ECONFIG, "7:1", "not both"},
     {GOOD "ranks: [{chip: cpu, layers: 1}, {chip: far, share: 1}]\n", NULL, MZ_ECONFIG, "7:1",
      "some have none"},
+    {GOOD "ranks: [{chip: cpu, share: automatic}]\n", NULL, MZ_ECONFIG, "7:21", "or auto"},
+    {GOOD "ranks: [{chip: cpu, share: auto}, {chip: far}]\n", NULL, MZ_ECONFIG, "7:1",
+     "some shares are auto"},
+    {NULL, "ranks=[{chip: cpu, share: auto, layers: 2}]", MZ_ECONFIG, NULL, "not both"},
+    {GOOD "ranks: [{chip: a, share: auto}, {chip: b, share: auto}, {chip: c, share: auto}, "
+          "{chip: d, share: auto}, {chip: e, share: auto}]\n",
+     NULL, MZ_ECONFIG, "7:1", "a step has 4 samples"},
     {GOOD "ranks: [{chip: cpu, layers: -1}]\n", NULL, MZ_ECONFIG, "7:21", "want 1 to"},
     {GOOD "lora: {targets: [q_proj, [v_proj]]}\n", NULL, MZ_ECONFIG, "7:", "plain names"},
     {"{\"model\": {}} {\"run\": {}}\n", NULL, MZ_ECONFIG, "1:", "not YAML"},

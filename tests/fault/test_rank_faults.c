@@ -4,13 +4,19 @@
  * bits of an undisturbed one that had the same ranks at the same steps; by each policy in turn. One
  * that stops ends with 75, everything saved, and the same command goes on.
  *
- * MIZAN_FAULTS is how many there are (12, whose stalls are told after half a second; where it is
- * given, after three as users have it). MIZAN_FAULT_STATE=64 takes a model with 64 MiB of state,
- * for the time from a fault to the next step. */
+ * The same with an OpenCL device as the one that is lost, by its process's death and stall and by
+ * an error of the device itself, where there is one.
+ *
+ * MIZAN_FAULTS is how many there are (12, of OpenCL 5, whose stalls are told after half a second;
+ * where it is given, after three as users have it). MIZAN_FAULT_STATE=64 takes a model with 64 MiB
+ * of state, for the time from a fault to the next step. */
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "base/trial.h"
+#include "tests/near.h"
 #include "tests/team.h"
 
 #include <setjmp.h>
@@ -24,8 +30,9 @@
 
 #include <cmocka.h>
 
-enum { STEPS = 9, EVERY = 2, FAULTS_MAX = 4096 };
+enum { STEPS = 9, EVERY = 2, FAULTS_MAX = 4096, NO_SIGNAL = 0 };
 
+static const char FAR[] = "far", OPENCL[] = "opencl:0", FAILING[] = "fault:opencl:0";
 #define UNLIKE "ranks=[{chip: cpu, share: 2}, {chip: far, share: 1}]"
 
 static const mz_phase PHASES[] = {MZ_PHASE_LOAD,    MZ_PHASE_COMPUTE, MZ_PHASE_REDUCE,
@@ -34,7 +41,9 @@ static const mz_phase PHASES[] = {MZ_PHASE_LOAD,    MZ_PHASE_COMPUTE, MZ_PHASE_R
 
 /* Shared with the ranks' processes. */
 typedef struct aim {
-    int rank, signal;
+    const char *chip; /* of rank 1; that of rank 0 is cpu */
+    int rank, signal; /* NO_SIGNAL: the plan that the chip reads as it is opened */
+    int loads;        /* how often the rank has begun */
     mz_phase phase;
     int64_t step;    /* -1: any */
     int left;        /* how often it strikes */
@@ -43,9 +52,26 @@ typedef struct aim {
 } aim;
 static aim *target;
 
+static void put_plan(const char *text)
+{
+    assert_int_equal(mz_file_write(team_path("plan.json"), text, strlen(text)), MZ_OK);
+}
+
+/* What fails is inside a phase: it struck after that began. Once is enough, so whoever opens the
+ * chip after this process reads a plan in which nothing fails. */
+static void expect_failure(aim *a, mz_phase phase)
+{
+    a->loads += phase == MZ_PHASE_START;
+    if (phase == MZ_PHASE_LOAD) put_plan("[]");
+    if (a->loads == 1) a->at_ns = mz_clock_ns();
+}
+
 static void strike(void *user, int rank, mz_phase phase, int64_t step)
 {
     aim *a = user;
+    if (rank == 0 && phase == MZ_PHASE_LOAD) a->next_ns = 0; /* what follows is a new start's */
+    if (a->signal == NO_SIGNAL && rank == a->rank && a->left > 0) expect_failure(a, phase);
+    if (a->signal == NO_SIGNAL) return;
     if (a->left == 0 || rank != a->rank || phase != a->phase || (a->step >= 0 && step != a->step))
         return;
     a->left--;
@@ -91,16 +117,26 @@ static void take_large_network(void)
 
 /* ---- one run ---- */
 
+static void unlike_key(const char *chip, char out[128])
+{
+    (void)snprintf(out, 128, "ranks=[{chip: cpu, share: 2}, {chip: \"%s\", share: 1}]", chip);
+}
+
 static mz_err run(const char *name, const char *on_fault, double stall_s)
 {
-    char policy[64], every[64];
+    char policy[64], every[64], unlike[128];
+    const bool fails = target->signal == NO_SIGNAL;
+    unlike_key(target->chip, unlike);
     (void)snprintf(policy, sizeof policy, "run.on_fault=%s", on_fault);
     (void)snprintf(every, sizeof every, "run.checkpoint_every=%d", EVERY);
-    const char *keys[] = {UNLIKE, policy, every, NULL};
+    const char *keys[] = {unlike, policy, every, NULL};
     const mz_train_config c = team_config(name, STEPS, keys);
     const mz_train_hooks hooks = {.user = target, .step = note_step};
-    const mz_ranks_options o = {
-        .hooks = &hooks, .stall_s = stall_s, .user = target, .on_phase = strike};
+    const mz_ranks_options o = {.chip = {.fault_plan = fails ? team_path("plan.json") : NULL},
+                                .hooks = &hooks,
+                                .stall_s = stall_s,
+                                .user = target,
+                                .on_phase = strike};
     return team_run(&c, &o);
 }
 
@@ -164,14 +200,18 @@ static void replay(const json_t *list, const char *name, const char *const *more
 
 static void check_named(const json_t *list)
 {
-    static const char *const chips[] = {"cpu", "far"};
+    const char *chip = target->rank == 0 ? "cpu" : target->chip;
+    const char *kind = target->signal == SIGKILL   ? "crash"
+                       : target->signal == SIGSTOP ? "stall"
+                                                   : "chip";
     size_t i;
     const json_t *o, *fault = NULL;
     json_array_foreach(list, i, o) if (is_event(o, "fault")) fault = o;
     assert_non_null(fault);
     assert_int_equal(json_integer_value(json_object_get(fault, "rank")), target->rank);
-    assert_string_equal(text_of(fault, "chip"), chips[target->rank]);
-    assert_string_equal(text_of(fault, "kind"), target->signal == SIGKILL ? "crash" : "stall");
+    assert_string_equal(text_of(fault, "chip"), chip);
+    assert_string_equal(text_of(fault, "kind"), kind);
+    if (target->signal == NO_SIGNAL) return;
     assert_string_equal(text_of(fault, "phase"), mz_phase_name(target->phase));
     const bool is_first = target->phase == MZ_PHASE_COMPUTE && target->step == 1;
     if (target->phase != MZ_PHASE_LOAD && !is_first)
@@ -186,7 +226,9 @@ static void run_into_it(int i, const char *policy, double stall)
 {
     const bool stops = strcmp(policy, "stop") == 0;
     mz_err err = run("struck", policy, stall);
-    if (stops && err == MZ_ETIMEOUT && mz_err_exit(err) == 75 && target->left == 0)
+    const bool fails = target->signal == NO_SIGNAL;
+    if (fails) target->left = 0; /* what has begun by now reads an empty plan */
+    if (stops && err == (fails ? MZ_ECHIP : MZ_ETIMEOUT) && target->left == 0)
         err = run("struck", policy, stall);
     else if (stops)
         fail_msg("fault %d did not stop the run: %s", i, mz_err_last()->message);
@@ -205,7 +247,7 @@ static void check_left(const json_t *list, bool restarts)
     assert_int_equal(json_array_size(ranks), restarts ? 2 : 1);
     if (!restarts)
         assert_string_equal(text_of(json_array_get(ranks, 0), "chip"),
-                            target->rank == 0 ? "far" : "cpu");
+                            target->rank == 0 ? target->chip : "cpu");
 }
 
 static double noticed_after(const json_t *list, double struck_wall)
@@ -232,7 +274,7 @@ static void say(const char *what, double *x, int n)
                   x[(int)(0.99 * (n - 1) + 0.5)]);
 }
 
-static double crash_s[FAULTS_MAX], stall_s[FAULTS_MAX], next_s[FAULTS_MAX];
+static double crash_s[FAULTS_MAX], stall_s[FAULTS_MAX], chip_s[FAULTS_MAX], next_s[FAULTS_MAX];
 
 /* ---- the storm ---- */
 
@@ -241,7 +283,8 @@ static void take_aim(int i, mz_rng *rng)
 {
     const int kinds = 2 * 2 * MZ_COUNT(PHASES);
     const int k = (i * 13 + 5) % kinds; /* 13 and 32 have no common divisor */
-    *target = (aim){.rank = k % 2,
+    *target = (aim){.chip = FAR,
+                    .rank = k % 2,
                     .signal = k / 2 % 2 ? SIGSTOP : SIGKILL,
                     .phase = PHASES[k / 4],
                     .step = 1 + (int64_t)mz_rng_below(rng, STEPS - 1),
@@ -252,53 +295,137 @@ static void take_aim(int i, mz_rng *rng)
     if (target->step > STEPS - 1) target->step = STEPS - 1;
 }
 
-static void test_faults(void **state)
+/* The device itself is lost, at a call that comes by in the first steps. */
+static void plan_failure(mz_rng *rng)
 {
-    (void)state;
+    static const struct {
+        const char *op;
+        uint64_t most;
+    } ops[] = {{"xent", 8}, {"rmsnorm", 40}, {"attention", 16}, {"matmul", 80}};
+    const uint64_t which = mz_rng_below(rng, MZ_COUNT(ops));
+    char text[256];
+    (void)snprintf(text, sizeof text,
+                   "[{\"where\": \"launch\", \"op\": \"%s\", \"at\": %d, \"kind\": \"%s\"}]",
+                   ops[which].op, 1 + (int)mz_rng_below(rng, ops[which].most),
+                   mz_rng_below(rng, 2) ? "late" : "error");
+    put_plan(text);
+}
+
+/* The rank on OpenCL: every phase and kind of loss comes by before one comes again. */
+static void take_aim_at_opencl(int i, mz_rng *rng)
+{
+    static const int signals[] = {SIGKILL, SIGSTOP, NO_SIGNAL};
+    const int k = (i * 7 + 5) % (3 * MZ_COUNT(PHASES)); /* 7 and 24 have no common divisor */
+    take_aim(i, rng);
+    target->chip = signals[k % 3] == NO_SIGNAL ? FAILING : OPENCL;
+    target->rank = 1;
+    target->signal = signals[k % 3];
+    if (target->signal == NO_SIGNAL) plan_failure(rng);
+}
+
+typedef struct storm {
+    const char *chip;
+    void (*take_aim)(int i, mz_rng *rng);
+    int each; /* so many faults in turn have one policy */
     bool is_long;
-    const int wanted = faults_wanted(&is_long);
-    int crashes = 0, stalls = 0, nexts = 0;
-    char undisturbed[160], want[160], got[160];
+    char undisturbed[160];
+} storm;
+
+/* What became of the run, against one that nothing befell. */
+static void check_bits(const storm *s, int i, const json_t *list, bool all_go_on)
+{
+    const char *no_more = NULL;
+    char want[160], got[160];
+    team_hash("struck", got);
+    memcpy(want, s->undisturbed, sizeof want);
+    check_left(list, all_go_on);
+    if (!all_go_on) {
+        replay(list, "replayed", &no_more);
+        team_hash("replayed", want);
+        team_remove("replayed");
+    }
+    if (strcmp(want, got) != 0)
+        fail_msg("fault %d, rank %d on %s, phase %s of step %lld: other bits", i, target->rank,
+                 target->chip, mz_phase_name(target->phase), (long long)target->step);
+}
+
+/* Fault number i; the time until it was noticed. */
+static double endure(const storm *s, int i, mz_rng *rng)
+{
+    const char *policy = POLICIES[i / s->each % MZ_COUNT(POLICIES)];
+    s->take_aim(i, rng);
+    const double offset = mz_clock_wall_s() - (double)mz_clock_ns() * 1e-9;
+    run_into_it(i, policy, s->is_long ? 0.0 : 0.5);
+    json_t *list = events("struck");
+    check_named(list);
+    const double after = noticed_after(list, (double)target->at_ns * 1e-9 + offset);
+    if (!(after < (target->signal == SIGSTOP ? 4.0 : 1.0)))
+        fail_msg("fault %d was noticed after %.3f s", i, after);
+    check_bits(s, i, list, strcmp(policy, "continue") != 0);
+    json_decref(list);
+    team_remove("struck");
+    return after;
+}
+
+static void rage(storm *s, int wanted)
+{
+    int crashes = 0, stalls = 0, failures = 0, nexts = 0;
+    char unlike[128];
     mz_rng rng;
     mz_rng_init(&rng, (uint64_t)getpid(), 0); /* other steps every time */
+    unlike_key(s->chip, unlike);
+    const char *keys[] = {unlike, NULL};
     if (getenv("MIZAN_FAULT_STATE")) take_large_network();
-    const char *keys[] = {UNLIKE, NULL}, *no_more = NULL;
     team_must_run("undisturbed", STEPS, keys);
-    team_hash("undisturbed", undisturbed);
+    team_hash("undisturbed", s->undisturbed);
     for (int i = 0; i < wanted; i++) {
-        const char *policy = POLICIES[i % MZ_COUNT(POLICIES)];
-        const bool all_go_on = strcmp(policy, "continue") != 0;
-        take_aim(i, &rng);
-        const double offset = mz_clock_wall_s() - (double)mz_clock_ns() * 1e-9;
-        run_into_it(i, policy, is_long ? 0.0 : 0.5);
-        json_t *list = events("struck");
-        check_named(list);
-        const double after = noticed_after(list, (double)target->at_ns * 1e-9 + offset);
+        const double after = endure(s, i, &rng);
         if (target->signal == SIGKILL)
             crash_s[crashes++] = after;
-        else
+        else if (target->signal == SIGSTOP)
             stall_s[stalls++] = after;
+        else
+            chip_s[failures++] = after;
         if (target->next_ns > 0) next_s[nexts++] = (double)(target->next_ns - target->at_ns) * 1e-9;
-        if (!(after < (target->signal == SIGKILL ? 1.0 : 4.0)))
-            fail_msg("fault %d was noticed after %.3f s", i, after);
-        team_hash("struck", got);
-        memcpy(want, undisturbed, sizeof want);
-        check_left(list, all_go_on);
-        if (!all_go_on) {
-            replay(list, "replayed", &no_more);
-            team_hash("replayed", want);
-            team_remove("replayed");
-        }
-        if (strcmp(want, got) != 0)
-            fail_msg("fault %d (%s), rank %d, phase %s of step %lld: other bits", i, policy,
-                     target->rank, mz_phase_name(target->phase), (long long)target->step);
-        json_decref(list);
-        team_remove("struck");
     }
     say("a crash is noticed after", crash_s, crashes);
     say("a stall is noticed after", stall_s, stalls);
+    say("a failure is noticed within", chip_s, failures);
     say("from fault to next step", next_s, nexts);
     team_remove("undisturbed");
+}
+
+static void test_faults(void **state)
+{
+    (void)state;
+    storm s = {.chip = FAR, .take_aim = take_aim, .each = 1};
+    const int wanted = faults_wanted(&s.is_long);
+    rage(&s, wanted);
+}
+
+static void open_opencl(const void *arg)
+{
+    (void)arg;
+    mz_device *device = NULL;
+    if (mz_device_open(&device, OPENCL, NULL) != MZ_OK) mz_trial_failed();
+    mz_device_close(device);
+}
+
+/* This process may not open the driver itself. */
+static void test_opencl_faults(void **state)
+{
+    (void)state;
+    storm s = {.chip = OPENCL, .take_aim = take_aim_at_opencl, .each = 3};
+    const int wanted = faults_wanted(&s.is_long);
+    if (mzt_is_sanitized()) {
+        print_message("no OpenCL driver runs inside a sanitizer\n");
+        skip();
+    }
+    if (mz_trial("OpenCL", open_opencl, NULL, 60.0) != MZ_OK) {
+        print_message("no OpenCL: %s\n", mz_err_last()->message);
+        skip();
+    }
+    rage(&s, s.is_long ? wanted : 5);
 }
 
 /* ---- policies ---- */
@@ -310,7 +437,8 @@ static void test_stop(void **state)
     const char *keys[] = {UNLIKE, NULL};
     team_must_run("undisturbed", STEPS, keys);
     team_hash("undisturbed", want);
-    *target = (aim){.rank = 1, .signal = SIGKILL, .phase = MZ_PHASE_UPDATE, .step = 5, .left = 1};
+    *target = (aim){
+        .chip = FAR, .rank = 1, .signal = SIGKILL, .phase = MZ_PHASE_UPDATE, .step = 5, .left = 1};
     assert_int_equal(run("stopped", "stop", 0.5), MZ_ETIMEOUT);
     assert_int_equal(mz_err_exit(MZ_ETIMEOUT), 75);
     if (!strstr(mz_err_last()->message, "rank 1 on far died of signal 9 (Killed), in phase update "
@@ -374,7 +502,8 @@ static void test_pipeline(void **state)
         const mz_train_hooks hooks = {.user = target, .step = note_step};
         const mz_ranks_options o = {
             .hooks = &hooks, .stall_s = 0.5, .user = target, .on_phase = strike};
-        *target = (aim){.rank = lost,
+        *target = (aim){.chip = FAR,
+                        .rank = lost,
                         .signal = SIGKILL,
                         .phase = lost == 1 ? MZ_PHASE_COLLECT : MZ_PHASE_COMPUTE,
                         .step = 4,
@@ -409,14 +538,16 @@ static void test_in_vain(void **state)
     size_t i;
     int faults = 0;
     const json_t *o;
-    *target = (aim){.rank = 0, .signal = SIGKILL, .phase = MZ_PHASE_LOAD, .step = -1, .left = 100};
+    *target = (aim){
+        .chip = FAR, .rank = 0, .signal = SIGKILL, .phase = MZ_PHASE_LOAD, .step = -1, .left = 100};
     assert_int_equal(run("vain", "restart", 0.5), MZ_ETIMEOUT);
     json_t *list = events("vain");
     json_array_foreach(list, i, o) faults += is_event(o, "fault");
     assert_int_equal(faults, 3);
     json_decref(list);
     team_remove("vain");
-    *target = (aim){.rank = 0, .signal = SIGKILL, .phase = MZ_PHASE_LOAD, .step = -1, .left = 100};
+    *target = (aim){
+        .chip = FAR, .rank = 0, .signal = SIGKILL, .phase = MZ_PHASE_LOAD, .step = -1, .left = 100};
     assert_int_equal(run("vain", "continue", 0.5), MZ_ETIMEOUT);
     assert_int_equal(target->left, 98); /* both */
     team_remove("vain");
@@ -427,7 +558,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stop),   cmocka_unit_test(test_in_vain),
         cmocka_unit_test(test_chip),   cmocka_unit_test(test_pipeline),
-        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_faults), cmocka_unit_test(test_opencl_faults),
     };
     target = mmap(NULL, sizeof *target, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (target == MAP_FAILED) return 1;

@@ -8,7 +8,10 @@ set(MIZAN_EMU_ASCEND_FOLDER ${CMAKE_BINARY_DIR}/emu/ascend)
 add_library(mizan_emu_ascend SHARED ${MIZAN_EMU_ASCEND_SOURCES})
 target_include_directories(mizan_emu_ascend PUBLIC emu)
 target_link_libraries(mizan_emu_ascend PRIVATE Threads::Threads m)
+# Its own calls do not go by names, so that `mizan emu` can take a name away.
+target_link_options(mizan_emu_ascend PRIVATE -Wl,-Bsymbolic-functions)
 set_target_properties(mizan_emu_ascend PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${MIZAN_EMU_ASCEND_FOLDER})
+install(TARGETS mizan_emu_ascend LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/mizan/emu/ascend COMPONENT program)
 # The same sums on every host: no product is fused with one.
 set_source_files_properties(emu/ascend/ops_matmul.c PROPERTIES COMPILE_OPTIONS "-O3;-ffp-contract=off")
 
@@ -19,7 +22,8 @@ foreach(name ascendcl nnopbase opapi opapi_math opapi_nn opapi_transformer)
   target_link_libraries(emu_${name} PRIVATE mizan_emu_ascend)
   target_link_options(emu_${name} PRIVATE -Wl,--no-as-needed)
   set_target_properties(emu_${name} PROPERTIES OUTPUT_NAME ${name} BUILD_RPATH "$ORIGIN"
-    BUILD_RPATH_USE_ORIGIN ON LIBRARY_OUTPUT_DIRECTORY ${MIZAN_EMU_ASCEND_FOLDER})
+    BUILD_RPATH_USE_ORIGIN ON INSTALL_RPATH "$ORIGIN" LIBRARY_OUTPUT_DIRECTORY ${MIZAN_EMU_ASCEND_FOLDER})
+  install(TARGETS emu_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/mizan/emu/ascend COMPONENT program)
 endforeach()
 
 # The chips of emu/chips.yaml, as a list of macros that soc.c makes its table of.

@@ -137,6 +137,12 @@ if(Python3_FOUND AND NOT CMAKE_CROSSCOMPILING)
         set_tests_properties(e2e_demo_${part} PROPERTIES LABELS e2e TIMEOUT 240)
       endforeach()
     endif()
+    if(NOT MIZAN_SANITIZE) # whose libraries a Python that is not built for them cannot open
+      foreach(part run faults)
+        mizan_tool_test(emu_${part} tests/emu/test_emu_tool.py $<TARGET_FILE:mizan> ${part})
+        set_tests_properties(emu_${part} PROPERTIES LABELS emu)
+      endforeach()
+    endif()
     mizan_tool_test(e2e_doctor tests/e2e/test_doctor.py $<TARGET_FILE:mizan>
       $<$<TARGET_EXISTS:crashing_opencl>:${CMAKE_BINARY_DIR}/crashing>)
     mizan_tool_test(e2e_chips tests/e2e/test_chips.py $<TARGET_FILE:mizan>)

@@ -117,7 +117,10 @@ int emu_gate_hccl(const char *call);
 /* "major.minor.patch" of the plan; false: nothing was planned. */
 bool emu_fault_version(int32_t version[3]);
 void emu_flip(emu_call *c, const emu_fault *f); /* after the task ran */
-/* From now on every call on the device gives this code. */
+/* From a task: none after it runs, and from the next wait on every call gives this code. What the
+ * host is told so does not hang on which of both is faster. */
 void emu_lose(emu_device *d, int code);
+bool emu_is_dying(emu_device *d);
+int emu_told_lost(emu_device *d); /* at a wait: 0, or the code */
 
 #endif

@@ -206,6 +206,7 @@ static bool survives(task *k)
 {
     const emu_fault *f = k->fault;
     emu_call *c = &k->call;
+    if (emu_is_dying(c->device)) return false;
     if (!f || f->kind == EMU_FAULT_FLIP) return true;
     if (f->kind == EMU_FAULT_ENDLESS) emu_stream_hang(c->stream);
     if (f->kind == EMU_FAULT_ECC || f->kind == EMU_FAULT_LOST) emu_lose(c->device, f->code);

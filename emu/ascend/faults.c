@@ -233,8 +233,25 @@ const emu_fault *emu_fault_next(const char *call, int device, unsigned kinds)
 void emu_lose(emu_device *d, int code)
 {
     pthread_mutex_lock(&emu_lock);
-    if (!d->lost) d->lost = code;
+    if (!d->dying) d->dying = code;
     pthread_mutex_unlock(&emu_lock);
+}
+
+bool emu_is_dying(emu_device *d)
+{
+    pthread_mutex_lock(&emu_lock);
+    const bool is_dying = d->dying != 0;
+    pthread_mutex_unlock(&emu_lock);
+    return is_dying;
+}
+
+int emu_told_lost(emu_device *d)
+{
+    pthread_mutex_lock(&emu_lock);
+    d->lost = d->dying;
+    const int lost = d->lost;
+    pthread_mutex_unlock(&emu_lock);
+    return lost;
 }
 
 int emu_gate(const char *call)

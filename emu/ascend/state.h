@@ -35,7 +35,8 @@ typedef struct emu_device {
     int n_streams, n_made;
     int64_t option[4]; /* aclSysParamOpt */
     int overflow;
-    int lost; /* the code that every call gives from now on, or 0 */
+    int dying; /* a task lost the device: later ones do nothing, and the next wait tells */
+    int lost;  /* told: the code that every call gives from now on, or 0 */
 } emu_device;
 
 typedef struct emu_context {

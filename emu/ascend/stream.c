@@ -107,9 +107,7 @@ int emu_stream_wait(emu_stream *s, int64_t ms)
     emu_counters_write();
     if (!is_done)
         return emu_fail(EMU_RT_STREAM_SYNC_TIMEOUT, "the stream is not done after %d ms", (int)ms);
-    pthread_mutex_lock(&emu_lock);
-    const int lost = d->lost;
-    pthread_mutex_unlock(&emu_lock);
+    const int lost = emu_told_lost(d);
     pthread_mutex_lock(&s->lock);
     const int code = s->fault ? s->fault : lost;
     if (code) (void)emu_fail(code, "%s", s->fault ? s->message : "the device is lost");

@@ -273,6 +273,7 @@ mz_chip_options mz_cli_chip_options(const mz_cli *cli)
                              .driver_path = mz_cli_text(cli, "driver-path", env.driver_path),
                              .fault_plan = mz_cli_text(cli, "fault-plan", env.fault_plan),
                              .cache_path = env.cache_path,
+                             .wait_s = env.device_wait_s,
                              .sync_each = env.sync_each};
 }
 
@@ -320,6 +321,18 @@ mz_err mz_cli_dtype(const mz_cli *cli, mz_dtype absent, mz_dtype *out)
 mz_err mz_cli_json_failed(void)
 {
     return MZ_FAIL(MZ_ENOMEM, "no memory for a JSON document");
+}
+
+static int end_code;
+
+void mz_cli_end_with(int exit_code)
+{
+    end_code = exit_code;
+}
+
+int mz_cli_end(void)
+{
+    return end_code;
 }
 
 json_t *mz_cli_document(void)

@@ -99,6 +99,9 @@ json_t *mz_cli_document(void);
 /* Prints one document, indented by 2, to stdout. Takes the reference. */
 mz_err mz_cli_print(json_t *document);
 mz_err mz_cli_json_failed(void); /* MZ_ENOMEM with a note */
+/* A command that ran another program ends as that did: what main returns after MZ_OK. */
+void mz_cli_end_with(int exit_code);
+int mz_cli_end(void); /* 0 unless a command said otherwise */
 
 /* ---- help, from the same tables ---- */
 void mz_help_all(mz_sheet *s, const mz_command *const *commands);

@@ -21,6 +21,7 @@ extern const mz_command mz_cmd_data_build;
 extern const mz_command mz_cmd_data_show;
 extern const mz_command mz_cmd_demo;
 extern const mz_command mz_cmd_doctor;
+extern const mz_command mz_cmd_emu;
 extern const mz_command mz_cmd_eval;
 extern const mz_command mz_cmd_generate;
 extern const mz_command mz_cmd_help;

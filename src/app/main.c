@@ -126,5 +126,5 @@ int main(int argc, char **argv)
         err = MZ_FAIL(MZ_EIO, "stdout: %s", errno ? strerror(errno) : "a write failed");
     if (err == MZ_EIO && reader_left()) return mz_err_exit(MZ_EIO); /* it knows why */
     if (err != MZ_OK) print_error(err, wants_json(argc, words));
-    return mz_err_exit(err);
+    return err == MZ_OK ? mz_cli_end() : mz_err_exit(err);
 }

@@ -101,6 +101,8 @@ static const char ENVIRONMENT[] =
     ".TP\n.B MIZAN_THREADS\nThreads of the cpu chip, as \\fB\\-\\-threads\\fR.\n"
     ".TP\n.B MIZAN_ISA\nInstruction set of the cpu chip, as \\fB\\-\\-isa\\fR.\n"
     ".TP\n.B MIZAN_DRIVER_PATH\nWhere to look for vendor libraries first.\n"
+    ".TP\n.B MIZAN_DEVICE_WAIT\nSeconds that a wait for a device may take (ascend: 600), after "
+    "which it counts as hanging.\n"
     ".TP\n.B MIZAN_SYNC_EACH\nOther than 0: wait after every operator, to find a faulty one.\n"
     ".TP\n.B NO_COLOR\nSet to anything: no colour.\n";
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREADS_MAX = 4096 };
+enum { THREADS_MAX = 4096, WAIT_MAX_S = 1000000 };
 
 /* An empty variable counts as none. */
 static const char *text(const char *name, const char *otherwise)
@@ -25,13 +25,13 @@ static const char *whole_path(const char *name)
     return value && value[0] == '/' ? value : NULL;
 }
 
-static int thread_count(void)
+/* A whole number from 0 to most; 0 where it is none. */
+static int count(const char *name, int most)
 {
     int64_t n = 0;
-    const char *value = text("MIZAN_THREADS", "0");
-    if (mz_str_to_i64(value, &n) && n >= 0 && n <= THREADS_MAX) return (int)n;
-    mz_log(MZ_LOG_WARN, "MIZAN_THREADS is \"%s\", want 0 to %d; it is not used", value,
-           THREADS_MAX);
+    const char *value = text(name, "0");
+    if (mz_str_to_i64(value, &n) && n >= 0 && n <= most) return (int)n;
+    mz_log(MZ_LOG_WARN, "%s is \"%s\", want 0 to %d; it is not used", name, value, most);
     return 0;
 }
 
@@ -68,16 +68,27 @@ static const char *cache_path(void)
 void mz_options_init(mz_options *o)
 {
     *o = (mz_options){
-        .threads = thread_count(),
+        .threads = count("MIZAN_THREADS", THREADS_MAX),
         .isa = text("MIZAN_ISA", "auto"),
         .chip = text("MIZAN_CHIP", "cpu"),
         .driver_path = text("MIZAN_DRIVER_PATH", NULL),
         .fault_plan = text("MIZAN_FAULT_PLAN", NULL),
         .cache_path = cache_path(),
+        .device_wait_s = count("MIZAN_DEVICE_WAIT", WAIT_MAX_S),
         .sync_each = strcmp(text("MIZAN_SYNC_EACH", "0"), "0") != 0,
         .no_color = text("NO_COLOR", NULL) != NULL,
         .state_home = whole_path("XDG_STATE_HOME"),
         .home = whole_path("HOME"),
+        .library_path = text("LD_LIBRARY_PATH", NULL),
+        .tmp = text("TMPDIR", "/tmp"),
         .mpi_rank = mpi_rank(),
     };
+}
+
+void mz_options_hand_on(const char *name, const char *value)
+{
+    if (value)
+        (void)setenv(name, value, 1);
+    else
+        (void)unsetenv(name);
 }

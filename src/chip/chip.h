@@ -61,6 +61,7 @@ typedef struct mz_chip_options {
     const char *driver_path; /* where to look for vendor libraries first, or NULL */
     const char *fault_plan;  /* file that chips/fault reads, or NULL */
     const char *cache_path;  /* folder for programs compiled for a device, or NULL: none are kept */
+    int wait_s;              /* how long a wait may take; 0 = as the chip has it */
     bool sync_each;          /* wait after every operator */
 } mz_chip_options;           /* strings are borrowed until the device closes */
 

@@ -27,11 +27,12 @@ mz_err mz_lib_start(void)
 mz_err mz_lib_open_device(mz_device **device, const mz_lib_where *w)
 {
     mz_options env;
-    mz_options_init(&env); /* only to know where compiled programs are kept */
+    mz_options_init(&env); /* only to know where compiled programs are kept, and how long to wait */
     const mz_chip_options o = {.threads = w->threads,
                                .isa = w->isa,
                                .driver_path = w->driver_path,
-                               .cache_path = env.cache_path};
+                               .cache_path = env.cache_path,
+                               .wait_s = env.device_wait_s};
     MZ_TRY(mz_lib_start());
     return mz_device_open(device, w->chip ? w->chip : "cpu", &o);
 }

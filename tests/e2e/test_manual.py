@@ -71,7 +71,8 @@ def test_help():
             words = [word.split("|")[0] for word in named.split()]
             command = next(n for n in (2, 1, 0) if " ".join(words[:n]) in known or n == 0)
             assert command or len(words) == 1 and words[0] in groups, (page, named)
-            for option in [word for word in words if word.startswith("--")]:
+            own = words[:words.index("--")] if "--" in words else words
+            for option in [word for word in own if word.startswith("--")]:
                 assert option == "--help" or option in options(" ".join(words[:command])), (page, named)
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
             assert os.path.exists(os.path.join(os.path.dirname(page), link)), (page, link)

@@ -12,13 +12,6 @@
 
 enum { NOWHERE_BYTES = 64, DETERMINISTIC = 1, INFNAN = 1 };
 
-static int32_t wait_ms = MZ_ASCEND_WAIT_MS;
-
-void mz_ascend_wait_at_most(int32_t ms)
-{
-    wait_ms = ms;
-}
-
 /* ---- codes ---- */
 
 static bool says_lost(int code)
@@ -166,7 +159,8 @@ static mz_err open_device(mz_device *device, const char *arg)
     mz_ascend *chip = NULL;
     MZ_TRY(mz_mem_new(&chip, 1, sizeof *chip));
     pthread_mutex_init(&chip->lock, NULL);
-    chip->wait_ms = wait_ms;
+    const int wait_s = device->options.wait_s;
+    chip->wait_ms = wait_s > 0 && wait_s < INT32_MAX / 1000 ? wait_s * 1000 : MZ_ASCEND_WAIT_MS;
     const mz_err err = open_chip(device, chip, arg);
     if (err != MZ_OK) {
         free_chip(chip);

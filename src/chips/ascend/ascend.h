@@ -5,7 +5,8 @@
  * Spec:   "ascend", which is "ascend:0", "ascend:1" ... options.driver_path: a folder whose
  *         libraries go first.
  * Queue:  one stream each. Uploads and downloads go through pinned host memory. What failed on the
- *         device is reported by the next sync, which waits no longer than MZ_ASCEND_WAIT_MS.
+ *         device is reported by the next sync, which waits no longer than
+ *         MZ_ASCEND_WAIT_MS, or options.wait_s.
  * Memory: an operator's scratch, CANN's workspace included, is asked for when it is bound, by
  *         phase 1 of every call at the largest shapes.
  * Repeat: bit for bit on one device: CANN's deterministic mode is on.
@@ -29,8 +30,5 @@ typedef struct mz_ascend_counts {
     double flop;                  /* of products and attention, counted as 2 a product */
 } mz_ascend_counts;
 void mz_ascend_count(const mz_device *device, mz_ascend_counts *counts);
-
-/* Test hook: how long a sync waits, for devices opened from now on. */
-void mz_ascend_wait_at_most(int32_t ms);
 
 #endif

@@ -125,6 +125,19 @@ static void bind_operators(const opened *o, mz_acl *acl)
 #undef FIND
 }
 
+/* CANN 8.1 has ACL 1.13. */
+static mz_err check_version(const mz_acl *acl)
+{
+    int32_t major = 0, minor = 0, patch = 0;
+    if (acl->aclrtGetVersion(&major, &minor, &patch) != 0) return MZ_OK; /* aclInit says why */
+    if (major > 1 || (major == 1 && minor >= 13)) return MZ_OK;
+    const mz_err err =
+        MZ_FAIL(MZ_ENOTSUP, "CANN here is older than 8.1: its ACL is %d.%d.%d, not 1.13 or newer",
+                major, minor, patch);
+    mz_note_fix("install CANN 8.1 or newer");
+    return err;
+}
+
 static mz_err start(mz_acl *acl)
 {
     const int code = acl->aclInit(NULL);
@@ -153,6 +166,7 @@ static mz_err load(const char *driver_path)
     bind_operators(&o, &table);
     table.is_emulated = dlsym(o.runtime, "mizan_emulated_ascend") != NULL;
     MZ_TRY(start(&table));
+    MZ_TRY(check_version(&table));
     opened_by = getpid();
     return MZ_OK;
 }

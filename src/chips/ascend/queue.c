@@ -47,12 +47,20 @@ mz_err mz_ascend_queue_open(mz_queue *outer)
     return MZ_OK;
 }
 
+static int wait(mz_ascend_queue *q)
+{
+    const int code = q->chip->acl->aclrtSynchronizeStreamWithTimeout(
+        q->stream, q->is_stuck ? 1 : q->chip->wait_ms);
+    q->is_stuck = code == ACL_ERROR_RT_STREAM_SYNC_TIMEOUT;
+    return code;
+}
+
 void mz_ascend_queue_close(mz_queue *outer)
 {
     mz_ascend_queue *q = queue_of(outer);
     const mz_acl *acl = q->chip->acl;
     (void)acl->aclrtSetCurrentContext(q->chip->context);
-    const int code = acl->aclrtSynchronizeStreamWithTimeout(q->stream, q->chip->wait_ms);
+    const int code = wait(q);
     if (code == 0)
         (void)acl->aclrtDestroyStream(q->stream);
     else
@@ -79,7 +87,7 @@ static void add_counts(mz_ascend_queue *q)
 
 mz_err mz_ascend_drain(mz_ascend_queue *q)
 {
-    const int code = q->chip->acl->aclrtSynchronizeStreamWithTimeout(q->stream, q->chip->wait_ms);
+    const int code = wait(q);
     const int n = q->n_landings;
     q->n_landings = 0;
     q->pinned_used = 0;

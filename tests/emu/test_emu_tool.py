@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`mizan emu`: other programs with an emulated driver in front, and faults through the real backend.
+
+Usage: test_emu_tool.py PROGRAM PART, PART one of run, faults.
+run     what it says, what it hands on, what it sums up and traces; mistakes on its command line
+faults  each kind of fault under `mizan train` and `mizan chips check`: message, exit code, no hang, and
+        a checkpoint from which the run goes on to the bits of one that nothing happened to
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+PROGRAM = sys.argv[1]
+FOLDER = os.path.join(os.path.dirname(PROGRAM), "emu", "ascend")
+
+
+def emu(*words, command=(), code=0, **environment):
+    done = subprocess.run([PROGRAM, "emu", "ascend", *words, "--", *command], capture_output=True,
+                          text=True, timeout=120, env=dict(os.environ, **environment))
+    assert done.returncode == code, (words, command, done.returncode, done.stdout, done.stderr)
+    return done
+
+
+def write(name, text):
+    with open(name, "w", encoding="utf-8") as file:
+        file.write(text)
+    return name
+
+
+# ---- run ----
+
+CLIENT = """
+import ctypes, sys
+acl = ctypes.CDLL("libascendcl.so")
+nn = ctypes.CDLL("libopapi.so")
+count = ctypes.c_uint32()
+assert acl.aclInit(None) == 0
+assert acl.aclrtGetDeviceCount(ctypes.byref(count)) == 0
+acl.aclrtGetSocName.restype = ctypes.c_char_p
+for device in range(count.value):
+    assert acl.aclrtSetDevice(device) == 0
+    at = ctypes.c_void_p()
+    assert acl.aclrtMalloc(ctypes.byref(at), ctypes.c_size_t(1 << 20), 0) == 0
+    assert acl.aclrtMemset(at, ctypes.c_size_t(1 << 20), 0, ctypes.c_size_t(1 << 20)) == 0
+print(count.value, acl.aclrtGetSocName().decode(), *sys.argv[1:])
+"""
+
+
+def test_python():
+    """A client that knows nothing of Mizan, on three devices; options after -- are its own."""
+    client = [sys.executable, write("client.py", CLIENT), "--json", "--", "x y"]
+    done = emu("--devices", "3", "--soc", "Ascend910B3", command=client)
+    assert done.stdout == "3 Ascend910B3 --json -- x y\n", done.stdout
+    first, *_, last = [line for line in done.stderr.splitlines() if line.startswith("emulated ")]
+    assert "Ascend910B3, 3 devices: no NPU is used" in first and "not measured" in first, first
+    assert "modelled, not measured" in last and "3.0 MiB in use" not in last, last
+    done = emu("--devices", "3", "--json", command=client)
+    assert "3 Ascend910B2 --json" in done.stderr, done.stderr
+    said = json.loads(done.stdout)
+    assert said["emulated"] is True and said["schema"] == 1 and said["exit"] == 0, said
+    assert said["command"] == client and said["signal"] is None and said["soc"] == "Ascend910B2"
+    assert [d["device"] for d in said["processes"][0]["devices"]] == [0, 1, 2], said
+    assert said["total"]["allocations"] == 3 and said["total"]["bytes_within"] == 3 << 20, said
+
+
+def test_ends():
+    assert emu(command=["sh", "-c", "echo out; echo err >&2; exit 42"], code=42).stdout == "out\n"
+    emu(command=["sh", "-c", "kill -TERM $$"], code=128 + signal.SIGTERM)
+    said = json.loads(emu("--json", command=["sh", "-c", "kill -KILL $$"], code=137).stdout)
+    assert said["signal"] == 9 and said["exit"] is None and said["processes"] == [], said
+    assert "cannot be started" in emu(command=["./nothing-here"], code=2).stderr
+    # what we are sent, it is sent
+    running = subprocess.Popen([PROGRAM, "emu", "ascend", "--", "sh", "-c",
+                                "trap 'exit 7' USR1; echo ready; while :; do sleep 0.05; done"],
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert running.stdout.readline() == "ready\n"
+    running.send_signal(signal.SIGUSR1)
+    assert running.wait(timeout=60) == 7
+    running.stdout.close()
+
+
+def test_environment():
+    other = os.path.join(os.getcwd(), "vendor")
+    os.makedirs(other)
+    write(os.path.join(other, "libascendcl.so"), "not this one")
+    show = ["sh", "-c", 'echo "$LD_LIBRARY_PATH:$ASCEND_HOME_PATH:$MIZAN_DRIVER_PATH"']
+    done = emu(command=show, LD_LIBRARY_PATH=f"/a:{other}:/b", ASCEND_HOME_PATH=other,
+               MIZAN_DRIVER_PATH=other)
+    assert done.stdout == f"{FOLDER}:/a:/b::\n", done.stdout
+    assert f"LD_LIBRARY_PATH without {other}" in done.stderr, done.stderr
+    assert not [name for name in os.listdir(os.environ["TMPDIR"]) if "mizan-emu" in name]
+
+
+def test_mistakes():
+    cases = [
+        (["--soc", "Ascend910C"], 2, ["no chip Ascend910C", "Ascend910B2", "Ascend310P3"]),
+        (["--devices", "9"], 2, ["expected 1 to 8"]),
+        (["--fault-plan", "nowhere.yaml"], 74, ["nowhere.yaml", "--fault-plan names a file"]),
+        (["--fault-plan", write("a.yaml", "- {kind: lost}\n")], 78, ["a.yaml:1:10", "no kind", "device_lost"]),
+        (["--fault-plan", write("b.yaml", "- kind: late\n- kind: late\n  at: none\n")], 78,
+         ["b.yaml:3:7", "whole number"]),
+        (["--fault-plan", write("c.json", '{"faults": [{"kind": "flip", "code": 3}]}')], 78,
+         ["c.json:1:38", 'no key "code"']),
+        (["--fault-plan", write("d.yaml", "- {at: 3}\n")], 78, ["d.yaml:1:4", "without a kind"]),
+        (["--fault-plan", write("e.yaml", "late: 3\n")], 78, ["e.yaml:1:1", "a plan is a list"]),
+        (["--fault-plan", write("f.yaml", "- {kind: late\n")], 78, ["f.yaml", "not YAML"]),
+        (["--fault-plan", write("g.yaml", "- {kind: missing_symbol, symbol: aclFly}\n")], 78,
+         ["no function aclFly"]),
+        (["--fault-plan", write("h.yaml", "- {kind: missing_library, library: libfly.so}\n")], 78,
+         ["no libfly.so"]),
+        (["--trace", "nowhere/t.json"], 74, ["nowhere/t.json"]),
+    ]
+    for words, code, said in cases:
+        text = emu(*words, command=["true"], code=code).stderr
+        for word in said:
+            assert word in text, (words, word, text)
+    done = subprocess.run([PROGRAM, "emu", "kunlun", "--", "true"], capture_output=True, text=True)
+    assert done.returncode == 2 and "only of ascend" in done.stderr, done.stderr
+    # a program that was taken out of its folder
+    alone = os.path.join(os.getcwd(), "alone")
+    os.makedirs(alone)
+    os.link(PROGRAM, os.path.join(alone, "mizan")) if os.stat(PROGRAM).st_dev == os.stat(alone).st_dev \
+        else subprocess.run(["cp", PROGRAM, alone], check=True)
+    done = subprocess.run([os.path.join(alone, "mizan"), "emu", "ascend", "--", "true"],
+                          capture_output=True, text=True)
+    assert done.returncode == 69 and f"{alone}/emu/ascend and " in done.stderr, done.stderr
+
+
+def test_trace():
+    """Two processes in one file, one of which kills itself; a rank, a stream and a host's thread each."""
+    dies = CLIENT + "import os; os.kill(os.getpid(), 9)\n"
+    both = f"{sys.executable} {write('ok.py', CLIENT)}; {sys.executable} {write('dies.py', dies)}"
+    emu("--trace", "t.json", command=["sh", "-c", both], code=137)
+    with open("t.json", encoding="utf-8") as file:
+        trace = json.load(file)
+    assert "none was measured" in trace["otherData"]["emulated"], trace["otherData"]
+    names = [e["args"]["name"] for e in trace["traceEvents"] if e["name"] == "process_name"]
+    assert len(names) == 2 and all("modelled time" in name for name in names), names
+    emu("--trace", "t.json", command=[PROGRAM, "chips", "check", "ascend", "--op", "matmul", "--cases", "3"])
+    with open("t.json", encoding="utf-8") as file:  # begun anew
+        events = json.load(file)["traceEvents"]
+    assert sum(e["name"] == "process_name" for e in events) == 2, "what another command left"
+    tasks = [e for e in events if e.get("cat") == "device" and e["name"] == "aclnnMm"]
+    assert tasks and all(e["args"]["cube_flop"] >= 0 and "FLOAT" in e["args"]["tensors"]
+                         or "BF16" in e["args"]["tensors"] for e in tasks), tasks
+    by_row = {}
+    for e in events:
+        if e["ph"] == "X" and e["cat"] == "device":
+            assert e["ts"] >= by_row.get((e["pid"], e["tid"]), 0) - 1e-3, e  # one after another
+            by_row[e["pid"], e["tid"]] = e["ts"] + e["dur"]
+
+
+# ---- faults ----
+
+CONFIG = """
+model: {config: config.json}
+data: {path: shards, tokenizer: tokenizer.json, seq: 16, across: true}
+run: {dir: RUN, steps: 6, checkpoint_every: 2}
+batch: {global: 2, micro: 2}
+optim: {lr: 3e-3}
+"""
+NETWORK = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 300,
+           "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2,
+           "num_key_value_heads": 1, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+           "rope_theta": 10000.0, "tie_word_embeddings": True, "eos_token_id": 0}
+
+# plan, exit code of the training, words of its message. A step norms three times, and three times back;
+# the measurement of GEMM at the start, as long as it takes, does not: so each strikes in step 3.
+TRAININGS = [
+    ("{kind: out_of_memory, at: 2}", 69, ["207001", "out of device memory"]),
+    ("{kind: error, call: aclnnRmsNorm, at: 8}", 75,
+     ["chip hosted:ascend", "aclnnRmsNorm", "361001", "last rmsnorm forward"]),
+    ("{kind: error, call: aclrtMemcpyAsync, code: 507899, at: 40}", 75, ["aclrtMemcpyAsync", "507899"]),
+    ("{kind: late, call: aclnnRmsNormGrad, at: 8}", 75,
+     ["chip hosted:ascend", "507015", "aclnnRmsNormGrad", "operators since the last good sync"]),
+    ("{kind: late, call: aclnnRmsNormGrad, at: 8, code: 507018}", 75, ["507018", "an exception in an AI CPU"]),
+    ("{kind: endless, call: aclnnRmsNormGrad, at: 8}", 75,
+     ["507046", "did not finish in time", "after 2000 ms", "operators since"]),
+    ("{kind: silent, call: aclnnRmsNorm, at: 8}", 0, []),
+    ("{kind: flip, call: aclnnRmsNorm, at: 8, argument: 4, bit: 20}", 0, []),
+    ("{kind: ecc, call: aclnnRmsNormGrad, at: 8}", 75,
+     ["507054", "the NPU is lost", "multi-bit ECC", "operators since"]),
+    ("{kind: device_lost, call: aclnnRmsNormGrad, at: 8}", 75,
+     ["507010", "the NPU is lost", "heartbeat", "operators since"]),
+    ("{kind: missing_library, library: libascendcl.so}", 69, ["no CANN", "libascendcl.so"]),
+    ("{kind: missing_library, library: libnnopbase.so}", 69, ["no CANN", "libnnopbase.so"]),
+    ("{kind: missing_symbol, symbol: aclrtCreateStream}", 69, ["no function aclrtCreateStream", "8.1"]),
+    ("{kind: missing_symbol, symbol: aclnnApplyAdamWV2}", 0, ["the rest on the host", "adamw"]),
+    ("{kind: version, version: 1.12.0}", 69, ["older than 8.1", "1.12.0"]),
+]
+
+
+def mizan(*words):
+    return subprocess.run([PROGRAM, *words], capture_output=True, text=True, check=True).stdout
+
+
+def make_run():
+    text = "".join(f"The scales weigh {i} stones.\nNo house is small when {i} friends are in it.\n"
+                   for i in range(60))
+    mizan("tokenizer", "train", write("book.txt", text), "--vocab", "300", "--special", "<|endoftext|>",
+          "--out", "tokenizer.json")
+    mizan("data", "build", "book.txt", "--tokenizer", "tokenizer.json", "--out", "shards")
+    write("config.json", json.dumps(NETWORK))
+
+
+def train(run, *words, code=0):
+    config = write(f"{run}.yaml", CONFIG.replace("RUN", run))
+    return emu(*words, command=[PROGRAM, "train", config, "--chip", "hosted:ascend"], code=code,
+               MIZAN_DEVICE_WAIT="2")
+
+
+def test_trainings():
+    make_run()
+    train("whole")
+    want = mizan("runs", "hash", "whole")
+    for i, (fault, code, said) in enumerate(TRAININGS):
+        run, start = f"run{i}", time.monotonic()
+        done = train(run, "--fault-plan", write("plan.yaml", f"- {fault}\n"), code=code)
+        assert time.monotonic() - start < 60, (fault, "hangs")
+        for word in said:
+            assert word in done.stderr, (fault, word, done.stderr)
+        place = os.path.join(run, "checkpoints")
+        for step in os.listdir(place) if os.path.isdir(place) else []:
+            mizan("verify", os.path.join(place, step))
+        if code != 0:  # goes on from there, to the same bits
+            train(run)
+            assert mizan("runs", "hash", run) == want, fault
+        elif not said:  # nobody was told: only a check of the chip finds such
+            assert mizan("runs", "hash", run) != want, fault
+    print(f"{len(TRAININGS)} kinds of fault in trainings on the emulated chip")
+
+
+def test_checks():
+    """What a training does not see, `mizan chips check` does."""
+    for fault in ("{kind: silent, call: aclnnMm, at: 2}", "{kind: flip, call: aclnnMm, at: 2}"):
+        done = emu("--fault-plan", write("plan.yaml", f"- {fault}\n"), code=77,
+                   command=[PROGRAM, "chips", "check", "ascend", "--op", "matmul", "--cases", "5", "--seed", "1"])
+        assert "FAILED matmul" in done.stdout, done.stdout
+    # a library of the newer release less: the older one has the same
+    plan = write("plan.yaml", "- {kind: missing_library, library: libopapi_nn.so}\n")
+    emu("--fault-plan", plan, command=[PROGRAM, "chips", "check", "ascend", "--op", "matmul", "--cases", "3"])
+
+
+def main():
+    parts = {"run": [test_python, test_ends, test_environment, test_mistakes, test_trace],
+             "faults": [test_trainings, test_checks]}
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        os.environ["TMPDIR"] = os.path.join(folder, "tmp")
+        os.makedirs(os.environ["TMPDIR"])
+        for test in parts[sys.argv[2]]:
+            test()
+
+
+if __name__ == "__main__":
+    main()

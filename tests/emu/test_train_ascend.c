@@ -318,6 +318,21 @@ static void on_the_device_without_waiting(void **state)
     }
 }
 
+/* A runtime that fails while operators are bound is a fault of the chip, and not taken for an
+ * operator that it lacks. */
+static void faults_are_no_lack(void **state)
+{
+    const char *const words[] = {
+        "train", program_path("qwen2.yaml"), "--chip", "ascend:0", "--driver-path", driver, NULL};
+    (void)state;
+    assert_int_equal(setenv("MIZAN_EMU_ASCEND_FAULTS", "error call=aclnnFlashAttention* at=1", 1), 0);
+    const int code = program_run(words);
+    assert_int_equal(unsetenv("MIZAN_EMU_ASCEND_FAULTS"), 0);
+    const char *said = program_text("err");
+    if (code != 75 || !strstr(said, "361001")) fail_msg("exit %d: %s", code, said);
+    assert_null(strstr(said, "cannot do"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +340,7 @@ int main(void)
         cmocka_unit_test(beside_other_chips),
         cmocka_unit_test(from_chip_to_chip),
         cmocka_unit_test(on_the_device_without_waiting),
+        cmocka_unit_test(faults_are_no_lack),
     };
     return cmocka_run_group_tests(tests, set_up, program_tear_down);
 }

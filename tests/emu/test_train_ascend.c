@@ -322,10 +322,14 @@ static void on_the_device_without_waiting(void **state)
  * operator that it lacks. */
 static void faults_are_no_lack(void **state)
 {
+    char dir[PATH_BYTES];
+    (void)snprintf(dir, sizeof dir, "run.dir=%s", program_path("faulty"));
     const char *const words[] = {
-        "train", program_path("qwen2.yaml"), "--chip", "ascend:0", "--driver-path", driver, NULL};
+        "train", program_path("qwen2.yaml"), dir, "--chip", "ascend:0", "--driver-path", driver,
+        NULL};
     (void)state;
-    assert_int_equal(setenv("MIZAN_EMU_ASCEND_FAULTS", "error call=aclnnFlashAttention* at=1", 1), 0);
+    assert_int_equal(setenv("MIZAN_EMU_ASCEND_FAULTS", "error call=aclnnFlashAttention* at=1", 1),
+                     0);
     const int code = program_run(words);
     assert_int_equal(unsetenv("MIZAN_EMU_ASCEND_FAULTS"), 0);
     const char *said = program_text("err");

@@ -142,7 +142,8 @@ def test_trace():
     assert "none was measured" in trace["otherData"]["emulated"], trace["otherData"]
     names = [e["args"]["name"] for e in trace["traceEvents"] if e["name"] == "process_name"]
     assert len(names) == 2 and all("modelled time" in name for name in names), names
-    emu("--trace", "t.json", command=[PROGRAM, "chips", "check", "ascend", "--op", "matmul", "--cases", "3"])
+    emu("--trace", "t.json",
+        command=[PROGRAM, "chips", "check", "ascend", "--op", "matmul", "--cases", "5", "--seed", "1"])
     with open("t.json", encoding="utf-8") as file:  # begun anew
         events = json.load(file)["traceEvents"]
     assert sum(e["name"] == "process_name" for e in events) == 2, "what another command left"

@@ -138,7 +138,7 @@ if(Python3_FOUND AND NOT CMAKE_CROSSCOMPILING)
       endforeach()
     endif()
     if(NOT MIZAN_SANITIZE) # whose libraries a Python that is not built for them cannot open
-      foreach(part run faults)
+      foreach(part run step faults)
         mizan_tool_test(emu_${part} tests/emu/test_emu_tool.py $<TARGET_FILE:mizan> ${part})
         set_tests_properties(emu_${part} PROPERTIES LABELS emu)
       endforeach()

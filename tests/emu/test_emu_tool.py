@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mizan emu`: other programs with an emulated driver in front, and faults through the real backend.
 
-Usage: test_emu_tool.py PROGRAM PART, PART one of run, faults.
+Usage: test_emu_tool.py PROGRAM PART, PART one of run, step, faults.
 run     what it says, what it hands on, what it sums up and traces; mistakes on its command line
+step    what a training step does, counted by the driver from the shapes of its calls: where the FLOP are,
+        and how often the host waits
 faults  each kind of fault under `mizan train` and `mizan chips check`: message, exit code, no hang, and
         a checkpoint from which the run goes on to the bits of one that nothing happened to
 """
@@ -216,6 +218,43 @@ def train(run, *words, code=0):
                MIZAN_DEVICE_WAIT="2")
 
 
+def test_step():
+    """The driver counts what the trainer says: all FLOP are on the device. Forward and backward wait for
+    nothing; the loss, the gradients' norm and the end of the step are waited for."""
+    make_run()
+    config, steps = write("t.yaml", CONFIG.replace("RUN", "t").replace("checkpoint_every: 2", "checkpoint_every: 99")), 6
+    done = emu("--trace", "t.json", command=[PROGRAM, "train", config, "--chip", "ascend", "--json"])
+    work = json.loads(done.stdout)["work"]
+    said = {one["op"]: one["device_flop"] for one in work["operators"]}
+    assert work["host_flop"] == 0 and work["device_share"] >= 0.99, work
+    with open("t.json", encoding="utf-8") as file:
+        events = [e for e in json.load(file)["traceEvents"] if e["ph"] == "X"]
+    tasks = [e for e in events if e["cat"] == "device"]
+    first = next(i for i, e in enumerate(tasks) if e["name"] == "aclnnIndexSelect")  # behind the measurement
+    cube = {}
+    for e in tasks[first:]:
+        cube[e["name"]] = cube.get(e["name"], 0) + e["args"].get("cube_flop", 0)
+    products = cube["aclnnMm"] + cube["aclnnInplaceAddmm"]
+    attention = cube["aclnnFlashAttentionScore"] + cube["aclnnFlashAttentionScoreGrad"]
+    assert products == said["matmul"], (cube, said)
+    assert attention >= said["attention"], (cube, said)  # every key, where the trainer counts those seen
+    calls = [e["name"] for e in events if e["cat"] == "host"]
+    calls = calls[calls.index("aclnnIndexSelect"):]
+    starts = [i for i, name in enumerate(calls) if name == "aclnnIndexSelect" and "aclnnIndexAdd" in calls[i:]]
+    waits, at = [], 0
+    for _ in range(steps):
+        begin = next(i for i in starts if i >= at)
+        middle = calls.index("aclnnIndexAdd", begin)  # the embedding's gradient, backward's last
+        end = calls.index("aclnnIndexSelect", middle) if "aclnnIndexSelect" in calls[middle:] else len(calls)
+        assert "aclrtSynchronizeStream" not in calls[begin:middle], calls[begin:middle]
+        waits.append(calls[middle:end].count("aclrtSynchronizeStream"))
+        at = end
+    # some steps wait once more; the last has the checkpoint behind it
+    assert all(n in (3, 4) for n in waits[:-1]), waits
+    share = 100 * work["device_flop"] / (work["device_flop"] + work["host_flop"])
+    print(f"{share:.2f} % of a step's FLOP on the emulated device; {sum(waits[:-1]) / (steps - 1):.1f} waits a step")
+
+
 def test_trainings():
     make_run()
     train("whole")
@@ -250,7 +289,7 @@ def test_checks():
 
 def main():
     parts = {"run": [test_python, test_ends, test_environment, test_mistakes, test_trace],
-             "faults": [test_trainings, test_checks]}
+             "step": [test_step], "faults": [test_trainings, test_checks]}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         os.environ["TMPDIR"] = os.path.join(folder, "tmp")

@@ -108,7 +108,10 @@ foreach(soc Ascend310P3 Ascend910A Ascend950PR_9589)
     ENVIRONMENT "${MIZAN_TEST_ENVIRONMENT};MIZAN_EMU_ASCEND_SOC=${soc}")
   list(APPEND MIZAN_CONFORM_ASCEND test_conform_${soc})
 endforeach()
-set_property(TEST ${MIZAN_CONFORM_ASCEND} test_parity_ascend test_train_ascend APPEND PROPERTY
+add_test(NAME test_parity_Ascend950 COMMAND test_parity_ascend WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(test_parity_Ascend950 PROPERTIES LABELS emu TIMEOUT ${MIZAN_TEST_TIMEOUT}
+  ENVIRONMENT "${MIZAN_TEST_ENVIRONMENT};MIZAN_EMU_ASCEND_SOC=Ascend950PR_9589")
+set_property(TEST ${MIZAN_CONFORM_ASCEND} test_parity_ascend test_parity_Ascend950 test_train_ascend APPEND PROPERTY
   ENVIRONMENT "MIZAN_EMU_ASCEND_FOLDER=${MIZAN_EMU_ASCEND_FOLDER}")
 
 # The driver compiles every kernel first.

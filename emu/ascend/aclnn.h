@@ -116,6 +116,9 @@ typedef char *emu_kind_Z;
     X(FlashAttentionScore, T, T, T, T, T, T, T, A, D, D, I, I, I, Z, I, I, T, T, T, T)             \
     X(FlashAttentionScoreGrad, T, T, T, T, T, T, T, T, T, T, T, T, A, D, D, I, I, I, Z, I, I, T,   \
       T, T, T)                                                                                     \
+    X(FlashAttentionScoreV2, T, T, T, T, T, T, T, A, A, A, D, D, I, I, I, Z, I, I, I, T, T, T, T)  \
+    X(FlashAttentionScoreGradV2, T, T, T, T, T, T, T, T, T, T, T, T, A, A, A, D, D, I, I, I, Z, I, \
+      I, I, T, T, T, T)                                                                            \
     X(CrossEntropyLoss, T, T, T, Z, I, D, D, B, T, T, T, T)                                        \
     X(CrossEntropyLossGrad, T, T, T, T, T, T, Z, I, D, D, T)
 
@@ -149,11 +152,13 @@ typedef char *emu_kind_Z;
 #define EMU_EACH_24(f, a, ...) f(a, 24), EMU_EACH_23(f, __VA_ARGS__)
 #define EMU_EACH_25(f, a, ...) f(a, 25), EMU_EACH_24(f, __VA_ARGS__)
 #define EMU_EACH_26(f, a, ...) f(a, 26), EMU_EACH_25(f, __VA_ARGS__)
+#define EMU_EACH_27(f, a, ...) f(a, 27), EMU_EACH_26(f, __VA_ARGS__)
+#define EMU_EACH_28(f, a, ...) f(a, 28), EMU_EACH_27(f, __VA_ARGS__)
 #define EMU_COUNT(...)                                                                             \
-    EMU_COUNT_(__VA_ARGS__, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, \
-               8, 7, 6, 5, 4, 3, 2, 1, 0)
+    EMU_COUNT_(__VA_ARGS__, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12,    \
+               11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
 #define EMU_COUNT_(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z,   \
-                   number, ...)                                                                    \
+                   aa, ab, number, ...)                                                            \
     number
 
 #define EMU_PARAMETER(kind, number) emu_kind_##kind a##number

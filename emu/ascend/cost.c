@@ -63,9 +63,9 @@ static double cube_of(const emu_call *c)
         const emu_tensor *w = tensor_of(c, 1);
         return 2.0 * elements_of(x) * (y && last_of(y, 1) > 0 ? last_of(w, 1) : 0.0);
     }
-    if (strcmp(name, "FlashAttentionScore") == 0)
+    if (strcmp(name, "FlashAttentionScore") == 0 || strcmp(name, "FlashAttentionScoreV2") == 0)
         return attention(tensor_of(c, 0), tensor_of(c, 1), tensor_of(c, 2));
-    if (strcmp(name, "FlashAttentionScoreGrad") == 0) /* scores again, and four gradients */
+    if (strncmp(name, "FlashAttentionScoreGrad", 23) == 0) /* scores again, and four gradients */
         return 2.5 * attention(tensor_of(c, 0), tensor_of(c, 1), tensor_of(c, 2));
     return 0.0;
 }

@@ -29,6 +29,8 @@ static const struct {
     {"GroupedMatmulV4", ON_910A | ON_310P},
     {"FlashAttentionScore", ON_950 | ON_910A | ON_310P},
     {"FlashAttentionScoreGrad", ON_950 | ON_910A | ON_310P},
+    {"FlashAttentionScoreV2", ON_910A | ON_310P},
+    {"FlashAttentionScoreGradV2", ON_910A | ON_310P},
 };
 
 static unsigned bit_of(const char *soc)

@@ -60,11 +60,23 @@ static void give(const emu_call *c, const float *from, const heads *h, int64_t b
 
 /* ---- what both directions check ---- */
 
-/* Where the arguments stand that differ between the two calls. */
+/* Where the arguments stand that differ between the calls; V2 has two lists behind the prefix and a
+ * number behind the sparse mode. */
 typedef struct places {
     int mask, prefix, first; /* first: of the numbers from scale on */
+    int most, out;           /* softmaxMax, before softmaxSum; the first output that has heads */
+    bool is_v2;
 } places;
-static const places FORWARD = {6, 7, 8}, BACKWARD = {7, 12, 13};
+static const places FORWARD = {6, 7, 8, 16, 19, false}, FORWARD_V2 = {6, 7, 10, 19, 22, true};
+static const places BACKWARD = {7, 12, 13, 8, 21, false}, BACKWARD_V2 = {7, 12, 15, 8, 24, true};
+
+static const places *places_of(const emu_call *c)
+{
+    const char *name = c->op->name;
+    const bool is_v2 = strcmp(name + strlen(name) - 2, "V2") == 0;
+    if (strncmp(name, "FlashAttentionScoreGrad", 23) == 0) return is_v2 ? &BACKWARD_V2 : &BACKWARD;
+    return is_v2 ? &FORWARD_V2 : &FORWARD;
+}
 
 typedef struct problem {
     heads q, k, v;
@@ -161,7 +173,10 @@ static aclnnStatus check_common(emu_call *c, const places *at, problem *p)
     if (p->heads < 1 || !read_heads(c, p)) return emu_refuse(c, "a layout that the shapes are not");
     if (!(c->arg[at->first + 1].d >= 1.0) || !(c->arg[at->first + 1].d <= 1.0))
         return emu_refuse(c, "the emulated driver has no dropout: keepProb 1");
-    if (c->arg[at->prefix].n) return emu_refuse(c, "the emulated driver has no prefix");
+    for (int i = at->prefix; i < at->first; i++)
+        if (c->arg[i].n) return emu_refuse(c, "the emulated driver has neither prefix nor start");
+    if (at->is_v2 && (c->arg[at->first + 8].i < 0 || c->arg[at->first + 8].i > 3))
+        return emu_refuse(c, "pseType is not 0 to 3");
     for (int i = at->mask - 3; i < at->mask; i++)
         if (!is_left_out(c, i)) return emu_refuse(c, "the emulated driver has no shift or dropout");
     const aclnnStatus code = check_shapes(c, p);
@@ -244,14 +259,16 @@ static float *room(const emu_call *c, int64_t n)
 
 static aclnnStatus check_score(emu_call *c)
 {
-    static const int args[] = {0, 1, 2, 16, 17, 18, 19};
+    const places *at = places_of(c);
+    const int args[] = {0, 1, 2, at->most, at->most + 1, at->most + 2, at->out};
     problem p;
     aclnnStatus code = emu_want(c, args, 7);
-    if (code == 0) code = check_common(c, &FORWARD, &p);
+    if (code == 0) code = check_common(c, at, &p);
     if (code != 0) return code;
-    if (!is_row_numbers(emu_t(c, 16), &p) || !is_row_numbers(emu_t(c, 17), &p))
+    if (!is_row_numbers(emu_t(c, at->most), &p) || !is_row_numbers(emu_t(c, at->most + 1), &p))
         return emu_refuse(c, "softmaxMax or softmaxSum is not FLOAT [B,N,S,8]");
-    return is_output(emu_t(c, 19), &p) ? 0 : emu_refuse(c, "the output does not fit the heads");
+    return is_output(emu_t(c, at->out), &p) ? 0
+                                            : emu_refuse(c, "the output does not fit the heads");
 }
 
 /* A row that sees no key is 0 where innerPrecise is 2, and else not defined: not a number. */
@@ -277,10 +294,11 @@ static void run_score(emu_call *c)
 {
     problem p;
     heads out;
-    const emu_tensor *most = emu_t(c, 16), *sum = emu_t(c, 17);
-    read_numbers(c, &FORWARD, &p);
+    const places *at = places_of(c);
+    const emu_tensor *most = emu_t(c, at->most), *sum = emu_t(c, at->most + 1);
+    read_numbers(c, at, &p);
     (void)read_heads(c, &p);
-    (void)heads_of(&out, emu_t(c, 19), p.layout, p.heads);
+    (void)heads_of(&out, emu_t(c, at->out), p.layout, p.heads);
     float *q = room(c, p.q.S * p.q.D + p.k.S * (p.q.D + p.v.D + 1) + p.q.S * p.v.D);
     float *k = q + p.q.S * p.q.D, *v = k + p.k.S * p.q.D, *s = v + p.k.S * p.v.D, *y = s + p.k.S;
     for (int64_t e = 0; q && e < p.q.B * p.q.N; e++) {
@@ -307,17 +325,18 @@ static void run_score(emu_call *c)
 
 static aclnnStatus check_score_grad(emu_call *c)
 {
-    static const int args[] = {0, 1, 2, 3, 8, 9, 11, 21, 22, 23};
+    const places *at = places_of(c);
+    const int args[] = {0, 1, 2, 3, 8, 9, 11, at->out, at->out + 1, at->out + 2};
     problem p;
     aclnnStatus code = emu_want(c, args, 10);
-    if (code == 0) code = check_common(c, &BACKWARD, &p);
+    if (code == 0) code = check_common(c, at, &p);
     if (code != 0) return code;
     if (!is_row_numbers(emu_t(c, 8), &p) || !is_row_numbers(emu_t(c, 9), &p))
         return emu_refuse(c, "softmaxMax or softmaxSum is not FLOAT [B,N,S,8]");
     if (!is_output(emu_t(c, 3), &p) || !is_output(emu_t(c, 11), &p))
         return emu_refuse(c, "dy or attentionIn does not fit the heads");
     for (int i = 0; i < 3; i++)
-        if (!emu_same(emu_t(c, i), emu_t(c, 21 + i)))
+        if (!emu_same(emu_t(c, i), emu_t(c, at->out + i)))
             return emu_refuse(c, "dq, dk or dv is unlike what it is the gradient of");
     return 0;
 }
@@ -348,13 +367,14 @@ static void row_backward(const problem *p, const int64_t bn[2], int64_t i, const
 static void run_heads_backward(emu_call *c, const problem *p, head *h)
 {
     const int64_t each = p->q.N / p->k.N;
+    const int first = places_of(c)->out;
     const emu_tensor *most = emu_t(c, 8), *sum = emu_t(c, 9);
     heads dy, y, dq, dk, dv;
     (void)heads_of(&dy, emu_t(c, 3), p->layout, p->heads);
     (void)heads_of(&y, emu_t(c, 11), p->layout, p->heads);
-    (void)heads_of(&dq, emu_t(c, 21), p->layout, p->heads);
-    (void)heads_of(&dk, emu_t(c, 22), p->layout, p->k.N);
-    (void)heads_of(&dv, emu_t(c, 23), p->layout, p->k.N);
+    (void)heads_of(&dq, emu_t(c, first), p->layout, p->heads);
+    (void)heads_of(&dk, emu_t(c, first + 1), p->layout, p->k.N);
+    (void)heads_of(&dv, emu_t(c, first + 2), p->layout, p->k.N);
     for (int64_t e = 0; e < p->q.B * p->q.N; e++) {
         const int64_t bn[2] = {e / p->q.N, e % p->q.N}, kept = bn[1] / each;
         take(h->q, &p->q, bn[0], bn[1]);
@@ -383,7 +403,7 @@ static void run_heads_backward(emu_call *c, const problem *p, head *h)
 static void run_score_grad(emu_call *c)
 {
     problem p;
-    read_numbers(c, &BACKWARD, &p);
+    read_numbers(c, places_of(c), &p);
     (void)read_heads(c, &p);
     const int64_t q = p.q.S * p.q.D, k = p.k.S * p.k.D, v = p.k.S * p.v.D, y = p.q.S * p.v.D;
     head h = {.q = room(c, 2 * (q + k + v + y) + p.k.S)};
@@ -403,5 +423,7 @@ static void run_score_grad(emu_call *c)
 const emu_op emu_ops_attention[] = {
     {"FlashAttentionScore", check_score, run_score},
     {"FlashAttentionScoreGrad", check_score_grad, run_score_grad},
+    {"FlashAttentionScoreV2", check_score, run_score},
+    {"FlashAttentionScoreGradV2", check_score_grad, run_score_grad},
     {NULL, NULL, NULL},
 };

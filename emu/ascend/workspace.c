@@ -22,6 +22,8 @@ static const char *const SCRATCH[] = {
     "CrossEntropyLoss",
     "FlashAttentionScore",
     "FlashAttentionScoreGrad",
+    "FlashAttentionScoreV2",
+    "FlashAttentionScoreGradV2",
 };
 
 static bool has_scratch(const char *name)

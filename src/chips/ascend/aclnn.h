@@ -133,6 +133,19 @@ MZ_ACLNN(FlashAttentionScoreGrad, MZ_CT query, MZ_CT key, MZ_CT value, MZ_CT dy,
          double keep_prob, int64_t pre_tokens, int64_t next_tokens, int64_t heads, char *layout,
          int64_t inner_precise, int64_t sparse_mode, MZ_CT dq, MZ_CT dk, MZ_CT dv, MZ_CT dpse)
 
+/* the same with where queries and keys begin, and the kind of shift: all that a 950 has */
+MZ_ACLNN(FlashAttentionScoreV2, MZ_CT query, MZ_CT key, MZ_CT value, MZ_CT real_shift,
+         MZ_CT drop_mask, MZ_CT padding_mask, MZ_CT atten_mask, MZ_CA prefix, MZ_CA q_start,
+         MZ_CA kv_start, double scale, double keep_prob, int64_t pre_tokens, int64_t next_tokens,
+         int64_t heads, char *layout, int64_t inner_precise, int64_t sparse_mode, int64_t pse_type,
+         MZ_CT softmax_max, MZ_CT softmax_sum, MZ_CT softmax_out, MZ_CT attention_out)
+MZ_ACLNN(FlashAttentionScoreGradV2, MZ_CT query, MZ_CT key, MZ_CT value, MZ_CT dy, MZ_CT pse_shift,
+         MZ_CT drop_mask, MZ_CT padding_mask, MZ_CT atten_mask, MZ_CT softmax_max,
+         MZ_CT softmax_sum, MZ_CT softmax_in, MZ_CT attention_in, MZ_CA prefix, MZ_CA q_start,
+         MZ_CA kv_start, double scale, double keep_prob, int64_t pre_tokens, int64_t next_tokens,
+         int64_t heads, char *layout, int64_t inner_precise, int64_t sparse_mode, int64_t pse_type,
+         MZ_CT dq, MZ_CT dk, MZ_CT dv, MZ_CT dpse)
+
 #undef MZ_CT
 #undef MZ_T
 #undef MZ_CS

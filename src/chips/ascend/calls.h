@@ -86,6 +86,8 @@
     X(GroupedMatmulV4)                                                                             \
     X(FlashAttentionScore)                                                                         \
     X(FlashAttentionScoreGrad)                                                                     \
+    X(FlashAttentionScoreV2)                                                                       \
+    X(FlashAttentionScoreGradV2)                                                                   \
     X(CrossEntropyLoss)                                                                            \
     X(CrossEntropyLossGrad)                                                                        \
     X(ApplyAdamWV2)

@@ -18,13 +18,17 @@ static const mz_ascend_row ROWS[MZ_OP_COUNT] = {
     [MZ_OP_ROPE] = {MZ_STATE_NATIVE, "IndexSelect InplaceCopy Cast RotaryPositionEmbedding",
                     "IndexSelect InplaceCopy Cast Muls RotaryPositionEmbedding", "8.5",
                     "in f32; the gradient turns the other way"},
-    [MZ_OP_ATTENTION] = {MZ_STATE_NATIVE, "FlashAttentionScore InplaceFillScalar InplaceCopy Cast",
-                         "FlashAttentionScore FlashAttentionScoreGrad InplaceFillScalar "
-                         "InplaceCopy Cast",
-                         "8.1", "a sequence a call; gradients of bf16 in f32"},
+    [MZ_OP_ATTENTION] = {MZ_STATE_NATIVE,
+                         "FlashAttentionScore FlashAttentionScoreV2 InplaceFillScalar InplaceCopy "
+                         "Cast",
+                         "FlashAttentionScore FlashAttentionScoreV2 FlashAttentionScoreGrad "
+                         "FlashAttentionScoreGradV2 InplaceFillScalar InplaceCopy Cast",
+                         "8.1",
+                         "a sequence a call; gradients of bf16 in f32; V2 on a 950, which has no "
+                         "other"},
     [MZ_OP_DECODE] = {MZ_STATE_COMPOSED,
                       "Arange Add InplaceFillScalar InplaceCopy LtTensor SWhere IndexSelect "
-                      "FlashAttentionScore",
+                      "FlashAttentionScore FlashAttentionScoreV2",
                       "", "8.1",
                       "a sequence a call; how long it is stands on the device, where CANN's paged "
                       "attention wants it on the host"},
@@ -32,13 +36,16 @@ static const mz_ascend_row ROWS[MZ_OP_COUNT] = {
                       "Cast Silu Mul SiluBackward InplaceCopy", "8.1",
                       "gate and up lie apart, SwiGlu wants them side by side"},
     [MZ_OP_EMBED] = {MZ_STATE_NATIVE, "IndexSelect", "Cast IndexAdd", "8.1", ""},
-    [MZ_OP_ROUTER] = {MZ_STATE_COMPOSED,
-                      "Softmax Sigmoid Add Sort InplaceCopy InplaceAdd Cast LtScalar "
-                      "InplaceFillScalar SWhere Gather ReduceSum Adds Div Muls",
-                      "InplaceFillScalar InplaceCopy ReduceSum Mul Div Add Cast Gather Adds Muls "
-                      "ScatterAdd SoftmaxBackward SigmoidBackward",
-                      "8.1",
-                      "equal scores go to the lower id, which MoeGatingTopK does not promise"},
+    [MZ_OP_ROUTER] =
+        {MZ_STATE_COMPOSED,
+         "Softmax Sigmoid Add Sort InplaceCopy InplaceAdd Cast LtScalar "
+         "InplaceFillScalar SWhere Gather Arange EqTensor Mul ReduceSum Adds Div Muls",
+         "InplaceFillScalar InplaceCopy ReduceSum Mul Div Add Cast Gather Arange EqTensor "
+         "Adds Muls "
+         "ScatterAdd SoftmaxBackward SigmoidBackward",
+         "8.1",
+         "equal scores go to the lower id, which MoeGatingTopK does not promise; Gather, or "
+         "sums where a 950 has none"},
     [MZ_OP_BALANCE] = {MZ_STATE_COMPOSED,
                        "InplaceFillScalar Arange LtTensor Cast Add EqTensor ReduceSum Mm LtScalar "
                        "InplaceAdd Muls Div Mul",

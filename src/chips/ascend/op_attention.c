@@ -68,6 +68,7 @@ enum {
     CAUSAL = 2,
     FAR_TOKENS = 2147483647,
     BLIND_ROWS = 2, /* innerPrecise: a row that sees no key is 0 */
+    NO_SHIFT = 1,   /* pseType, of a shift that is not given */
     HEAD_MAX = 768,
     HEADS_MAX = 256
 };
@@ -148,10 +149,16 @@ static void attend(mz_npu *n, const heads *h, mz_nv out)
 {
     const mz_nv nothing = mz_nv_shape(out, 1, (const int64_t[]){0});
     char layout[] = "BSND";
-    MZ_NPU(n, FlashAttentionScore, mz_npu_t(n, &h->q), mz_npu_t(n, &h->k), mz_npu_t(n, &h->v), NULL,
-           NULL, NULL, mz_npu_t(n, &h->mask), NULL, h->scale, 1.0, FAR_TOKENS, FAR_TOKENS, h->H,
-           layout, h->inner, h->sparse, mz_npu_t(n, &h->largest), mz_npu_t(n, &h->sums),
-           mz_npu_t(n, &nothing), mz_npu_t(n, &out));
+    if (n->chip->soc->is_next)
+        MZ_NPU(n, FlashAttentionScoreV2, mz_npu_t(n, &h->q), mz_npu_t(n, &h->k), mz_npu_t(n, &h->v),
+               NULL, NULL, NULL, mz_npu_t(n, &h->mask), NULL, NULL, NULL, h->scale, 1.0, FAR_TOKENS,
+               FAR_TOKENS, h->H, layout, h->inner, h->sparse, NO_SHIFT, mz_npu_t(n, &h->largest),
+               mz_npu_t(n, &h->sums), mz_npu_t(n, &nothing), mz_npu_t(n, &out));
+    else
+        MZ_NPU(n, FlashAttentionScore, mz_npu_t(n, &h->q), mz_npu_t(n, &h->k), mz_npu_t(n, &h->v),
+               NULL, NULL, NULL, mz_npu_t(n, &h->mask), NULL, h->scale, 1.0, FAR_TOKENS, FAR_TOKENS,
+               h->H, layout, h->inner, h->sparse, mz_npu_t(n, &h->largest), mz_npu_t(n, &h->sums),
+               mz_npu_t(n, &nothing), mz_npu_t(n, &out));
 }
 
 static void attention(mz_npu *n, const mz_desc *desc, const mz_args *args)
@@ -178,11 +185,20 @@ static void attend_backward(mz_npu *n, const heads *h, const gradients *g)
 {
     const mz_nv nothing = mz_nv_shape(g->dq, 1, (const int64_t[]){0});
     char layout[] = "BSND";
-    MZ_NPU(n, FlashAttentionScoreGrad, mz_npu_t(n, &h->q), mz_npu_t(n, &h->k), mz_npu_t(n, &h->v),
-           mz_npu_t(n, &g->dy), NULL, NULL, NULL, mz_npu_t(n, &h->mask), mz_npu_t(n, &h->largest),
-           mz_npu_t(n, &h->sums), NULL, mz_npu_t(n, &g->y), NULL, h->scale, 1.0, FAR_TOKENS,
-           FAR_TOKENS, h->H, layout, h->inner, h->sparse, mz_npu_t(n, &g->dq), mz_npu_t(n, &g->dk),
-           mz_npu_t(n, &g->dv), mz_npu_t(n, &nothing));
+    if (n->chip->soc->is_next)
+        MZ_NPU(n, FlashAttentionScoreGradV2, mz_npu_t(n, &h->q), mz_npu_t(n, &h->k),
+               mz_npu_t(n, &h->v), mz_npu_t(n, &g->dy), NULL, NULL, NULL, mz_npu_t(n, &h->mask),
+               mz_npu_t(n, &h->largest), mz_npu_t(n, &h->sums), NULL, mz_npu_t(n, &g->y), NULL,
+               NULL, NULL, h->scale, 1.0, FAR_TOKENS, FAR_TOKENS, h->H, layout, h->inner, h->sparse,
+               NO_SHIFT, mz_npu_t(n, &g->dq), mz_npu_t(n, &g->dk), mz_npu_t(n, &g->dv),
+               mz_npu_t(n, &nothing));
+    else
+        MZ_NPU(n, FlashAttentionScoreGrad, mz_npu_t(n, &h->q), mz_npu_t(n, &h->k),
+               mz_npu_t(n, &h->v), mz_npu_t(n, &g->dy), NULL, NULL, NULL, mz_npu_t(n, &h->mask),
+               mz_npu_t(n, &h->largest), mz_npu_t(n, &h->sums), NULL, mz_npu_t(n, &g->y), NULL,
+               h->scale, 1.0, FAR_TOKENS, FAR_TOKENS, h->H, layout, h->inner, h->sparse,
+               mz_npu_t(n, &g->dq), mz_npu_t(n, &g->dk), mz_npu_t(n, &g->dv),
+               mz_npu_t(n, &nothing));
 }
 
 /* The operator takes the sum over dout * out from out as it is stored. Rounded to bf16 that is off

@@ -5,6 +5,7 @@
  * stable sorts. Ids are sorted as f32, which holds them exactly below 2^24.
  *
  * Floor:  chips. */
+#include "chips/ascend/soc.h"
 #include "chips/ascend/state.h"
 
 #include <math.h>
@@ -64,13 +65,32 @@ static void choose(mz_npu *n, const mz_router_desc *d, mz_nv c, mz_nv ids)
     mz_npu_cast(n, rising, ids);
 }
 
+/* w[t,j] = s[t, ids[t,j]], where there is no Gather: a sum over all with one that counts. */
+static void pick_by_sums(mz_npu *n, mz_nv s, mz_nv ids, mz_nv w)
+{
+    const int64_t E = s.dim[1], dims[] = {ids.dim[0], ids.dim[1], E};
+    const mz_nv e = mz_npu_new(n, ACL_INT32, 1, &E), is = mz_npu_new(n, ACL_BOOL, 3, dims);
+    const mz_nv part = mz_npu_new(n, ACL_FLOAT, 3, dims);
+    const mz_nv left = mz_nv_insert(ids, 2, E);
+    const mz_nv right = mz_nv_insert(mz_nv_insert(e, 0, dims[1]), 0, dims[0]);
+    mz_npu_count_up(n, e);
+    MZ_NPU(n, EqTensor, mz_npu_t(n, &left), mz_npu_t(n, &right), mz_npu_t(n, &is));
+    mz_npu_cast(n, is, part);
+    mz_npu_mul(n, part, mz_nv_insert(s, 1, dims[1]), part);
+    mz_npu_sum(n, part, 2, w);
+}
+
 /* The chosen scores [T,k], and their sums [T,1] + 1e-20, repeated k times. */
 static mz_nv chosen_of(mz_npu *n, mz_nv s, mz_nv ids, mz_nv *sum)
 {
     const mz_nv index = mz_npu_like(n, &ids, ACL_INT64), w = mz_npu_like(n, &ids, ACL_FLOAT);
     const mz_nv all = mz_npu_new(n, ACL_FLOAT, 1, ids.dim);
-    mz_npu_cast(n, ids, index);
-    MZ_NPU(n, Gather, mz_npu_t(n, &s), 1, mz_npu_t(n, &index), mz_npu_t(n, &w));
+    if (n->chip->soc->is_next) {
+        pick_by_sums(n, s, ids, w);
+    } else {
+        mz_npu_cast(n, ids, index);
+        MZ_NPU(n, Gather, mz_npu_t(n, &s), 1, mz_npu_t(n, &index), mz_npu_t(n, &w));
+    }
     mz_npu_sum(n, w, 1, all);
     MZ_NPU(n, Adds, mz_npu_t(n, &all), mz_npu_s(n, 1e-20, ACL_FLOAT), mz_npu_s(n, 1.0, ACL_FLOAT),
            mz_npu_t(n, &all));

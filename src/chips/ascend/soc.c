@@ -12,9 +12,12 @@ static const char NO_BF16[] = "its cube unit multiplies no bf16, and an overflow
 
 /* Longer prefixes before those that begin them. */
 static const mz_ascend_soc SOCS[] = {
-    {"Ascend910B", "A2", BOTH, NULL},          {"Ascend910_93", "A3", BOTH, NULL},
-    {"Ascend910C", "A3", BOTH, NULL},          {"Ascend950", "950", BOTH, NULL},
-    {"Ascend310P", "310P", F32_ONLY, NO_BF16}, {"Ascend910", "910A", F32_ONLY, NO_BF16},
+    {"Ascend910B", "A2", BOTH, NULL, false},
+    {"Ascend910_93", "A3", BOTH, NULL, false},
+    {"Ascend910C", "A3", BOTH, NULL, false},
+    {"Ascend950", "950", BOTH, NULL, true},
+    {"Ascend310P", "310P", F32_ONLY, NO_BF16, false},
+    {"Ascend910", "910A", F32_ONLY, NO_BF16, false},
 };
 
 const mz_ascend_soc *mz_ascend_soc_of(const char *name)

@@ -5,11 +5,14 @@
 
 #include "tensor/dtype.h"
 
+#include <stdbool.h>
+
 typedef struct mz_ascend_soc {
     const char *prefix; /* of what aclrtGetSocName says; the longest that fits */
     const char *family; /* as CANN's documents call it */
     uint32_t dtypes;    /* bit 1 << MZ_F32 ... */
     const char *reason; /* why not all of them; NULL: all */
+    bool is_next;       /* has attention's calls as V2 only, and no Gather */
 } mz_ascend_soc;
 
 /* Never NULL: a name that is not in the table is one of a newer chip, taken for an A2. */

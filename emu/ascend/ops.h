@@ -82,6 +82,10 @@ static inline aclnnStatus emu_want(const emu_call *c, const int *args, int n)
     return 0;
 }
 
+/* Whether this call adds what it adds in the other order: every second one does, of operators whose
+ * order is not certain unless the deterministic mode is on. */
+bool emu_turns_round(const emu_call *c);
+
 /* The index as it stands in the tensor, from 0; -1 with a fault of the vector core where it is none
  * of n. From the end where it is negative. */
 static inline int64_t emu_index(const emu_call *c, const emu_tensor *index, int64_t at, int64_t n)

@@ -368,6 +368,7 @@ static void run_heads_backward(emu_call *c, const problem *p, head *h)
 {
     const int64_t each = p->q.N / p->k.N;
     const int first = places_of(c)->out;
+    const bool is_turned = emu_turns_round(c);
     const emu_tensor *most = emu_t(c, 8), *sum = emu_t(c, 9);
     heads dy, y, dq, dk, dv;
     (void)heads_of(&dy, emu_t(c, 3), p->layout, p->heads);
@@ -387,7 +388,8 @@ static void run_heads_backward(emu_call *c, const problem *p, head *h)
             memset(h->dk, 0, (size_t)(p->k.S * p->k.D) * sizeof *h->dk);
             memset(h->dv, 0, (size_t)(p->k.S * p->v.D) * sizeof *h->dv);
         }
-        for (int64_t i = 0; i < p->q.S; i++) {
+        for (int64_t turn = 0; turn < p->q.S; turn++) {
+            const int64_t i = is_turned ? p->q.S - 1 - turn : turn;
             const int64_t place = (e * p->q.S + i) * EACH_ROW;
             h->most = emu_get(most, emu_place(most, 0, place));
             h->sum = emu_get(sum, emu_place(sum, 0, place));

@@ -2,11 +2,18 @@
 /* emu/ascend/ops_order.c - sorting, and elements moved by index.
  *
  * What the documentation leaves open is done in an unlikely way, so that no client relies on it:
- * equal elements of a sort that is not stable come in reverse. */
+ * equal elements of a sort that is not stable come in reverse, and what is added at one place comes
+ * in either order. */
 #include "ascend/ops.h"
 
 #include <math.h>
 #include <stdlib.h>
+
+bool emu_turns_round(const emu_call *c)
+{
+    static _Atomic unsigned calls;
+    return !c->device->option[EMU_OPT_DETERMINISTIC] && calls++ % 2 == 1;
+}
 
 /* ---- Sort(self, stable, dim, descending, values, indices) ---- */
 
@@ -191,7 +198,9 @@ static void run_put(emu_call *c)
     const int n = c->arg[1].n;
     int64_t each = 1;
     for (int i = n; i < y->rank; i++) each *= y->dim[i];
-    for (int64_t e = 0, count = emu_count(index); e < count; e++) {
+    const bool is_turned = emu_turns_round(c);
+    for (int64_t turn = 0, count = emu_count(index); turn < count; turn++) {
+        const int64_t e = is_turned ? count - 1 - turn : turn;
         int64_t at = 0;
         for (int i = 0; i < n && at >= 0; i++) {
             const int64_t named = emu_index(c, &index[i], emu_place(&index[i], 0, e), y->dim[i]);

@@ -135,7 +135,9 @@ static void run_add(emu_call *c)
     if (y->at != x->at)
         for (int64_t e = 0, n = emu_count(y); e < n; e++)
             emu_put(c, y, emu_place(y, 0, e), emu_get(x, emu_place(x, 0, e)));
-    for (int64_t i = 0; length > 0 && i < rows->dim[axis]; i++) {
+    const bool is_turned = emu_turns_round(c);
+    for (int64_t turn = 0, n = rows->dim[axis]; length > 0 && turn < n; turn++) {
+        const int64_t i = is_turned ? n - 1 - turn : turn;
         const int64_t row = emu_index(c, index, i * index->stride[0], y->dim[axis]);
         for (int64_t j = 0; row >= 0 && j < length; j++) {
             const int64_t at = row * y->stride[axis] + emu_place(&to, 0, j);

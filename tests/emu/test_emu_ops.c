@@ -358,6 +358,29 @@ static void element_by_element_by_type(void **state)
     REFUSED(0, InplaceCopy, x, one_place);
 }
 
+/* Twice 100 million and 1 on the way there and back: 1 in order, 0 the other way round, as FLOAT
+ * has no 100000001. Which of both comes is not certain, until it is asked to be. */
+static void adds_in_order_if_asked_to(void **state)
+{
+    (void)state;
+    aclTensor *rows = REALS(2, DIMS(3, 1), 1e8F, -1e8F, 1), *index = WHOLE(1, DIMS(3), 0, 0, 0);
+    aclTensor *zero = REALS(2, DIMS(1, 1), 0);
+    for (int mode = 0; mode < 2; mode++) {
+        float sum = 0;
+        assert_int_equal(aclrtSetSysParamOpt(0, mode), 0);
+        for (int i = 0; i < 4; i++) {
+            float got = -1;
+            output y = out(2, DIMS(1, 1));
+            CALL(IndexAdd, zero, 0, index, rows, number(1), y.t);
+            assert_int_equal(aclrtSynchronizeStream(NULL), 0);
+            download(&got, y.at, sizeof got);
+            sum += got;
+        }
+        assert_true(is_near(sum, mode ? 4 : 2, 0));
+    }
+    assert_int_equal(aclrtSetSysParamOpt(0, 0), 0);
+}
+
 /* Phase 1 says how much; too little is refused, what is no device memory is told at the wait. */
 static void works_in_device_memory(void **state)
 {
@@ -435,6 +458,7 @@ int main(void)
         cmocka_unit_test(attends_and_back),
         cmocka_unit_test(cross_entropy_and_back),
         cmocka_unit_test(adamw_counts_from_nothing),
+        cmocka_unit_test(adds_in_order_if_asked_to),
         cmocka_unit_test(element_by_element_by_type),
         cmocka_unit_test(works_in_device_memory),
         cmocka_unit_test(uses_its_workspace_up),

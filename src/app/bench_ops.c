@@ -27,7 +27,14 @@ enum {
     K = 64,
     N = 1 << 22
 };
-enum { TEXTS = 4, STREAMS = 8, KEYS = 1024, PAGE = 32, PAGES = KEYS / PAGE };
+enum {
+    TEXTS = 4,
+    STREAMS = 8,
+    KEYS = 1024,
+    PAGE = 32,
+    PAGES = KEYS / PAGE,
+    POOL = STREAMS * PAGES
+};
 
 /* What an argument holds; the number of the table below. */
 typedef enum fill { ABSENT, REAL, RESULT, IDS, EVEN, FULL } fill;
@@ -115,9 +122,8 @@ static const task TASKS[] = {
                                          .page = PAGE,
                                          .pages_per_seq_max = PAGES,
                                          .scale = 0.125}},
-     .part = {X(decode.q, STREAMS, H, K), X(decode.k_cache, STREAMS *PAGES, PAGE, 4, K),
-              X(decode.v_cache, STREAMS *PAGES, PAGE, 4, K),
-              INT(decode.table, IDS, STREAMS *PAGES, STREAMS, PAGES),
+     .part = {X(decode.q, STREAMS, H, K), X(decode.k_cache, POOL, PAGE, 4, K),
+              X(decode.v_cache, POOL, PAGE, 4, K), INT(decode.table, IDS, POOL, STREAMS, PAGES),
               INT(decode.lens, FULL, KEYS, STREAMS), INT(decode.cu, EVEN, STREAMS, STREAMS + 1),
               Y(decode.out, STREAMS, H, K)}},
     {.desc = {MZ_OP_SWIGLU, .u.swiglu = {.T_max = T, .F = F, .backward = true}},

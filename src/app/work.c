@@ -17,7 +17,7 @@ static json_t *operator_json(const mz_work *w, mz_op_kind kind)
     return json_pack("{s:s, s:f, s:f, s:f, s:I}", "op", mz_op_name(kind), "device_flop",
                      device->flop, "host_flop", host->flop, "recomputed_flop",
                      device->again + host->again, "launches",
-                     (json_int_t)(device->launches + host->launches));
+                     (json_int_t)device->launches + (json_int_t)host->launches);
 }
 
 json_t *mz_work_json(const mz_work *w, double formula)

@@ -109,6 +109,8 @@ struct mz_queue {
     mz_work *work;       /* counts operations; NULL: nobody asks. Borrowed */
     bool stands_in;      /* for a device that lacks the operators: counted as the host's work */
     int n_ops;           /* bound and not yet freed */
+    /* bit 1 << kind: bound so on this queue; told: mz_queue_tell has said it */
+    uint32_t composed, hosted, told_composed, told_hosted;
 };
 
 struct mz_op {
@@ -180,6 +182,10 @@ void mz_queue_close(mz_queue *q); /* NULL is legal; all its ops are freed before
 /* Waits. A fault is noted as: code, rank, chip, the driver's text, first and last operator since
  * the last good sync. */
 mz_err mz_queue_sync(mz_queue *q);
+/* Nothing falls back in silence: the log hears which operators of those that were bound since the
+ * last call are composed of others, and which run on the host. Whoever has bound a network says so.
+ */
+void mz_queue_tell(mz_queue *q);
 
 /* ---- operators (the front doors of op/ call these) ---- */
 /* Asks the chip, then chip/compose. MZ_ENOTSUP if neither has it; *support is filled either way. */

@@ -113,6 +113,8 @@ mz_err mz_op_bind(mz_op **op, mz_queue *q, const mz_desc *desc)
         return err;
     }
     q->n_ops++;
+    if (support.state == MZ_STATE_COMPOSED) q->composed |= 1u << desc->kind;
+    if (support.state == MZ_STATE_HOST) q->hosted |= 1u << desc->kind;
     *op = n;
     return MZ_OK;
 }

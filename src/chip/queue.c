@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <stdio.h>
+
 mz_err mz_queue_open(mz_queue **q, mz_device *device)
 {
     MZ_NEED(q && device, "queue or device is NULL");
@@ -71,4 +73,30 @@ mz_err mz_queue_sync(mz_queue *q)
     if (err != MZ_OK) return mz_queue_report(q, err);
     q->trace = (mz_trace){0};
     return MZ_OK;
+}
+
+_Static_assert(MZ_OP_COUNT <= 32, "a bit for each operator");
+
+/* Names of the operators of `kinds`, as a list. */
+static void name_kinds(char *text, size_t bytes, uint32_t kinds)
+{
+    size_t at = 0;
+    text[0] = '\0';
+    for (int i = 0; i < MZ_OP_COUNT && at + 16 < bytes; i++)
+        if (kinds & 1u << i)
+            at += (size_t)snprintf(text + at, bytes - at, "%s%s", at ? ", " : "",
+                                   mz_op_name((mz_op_kind)i));
+}
+
+void mz_queue_tell(mz_queue *q)
+{
+    char names[320];
+    const uint32_t composed = q->composed & ~q->told_composed, hosted = q->hosted & ~q->told_hosted;
+    const char *chip = q->device->info.name;
+    name_kinds(names, sizeof names, composed);
+    if (composed) mz_log(MZ_LOG_INFO, "chip %s makes of its other operators: %s", chip, names);
+    name_kinds(names, sizeof names, hosted);
+    if (hosted) mz_log(MZ_LOG_WARN, "chip %s leaves to the host: %s", chip, names);
+    q->told_composed |= composed;
+    q->told_hosted |= hosted;
 }

@@ -236,6 +236,7 @@ mz_err mz_model_new(mz_model **out, mz_queue *q, const mz_config *c, const mz_mo
     MZ_TRY_GOTO(err, describe(m, q, c, o), fail);
     add_up(m);
     MZ_TRY_GOTO(err, book(m), fail);
+    mz_queue_tell(q);
     *out = m;
     return MZ_OK;
 fail:

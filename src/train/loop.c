@@ -63,15 +63,18 @@ mz_model_options mz_loop_model_options(const mz_train_config *c, const mz_config
 
 /* ---- set up ---- */
 
-/* Whether the parameter is an MTP layer's. */
+/* What the names of MTP layer i's parameters begin with. */
+static int mtp_prefix(const mz_config *n, int64_t i, char prefix[48])
+{
+    const int64_t layer = n->layers + i;
+    return snprintf(prefix, 48, "model.layers.%lld.", (long long)layer);
+}
+
 static bool is_of_mtp(const mz_config *n, const mz_param *x)
 {
     char prefix[48];
-    for (int64_t i = 0; i < n->mtp_layers; i++) {
-        const int length =
-            snprintf(prefix, sizeof prefix, "model.layers.%lld.", (long long)(n->layers + i));
-        if (strncmp(x->name, prefix, (size_t)length) == 0) return true;
-    }
+    for (int64_t i = 0; i < n->mtp_layers; i++)
+        if (strncmp(x->name, prefix, (size_t)mtp_prefix(n, i, prefix)) == 0) return true;
     return false;
 }
 
@@ -122,7 +125,7 @@ static mz_err build(mz_loop *l)
     count_flops(l);
     for (int64_t i = 0; i < n->mtp_layers && !(c->mtp_weight > 0.0); i++) {
         char prefix[48];
-        (void)snprintf(prefix, sizeof prefix, "model.layers.%lld.", (long long)(n->layers + i));
+        (void)mtp_prefix(n, i, prefix);
         mz_trainer_freeze(l->trainer, prefix);
     }
     return mz_trainer_reserve(l->trainer, tokens_max);

@@ -76,6 +76,7 @@ mz_err mz_trainer_new(mz_trainer **out, mz_queue *q, mz_model *m)
         mz_trainer_free(t);
         return err;
     }
+    mz_queue_tell(q);
     *out = t;
     return MZ_OK;
 }

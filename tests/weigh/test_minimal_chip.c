@@ -2,6 +2,7 @@
 /* tests/weigh/test_minimal_chip.c - the chip of docs/chips.md, whose blocks are compiled into this
  * program: the conformance suite, what can be composed of two operators, and a few steps of
  * training with the rest on the host. */
+#include "base/log.h"
 #include "chip/coverage.h"
 #include "chips/cpu/cpu.h"
 #include "chips/hosted/hosted.h"
@@ -79,12 +80,41 @@ static void train(const char *spec, double losses[STEPS])
     tiny_train_close(&w);
 }
 
+static char said[2048];
+
+static void hear(void *user, mz_log_level level, const char *line)
+{
+    const size_t at = strlen(said);
+    (void)user;
+    if (level >= MZ_LOG_INFO) snprintf(said + at, sizeof said - at, "%s\n", line);
+}
+
+/* Nothing falls back in silence, and nothing is said twice or for nothing. */
+static void tells_what_is_not_its_own(void)
+{
+    char *host = strstr(said, "chip hosted:minimal leaves to the host: ");
+    char *own = strstr(said, "chip hosted:minimal makes of its other operators: ");
+    assert_non_null(host);
+    assert_non_null(own);
+    assert_null(strstr(strstr(said, "rmsnorm") + 1, "rmsnorm"));
+    assert_null(strstr(strstr(said, "experts") + 1, "experts"));
+    *strchr(host, '\n') = *strchr(own, '\n') = '\0';
+    assert_non_null(strstr(host, "rmsnorm"));
+    assert_non_null(strstr(host, "attention"));
+    assert_null(strstr(host, "matmul"));
+    assert_non_null(strstr(own, "experts"));
+}
+
 static void trains(void **state)
 {
     (void)state;
     double want[STEPS], got[STEPS];
+    mz_log_to(hear, NULL);
     train("cpu", want);
+    assert_string_equal(said, "");
     train("hosted:minimal", got);
+    mz_log_to(NULL, NULL);
+    tells_what_is_not_its_own();
     for (int i = 0; i < STEPS; i++)
         if (!(fabs(got[i] - want[i]) <= 1e-5 * want[i]))
             fail_msg("step %d: loss %.9g, on the processor %.9g", i + 1, got[i], want[i]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/emu/test_conform_ascend.c - the conformance suite on the emulated device, another seed each
  * run, and what chips lack. */
+#include "ascend/acl.h"
 #include "chips/ascend/ascend.h"
 #include "chips/ascend/map.h"
 #include "chips/ref/ref.h"
@@ -56,6 +57,17 @@ static void agrees_with_the_reference(void **state)
         assert_true(counts.calls > 10 * suite.cases && counts.bytes_up > 0);
         assert_true(counts.bytes_down > 0 && counts.flop > 0);
     }
+    mz_device_close(chip);
+}
+
+/* As the emulated driver has it, which adds in either order without. */
+static void the_order_of_sums_is_certain(void **state)
+{
+    int64_t mode = 0;
+    (void)state;
+    mz_device *chip = open_emulated();
+    assert_int_equal(aclrtCtxGetSysParamOpt(EMU_OPT_DETERMINISTIC, &mode), 0);
+    assert_int_equal(mode, 1);
     mz_device_close(chip);
 }
 
@@ -131,6 +143,7 @@ int main(void)
     if (mz_chip_register(&mz_chip_ref) != MZ_OK || mz_chip_register(mz_ascend_chip()) != MZ_OK)
         return 1;
     const struct CMUnitTest tests[] = {cmocka_unit_test(agrees_with_the_reference),
+                                       cmocka_unit_test(the_order_of_sums_is_certain),
                                        cmocka_unit_test(refusals_say_why)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,6 +87,8 @@ static mz_err save(const mz_cli *cli)
 
 /* ---- move ---- */
 
+static const int64_t GONE_NS = 3000000000;
+
 static const mz_option MOVE_OPTIONS[] = {
     {.name = "ranks",
      .kind = MZ_OPTION_TEXT,
@@ -95,7 +97,7 @@ static const mz_option MOVE_OPTIONS[] = {
     {.name = "wait",
      .kind = MZ_OPTION_REAL,
      .value = "S",
-     .help = "seconds to wait for a live run to take them (default 600)",
+     .help = "seconds to wait for a live run's first step there (default 600)",
      .most = 1e9},
     {0}};
 
@@ -121,6 +123,27 @@ static mz_err try_ranks(const mz_cli *cli, mz_train_config *c, int64_t step)
         memcpy(c->model_config, folder, strlen(folder) + 1);
     }
     return mz_train_plan_ranks(c, &o, pass, NULL);
+}
+
+/* A run that trains may remove the checkpoint that is being read: it has a newer one then. */
+static mz_err try_newest(const mz_cli *cli, const mz_train_config *now)
+{
+    mz_train_config *tried = NULL;
+    int64_t step = -1, newest = -1;
+    MZ_TRY(mz_mem_new(&tried, 1, sizeof *tried));
+    mz_err err = mz_checkpoint_last(now->run_dir, &newest);
+    for (int tries = 0; err == MZ_OK && tries < 20; tries++) {
+        step = newest;
+        *tried = *now;
+        err = try_ranks(cli, tried, step);
+        if (err != MZ_EIO) break;
+        const mz_err_info why = *mz_err_last();
+        const bool is_newer = mz_checkpoint_last(now->run_dir, &newest) == MZ_OK && newest != step;
+        mz_err_restore(&why);
+        if (is_newer && tries < 19) err = MZ_OK;
+    }
+    mz_mem_free(tried);
+    return err;
 }
 
 static mz_err read_ranks(const mz_cli *cli, const char *run, mz_train_config *before,
@@ -161,38 +184,87 @@ static mz_err print_move(const mz_cli *cli, const mz_train_config *now, bool liv
     return err;
 }
 
+/* Until the run has made a step there, has gone back, or its process is gone. Between two of its
+ * starts a run holds no lock for a moment: only one that holds none for long is gone. */
+static mz_err wait_for_step(const char *run, double seconds, bool *gone)
+{
+    const int64_t end = mz_clock_ns() + (int64_t)(seconds * 1e9);
+    int64_t idle_since = 0;
+    while (mz_placement_is_asked(run)) {
+        mz_lock lock = {-1};
+        const int64_t now = mz_clock_ns();
+        bool idle = false;
+        if (now >= end)
+            return MZ_FAIL(MZ_ETIMEOUT,
+                           "no step on these ranks within %g s; it is still asked for them",
+                           seconds);
+        MZ_TRY(look_at(run, &lock, &idle));
+        mz_lock_drop(&lock);
+        if (!idle) idle_since = 0;
+        if (idle && idle_since == 0) idle_since = now;
+        *gone = idle && now - idle_since >= GONE_NS;
+        if (*gone) return mz_placement_answer(run);
+        mz_clock_sleep_ns(50000000);
+    }
+    return MZ_OK;
+}
+
+/* What became of it. *live false: nobody has taken it, the next start does. */
+static mz_err follow(const char *run, double seconds, bool *live)
+{
+    mz_placement state;
+    bool gone = false;
+    MZ_TRY(wait_for_step(run, seconds, &gone));
+    MZ_TRY(mz_placement_state(run, &state));
+    *live = !gone;
+    if (state.unproven || !state.refused[0]) return MZ_OK;
+    const mz_err err = MZ_FAIL(MZ_ECHIP, "not moved: %s", state.refused);
+    mz_note_where(run, "ranks", -1);
+    mz_note_fix("the run goes on with the ranks that it had");
+    return err;
+}
+
+/* One at a time: the next begins when the one before is over. */
+static mz_err take_turn(mz_lock *turn, const char *run, double seconds)
+{
+    char path[MZ_CHECKPOINT_PATH];
+    const int64_t end = mz_clock_ns() + (int64_t)(seconds * 1e9);
+    MZ_TRY(mz_path_join(path, sizeof path, run, "move.lock"));
+    for (;;) {
+        const mz_err err = mz_lock_take(turn, path);
+        if (err != MZ_EBUSY || mz_clock_ns() >= end) return err;
+        mz_clock_sleep_ns(50000000);
+    }
+}
+
 static mz_err move_to(const mz_cli *cli, const char *run, mz_train_config *before,
                       mz_train_config *now)
 {
-    char request[MZ_CHECKPOINT_PATH];
     mz_lock lock = {-1};
-    bool idle = false;
+    bool idle = false, live = false;
     int64_t step = -1;
     MZ_TRY(read_ranks(cli, run, before, now));
-    MZ_TRY(mz_checkpoint_last(run, &step));
-    mz_train_config *tried = NULL;
-    MZ_TRY(mz_mem_new(&tried, 1, sizeof *tried));
-    *tried = *now;
-    mz_err err = try_ranks(cli, tried, step);
-    mz_mem_free(tried);
+    mz_err err = try_newest(cli, now);
     if (err == MZ_OK) err = look_at(run, &lock, &idle);
-    if (err == MZ_OK) err = mz_placement_write(before, now);
+    if (err == MZ_OK) err = mz_placement_write(before, now, !idle);
     mz_lock_drop(&lock);
     if (err == MZ_OK && !idle) err = mz_placement_ask(run);
-    if (err == MZ_OK && !idle) err = mz_path_join(request, sizeof request, run, "move");
-    if (err == MZ_OK && !idle) err = wait_for(run, request, mz_cli_real(cli, "wait", 600.0));
+    if (err == MZ_OK && !idle) err = follow(run, mz_cli_real(cli, "wait", 600.0), &live);
     if (err == MZ_OK) err = mz_checkpoint_last(run, &step);
-    return err == MZ_OK ? print_move(cli, now, !idle, step) : err;
+    return err == MZ_OK ? print_move(cli, now, live, step) : err;
 }
 
 static mz_err move(const mz_cli *cli)
 {
     char run[MZ_RUN_PATH];
     mz_train_config *two = NULL;
+    mz_lock turn = {-1};
     MZ_TRY(mz_run_find(mz_cli_argument(cli, 0), run));
-    MZ_TRY(mz_mem_new(&two, 2, sizeof *two));
-    const mz_err err = move_to(cli, run, &two[0], &two[1]);
+    MZ_TRY(take_turn(&turn, run, mz_cli_real(cli, "wait", 600.0)));
+    mz_err err = mz_mem_new(&two, 2, sizeof *two);
+    if (err == MZ_OK) err = move_to(cli, run, &two[0], &two[1]);
     mz_mem_free(two);
+    mz_lock_drop(&turn);
     return err;
 }
 
@@ -216,7 +288,8 @@ const mz_command mz_cmd_runs_move = {
     .summary = "other chips for a run, between two of its steps",
     .description =
         "The chips are tried first. A run that trains saves its state, begins anew on them and\n"
-        "goes on; one that is stopped begins there with the next `mizan train`. They count until\n"
+        "goes on, or goes back to those that it had where they make no step; one that is stopped "
+        "begins there with the next `mizan train`. They count until\n"
         "they are moved again or the configuration's own ranks are changed.",
     .options = MOVE_OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_CHIP,

@@ -57,6 +57,7 @@ typedef struct view {
     char chip[128]; /* of the one rank, where no ranks are given */
     bool may_move;  /* not under MPI, where somebody else has started the ranks */
     bool moved;     /* stopping, to begin anew on other chips */
+    bool trying;    /* moved, and no step has been made there yet */
 } view;
 
 /* What there is to say besides: share of the chip's matrix products, memory, validation, skips. */
@@ -93,6 +94,15 @@ static void show_looks(view *v, const mz_step_record *r)
     fputc('\n', stderr);
 }
 
+/* The first step on other chips: whoever asked for them hears of it. */
+static void settle_move(view *v)
+{
+    if (!v->trying) return;
+    v->trying = false;
+    if (mz_placement_prove(v->config->run_dir) != MZ_OK)
+        fprintf(stderr, "mizan: %s\n", mz_err_last()->message);
+}
+
 /* One line a step in place on a terminal; where the output is kept, at most one a second. */
 static void show(void *user, const mz_step_record *r)
 {
@@ -101,6 +111,7 @@ static void show(void *user, const mz_step_record *r)
     const int64_t now = mz_clock_ns();
     v->last = *r;
     v->last.text = NULL; /* it is the run's */
+    settle_move(v);
     v->formula += r->flop;
     show_looks(v, r);
     const bool is_last = r->step == r->steps;
@@ -125,6 +136,8 @@ static void show(void *user, const mz_step_record *r)
 static void begun(void *user)
 {
     view *v = user;
+    /* somebody may have moved it after we had read where to begin, and before it was ours */
+    if (v->may_move && mz_placement_is_newer(v->config)) v->moved = true;
     mz_run_begun(&v->entry, v->config, v->chip);
 }
 
@@ -138,9 +151,22 @@ static int mpi_rank(void)
 static bool stops(void *user)
 {
     view *v = user;
-    if (stop_signal == 0 && v->may_move && mz_placement_is_asked(v->config->run_dir))
-        v->moved = true;
+    const bool is_asked =
+        stop_signal == 0 && !v->trying && mz_placement_is_asked(v->config->run_dir);
+    if (is_asked && v->may_move) v->moved = true;
+    if (is_asked && mpi_rank() == 0 &&
+        mz_placement_refuse(v->config->run_dir, "its ranks were started by mpirun or srun, which "
+                                                "alone can start others: stop it, and start it "
+                                                "with other ranks") != MZ_OK)
+        fprintf(stderr, "mizan: %s\n", mz_err_last()->message);
     return stop_signal != 0 || v->moved;
+}
+
+/* Chips that fail before they made a step are not tried again: the run has others to go back to. */
+static bool gives_up(void *user)
+{
+    const view *v = user;
+    return v->trying;
 }
 
 /* ---- the dry run ---- */
@@ -291,36 +317,50 @@ static mz_err dry_run(const mz_cli *cli, const mz_train_config *c)
 
 /* The same command in this process's place: drivers cannot be opened anew in one that had them
  * open. Comes back only where that failed. */
-static mz_err begin_anew(const char *run)
+static mz_err begin_anew(const char *says)
 {
     enum { WORDS_MAX = 4096 };
     static char text[1 << 18];
     char *words[WORDS_MAX];
     size_t n = 0;
-    MZ_TRY(mz_placement_answer(run));
     FILE *own = fopen("/proc/self/cmdline", "rb");
     const size_t bytes = own ? fread(text, 1, sizeof text - 1, own) : 0;
     if (own) (void)fclose(own);
     for (size_t at = 0; at < bytes && n < WORDS_MAX - 1; at += strlen(text + at) + 1)
         words[n++] = text + at;
     words[n] = NULL;
-    fprintf(stderr, "mizan: saved; going on where the run was moved to\n");
+    fprintf(stderr, "mizan: %s\n", says);
     fflush(stderr);
     if (n > 0 && bytes < sizeof text - 1) (void)execv("/proc/self/exe", words);
     return MZ_FAIL(MZ_EIO, "it cannot be started anew (%s); the same command goes on",
                    strerror(errno));
 }
 
-static mz_err train(const mz_cli *cli, const mz_train_config *c, view *v)
+/* The chips that it was moved to did not make one step: on with those that it had. */
+static mz_err go_back(const char *run, mz_err err)
+{
+    const mz_err_info why = *mz_err_last();
+    if (mz_placement_refuse(run, why.message) == MZ_OK) {
+        fprintf(stderr, "mizan: %s\n", why.message);
+        (void)begin_anew("not one step was made where the run was moved to; going on with the "
+                         "ranks that it had");
+    }
+    mz_err_restore(&why);
+    return err;
+}
+
+static mz_err train(const mz_cli *cli, const mz_train_config *c, view *v, bool unproven)
 {
     *v = (view){.in_place = isatty(STDERR_FILENO) == 1,
                 .first_step = -1,
                 .begun_ns = mz_clock_ns(),
                 .may_move = mpi_rank() < 0,
+                .trying = unproven,
                 .config = c};
     const mz_train_hooks hooks = {.user = v,
                                   .begun = begun,
                                   .stops = stops,
+                                  .gives_up = gives_up,
                                   .step = show,
                                   .profile = mz_cli_text(cli, "profile", NULL),
                                   .work = &v->work};
@@ -332,21 +372,29 @@ static mz_err train(const mz_cli *cli, const mz_train_config *c, view *v)
     if (v->is_open) fputc('\n', stderr);
     mz_work_tell(&v->work);
     mz_run_ended(&v->entry, err);
-    if (err == MZ_EINTR && stop_signal == 0 && v->moved) return begin_anew(c->run_dir);
+    if (err == MZ_EINTR && stop_signal == 0 && v->moved)
+        return begin_anew("saved; going on where the run was moved to");
+    if (err == MZ_OK) settle_move(v);
+    if (v->trying && err != MZ_EINTR && err != MZ_EBUSY && stop_signal == 0)
+        return go_back(c->run_dir, err);
     if (err != MZ_OK) return err;
     return mz_cli_flag(cli, "json") && mpi_rank() <= 0 ? print_end(c, v) : MZ_OK;
 }
 
 /* What the configuration says, and what `runs move` said since. */
-static mz_err read_config(const mz_cli *cli, mz_train_config *c)
+static mz_err read_config(const mz_cli *cli, mz_train_config *c, bool *unproven)
 {
     bool moved = false;
+    mz_placement state = {.unproven = false};
+    *unproven = false;
     MZ_TRY(mz_cli_train_config(cli, c));
     if (c->n_ranks > 0 && mz_cli_text(cli, "chip", NULL))
         return MZ_FAIL(MZ_EUSAGE, "--chip is given, and the configuration has ranks");
     if (mpi_rank() >= 0) return MZ_OK;
-    if (!mz_cli_flag(cli, "dry-run")) MZ_TRY(mz_placement_answer(c->run_dir));
     MZ_TRY(mz_placement_use(c, &moved));
+    MZ_TRY(mz_placement_state(c->run_dir, &state));
+    *unproven = state.unproven;
+    if (!*unproven && !mz_cli_flag(cli, "dry-run")) MZ_TRY(mz_placement_answer(c->run_dir));
     if (!moved) return MZ_OK;
     mz_str ranks = {0};
     const mz_err err = mz_key_write(mz_key_find("ranks"), c, &ranks);
@@ -359,13 +407,15 @@ static mz_err run(const mz_cli *cli)
 {
     mz_train_config *c = NULL;
     MZ_TRY(mz_mem_new(&c, 1, sizeof *c));
-    mz_err err = read_config(cli, c);
+    bool unproven = false;
+    mz_err err = read_config(cli, c, &unproven);
     if (err == MZ_OK && mz_cli_flag(cli, "dry-run")) {
         err = dry_run(cli, c);
     } else if (err == MZ_OK) {
         /* rank 0 is another process and shows how it goes */
         view *v = mmap(NULL, sizeof *v, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        err = v != MAP_FAILED ? train(cli, c, v) : MZ_FAIL(MZ_ENOMEM, "no memory to show progress");
+        err = v != MAP_FAILED ? train(cli, c, v, unproven)
+                              : MZ_FAIL(MZ_ENOMEM, "no memory to show progress");
         if (v != MAP_FAILED) (void)munmap(v, sizeof *v);
     }
     mz_mem_free(c);

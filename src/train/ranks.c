@@ -30,10 +30,12 @@ typedef struct ranks {
     mz_appender events;
     int64_t saved_step; /* newest checkpoint when the ranks were started, -1: none */
     int vain;
-    mz_train_config given; /* ranks: all of them */
-    int64_t retry_ns;      /* when those that are lost are looked at again */
-    double retry_s;        /* after how long, the next time */
-    bool comes_back;       /* they do: the run is stopping to begin anew with all */
+    mz_train_config given;  /* ranks: all of them */
+    int64_t retry_ns;       /* when those that are lost are looked at again */
+    double retry_s;         /* after how long, the next time */
+    int seat[MZ_RANKS_MAX]; /* of `now`: which one of `given` it is */
+    mz_trial_run trial;     /* of the chips that are lost */
+    bool comes_back;        /* they do: the run is stopping to begin anew with all */
 } ranks;
 
 /* ---- in the process of a rank ---- */
@@ -160,11 +162,16 @@ static bool is_fault(const mz_local_report *report, mz_err err)
 }
 
 /* Its layers go to the one before it, or after it. */
-static void leave_out(mz_train_config *c, int rank)
+static void leave_out(ranks *r, int rank)
 {
+    mz_train_config *c = &r->now;
     if (c->n_ranks > 1) c->ranks[rank > 0 ? rank - 1 : 1].layers += c->ranks[rank].layers;
     c->n_ranks--;
-    for (int64_t i = rank; i < c->n_ranks; i++) c->ranks[i] = c->ranks[i + 1];
+    for (int64_t i = rank; i < c->n_ranks; i++) {
+        c->ranks[i] = c->ranks[i + 1];
+        r->seat[i] = r->seat[i + 1];
+    }
+    mz_trial_drop(&r->trial); /* it knew nothing of this one */
 }
 
 /* Whether the run goes on; else its last error stands. */
@@ -175,12 +182,14 @@ static bool goes_on(ranks *r, const mz_local_report *report)
     if (mz_checkpoint_last(r->now.run_dir, &saved) != MZ_OK) return false;
     r->vain = saved > r->saved_step ? 1 : r->vain + 1;
     const bool is_last = r->now.run_on_fault == MZ_FAULT_CONTINUE && r->now.n_ranks == 1;
+    const mz_train_hooks *hooks = r->o->hooks;
     mz_err_restore(&why);
     mz_note_fix("everything up to step %lld is saved; the same command goes on from there",
                 (long long)(saved < 0 ? 0 : saved));
     if (r->now.run_on_fault == MZ_FAULT_STOP || is_last || r->vain >= VAIN_MOST) return false;
+    if (hooks->gives_up && hooks->gives_up(hooks->user)) return false;
     if (r->now.run_on_fault == MZ_FAULT_CONTINUE) {
-        leave_out(&r->now, report->rank);
+        leave_out(r, report->rank);
         r->retry_ns = mz_clock_ns() + (int64_t)(r->retry_s * 1e9);
     }
     mz_log(MZ_LOG_LOUD, "going on after step %lld on %lld rank%s",
@@ -192,26 +201,36 @@ static bool goes_on(ranks *r, const mz_local_report *report)
 /* ---- the run ---- */
 
 /* One that is gone has no message; one that cannot be opened ends with a signal of its own. */
-static void open_all(const void *arg)
+static void open_lost(const void *arg)
 {
     const ranks *r = arg;
+    bool is_here[MZ_RANKS_MAX] = {false};
+    for (int64_t i = 0; i < r->now.n_ranks; i++) is_here[r->seat[i]] = true;
     for (int64_t i = 0; i < r->given.n_ranks; i++) {
         mz_device *device = NULL;
+        if (is_here[i]) continue;
         if (open_chip(&device, &r->given, &r->o->chip, (int)i) != MZ_OK) mz_trial_failed();
         mz_device_close(device);
     }
 }
 
-/* Whether the chips that were lost are there again, tried in a process of its own. */
+/* Whether the chips that were lost are there again, tried in a process of its own while the steps
+ * go on. */
 static bool looks_back(ranks *r)
 {
+    mz_err how = MZ_OK;
     if (r->now.n_ranks == r->given.n_ranks || !(r->given.run_retake_after > 0.0)) return false;
-    if (mz_clock_ns() < r->retry_ns) return false;
-    const bool there = mz_trial("a chip that was lost", open_all, r, TRIAL_S) == MZ_OK;
+    if (r->trial.pid == 0) {
+        if (mz_clock_ns() < r->retry_ns) return false;
+        how = mz_trial_begin(&r->trial, "a chip that was lost", open_lost, r, TRIAL_S);
+        if (how == MZ_OK) return false;
+    } else if (!mz_trial_is_over(&r->trial, &how)) {
+        return false;
+    }
     mz_err_clear();
     r->retry_s = r->retry_s < RETRY_MOST_S / 2.0 ? r->retry_s * 2.0 : RETRY_MOST_S;
     r->retry_ns = mz_clock_ns() + (int64_t)(r->retry_s * 1e9);
-    return there;
+    return how == MZ_OK;
 }
 
 static bool stops_here(void *user)
@@ -280,6 +299,7 @@ static void take_back(ranks *r)
     r->comes_back = false;
     r->now.n_ranks = r->given.n_ranks;
     memcpy(r->now.ranks, r->given.ranks, sizeof r->now.ranks);
+    for (int i = 0; i < MZ_RANKS_MAX; i++) r->seat[i] = i;
     mz_err_clear();
     mz_log(MZ_LOG_LOUD, "what was lost is there again: going on with all %lld ranks",
            (long long)r->now.n_ranks);
@@ -315,7 +335,9 @@ mz_err mz_train_ranks(const mz_train_config *c, const mz_ranks_options *o)
     r->retry_s = c->run_retake_after;
     r->o = o;
     r->claim.lock.fd = r->events.fd = -1;
+    for (int i = 0; i < MZ_RANKS_MAX; i++) r->seat[i] = i;
     const mz_err err = run_all(r);
+    mz_trial_drop(&r->trial);
     mz_appender_close(&r->events);
     mz_claim_drop(&r->claim);
     mz_mem_free(r);

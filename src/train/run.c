@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "chip/profile.h"
@@ -213,6 +214,26 @@ static mz_err note_start(run *r, bool goes_on)
     return err;
 }
 
+/* A run that had several ranks before goes on without: their record says so. */
+static mz_err note_alone(run *r)
+{
+    char path[MZ_CHECKPOINT_PATH], line[512];
+    mz_appender a = {.fd = -1};
+    MZ_TRY(mz_path_join(path, sizeof path, r->config->run_dir, "ranks.jsonl"));
+    if (r->comm || !mz_file_exists(path)) return MZ_OK;
+    json_t *o = json_pack("{s:s, s:f, s:I, s:[{s:s, s:i}]}", "event", "start", "time",
+                          mz_clock_wall_s(), "after_step", (json_int_t)r->progress.step, "ranks",
+                          "chip", r->device->info.name, "share", 1);
+    const size_t n = o ? json_dumpb(o, line, sizeof line - 1, 0) : 0;
+    json_decref(o);
+    if (n == 0 || n >= sizeof line) return MZ_FAIL(MZ_ENOMEM, "no memory for an event");
+    line[n] = '\n';
+    MZ_TRY(mz_appender_open(&a, path));
+    const mz_err err = mz_appender_put(&a, line, n + 1);
+    mz_appender_close(&a);
+    return err;
+}
+
 /* Weights, progress and log as the newest checkpoint has them, or as a run begins. */
 static mz_err resume(run *r)
 {
@@ -239,6 +260,7 @@ static mz_err resume(run *r)
     if (!writes(r)) return MZ_OK;
     MZ_TRY(mz_path_join(path, sizeof path, r->config->run_dir, "log.jsonl"));
     MZ_TRY(note_start(r, found));
+    MZ_TRY(note_alone(r));
     mz_board_open(&r->board, r->config, p->step, found);
     if (found) mz_log(MZ_LOG_INFO, "going on after step %lld", (long long)p->step);
     return mz_runlog_open(&r->log, path, p->step, p->step < r->config->run_steps);

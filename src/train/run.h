@@ -30,6 +30,9 @@ typedef struct mz_train_hooks {
     /* once the folder is the run's, in the process that holds it; NULL: not called */
     void (*begun)(void *user);
     bool (*stops)(void *user); /* asked after every step; NULL: never */
+    /* of several ranks, after one was lost: whether the run ends with that whatever run.on_fault
+     * says. NULL: it does not */
+    bool (*gives_up)(void *user);
     /* after every step; NULL: not called. mz_log says what else there is to say. */
     void (*step)(void *user, const mz_step_record *r);
     /* where the time of the run's last operators is written at its end, as chip/profile.h has it;

@@ -4,6 +4,7 @@
  * same steps. */
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/mem.h"
 #include "tests/e2e/program.h"
 #include "tests/e2e/small.h"
@@ -299,6 +300,191 @@ static void what_cannot_carry_it_is_refused(void **state)
     assert_int_equal(program_run(none), 2);
 }
 
+/* ---- what can go wrong ---- */
+
+static pid_t start_with(const char *run, const char *ranks, const char *const *more)
+{
+    char key[PATH_BYTES + 16], list[256];
+    const char *words[WORDS_MAX] = {"train", program_path("move.yaml"), "--threads", "1"};
+    int n = 4;
+    (void)snprintf(key, sizeof key, "run.dir=%s", program_path(run));
+    (void)snprintf(list, sizeof list, "ranks=%s", ranks);
+    words[n++] = key;
+    words[n++] = list;
+    for (; *more; more++) words[n++] = *more;
+    return program_start(words, 0);
+}
+
+static void stop(pid_t pid)
+{
+    assert_int_equal(kill(pid, SIGTERM), 0);
+    const int code = program_wait(pid);
+    if (code != 75) fail_msg("exit %d: %s", code, program_text("err"));
+}
+
+/* The same steps on the same ranks, from what ranks.jsonl holds, undisturbed. */
+static void check_bits(const char *run)
+{
+    char list[512] = "";
+    json_t *a = hash_of(run), *o;
+    for (int i = 0; (o = event(run, "start", i)) != NULL; i++) {
+        const int64_t after = json_integer_value(json_object_get(o, "after_step"));
+        if (list[0] && after > 0) finish("replayed", list, after);
+        const size_t n =
+            json_dumpb(json_object_get(o, "ranks"), list, sizeof list - 1, JSON_COMPACT);
+        assert_true(n > 0 && n < sizeof list);
+        list[n] = '\0';
+        json_decref(o);
+    }
+    finish("replayed", list, json_integer_value(json_object_get(a, "step")));
+    json_t *b = hash_of("replayed");
+    if (!json_equal(a, b)) fail_msg("%s: other bits than its ranks make", run);
+    json_decref(a);
+    json_decref(b);
+    assert_int_equal(mz_folder_remove(program_path("replayed")), MZ_OK);
+}
+
+/* The new chips can be opened and bound, and fail in their first step: the run goes on with the old
+ * ones, whatever run.on_fault says of its own, and whoever moved it hears why. */
+static void chips_that_fail_at_once_lose_nothing(void **state)
+{
+    (void)state;
+    static const char *const plans[] = {
+        "[{\"where\": \"launch\", \"at\": 1, \"kind\": \"error\"}]",
+        "[{\"where\": \"alloc\", \"at\": 1, \"kind\": \"oom\", \"for_good\": true}]"};
+    const char *more[] = {"--fault-plan", program_path("plan.json"), "run.on_fault=continue", NULL};
+    for (int i = 0; i < 2; i++) {
+        char run[16];
+        (void)snprintf(run, sizeof run, "fails%d", i);
+        (void)small_file("plan.json", plans[i]);
+        const pid_t pid = start_with(run, "[{chip: cpu}]", more);
+        wait_for_steps(run, 3);
+        const char *words[] = {"runs",
+                               "move",
+                               program_path(run),
+                               "--ranks",
+                               "[{chip: cpu, share: 2}, {chip: \"fault:far\", share: 1}]",
+                               NULL};
+        const int code = program_run(words);
+        if (code == 0 || !strstr(program_text("err"), "not moved") ||
+            !strstr(program_text("err"), "goes on with the ranks that it had"))
+            fail_msg("exit %d: %s", code, program_text("err"));
+        wait_for_steps(run, 3);
+        assert_int_equal(after_of(run, 2, 1), after_of(run, 1, 2));
+        assert_true(move(run, TWO_KINDS, true) > 0); /* and may be moved again */
+        stop(pid);
+        check_bits(run);
+    }
+}
+
+/* Each takes its turn, and the last one stands. */
+static void two_moves_at_once(void **state)
+{
+    (void)state;
+    static const char *const none[] = {NULL};
+    const pid_t pid = start_with("both", "[{chip: cpu}]", none);
+    wait_for_steps("both", 3);
+    pid_t movers[2];
+    for (int i = 0; i < 2; i++) {
+        const char *words[] = {
+            "runs", "move", program_path("both"), "--ranks", i ? PIPELINE : TWO_KINDS, NULL};
+        movers[i] = program_start(words, 0);
+    }
+    for (int i = 0; i < 2; i++) assert_int_equal(program_wait(movers[i]), 0);
+    assert_true(after_of("both", 2, 2) > after_of("both", 1, 2));
+    json_t *one = event("both", "start", 1), *two = event("both", "start", 2);
+    assert_false(json_equal(json_object_get(one, "ranks"), json_object_get(two, "ranks")));
+    json_decref(one);
+    json_decref(two);
+    stop(pid);
+    check_bits("both");
+}
+
+static void a_run_that_lost_a_rank_is_moved(void **state)
+{
+    (void)state;
+    static const char *const more[] = {"run.checkpoint_every=1", NULL};
+    const pid_t pid = start_with("less", TWO_KINDS, more);
+    wait_for_steps("less", 3);
+    assert_int_equal(kill(a_rank(pid), SIGKILL), 0);
+    wait_for_start("less", 1);
+    assert_true(move("less", PIPELINE, true) > 0);
+    assert_true(after_of("less", 2, 2) >= after_of("less", 1, 1));
+    stop(pid);
+    check_bits("less");
+}
+
+/* The process that trains does not come to take it, and dies: the next start does. */
+static void a_move_that_nobody_took_counts_at_the_next_start(void **state)
+{
+    (void)state;
+    static const char *const more[] = {"run.checkpoint_every=1", NULL};
+    const pid_t pid = start_with("late", "[{chip: cpu}]", more);
+    wait_for_steps("late", 3);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    const char *words[] = {"runs", "move", program_path("late"), "--ranks", TWO_KINDS, "--wait",
+                           "0.2",  NULL};
+    assert_int_equal(program_run(words), 75);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(program_wait(pid), 128 + SIGKILL);
+    const pid_t again = start_with("late", "[{chip: cpu}]", more);
+    wait_for_start("late", 1);
+    wait_for_steps("late", 2);
+    assert_false(mz_file_exists(program_path("late/move")));
+    stop(again);
+    assert_true(after_of("late", 1, 2) > 0);
+    check_bits("late");
+}
+
+/* Killed at any moment of a move, and started again by the same command. */
+static void killed_while_it_moves(void **state)
+{
+    (void)state;
+    static const char *const more[] = {"run.checkpoint_every=1", NULL};
+    static const char *const to[] = {TWO_KINDS, PIPELINE};
+    pid_t pid = start_with("torn", "[{chip: cpu}]", more);
+    for (int i = 0; i < 6; i++) {
+        wait_for_steps("torn", 3);
+        const char *words[] = {"runs", "move", program_path("torn"), "--ranks", to[i % 2], NULL};
+        const pid_t mover = program_start(words, 0);
+        mz_clock_sleep_ns(20000000 + 50000000 * (int64_t)i);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(program_wait(pid), 128 + SIGKILL);
+        pid = start_with("torn", "[{chip: cpu}]", more);
+        const int code = program_wait(mover);
+        if (code != 0) fail_msg("move %d: exit %d: %s", i, code, program_text("err"));
+    }
+    wait_for_steps("torn", 3);
+    assert_false(mz_file_exists(program_path("torn/move")));
+    char *placement = NULL;
+    size_t bytes = 0;
+    assert_int_equal(mz_file_read(program_path("torn/placement.json"), 1 << 20, &placement, &bytes),
+                     MZ_OK);
+    assert_null(strstr(placement, "before"));
+    mz_mem_free(placement);
+    stop(pid);
+    int last = 0;
+    for (json_t *o; (o = event("torn", "start", last)) != NULL; last++) json_decref(o);
+    json_t *o = event("torn", "start", last - 1), *ranks = json_object_get(o, "ranks");
+    assert_int_equal(json_array_size(ranks), 2); /* the last move stands */
+    assert_non_null(json_object_get(json_array_get(ranks, 0), "layers"));
+    json_decref(o);
+    check_bits("torn");
+}
+
+/* A run that is alone again says so where the others were said. */
+static void a_rank_alone_has_its_line(void **state)
+{
+    (void)state;
+    finish("alone", TWO_KINDS, 2);
+    assert_int_equal(move("alone", "[]", false), 2);
+    finish("alone", TWO_KINDS, 4);
+    assert_int_equal(after_of("alone", 1, 1), 2);
+    check_bits("alone");
+    finish("never", NULL, 1);
+    assert_false(mz_file_exists(program_path("never/ranks.jsonl")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +493,12 @@ int main(void)
         cmocka_unit_test(a_rank_may_be_lost_again_and_again),
         cmocka_unit_test(a_changed_configuration_ends_the_move),
         cmocka_unit_test(what_cannot_carry_it_is_refused),
+        cmocka_unit_test(chips_that_fail_at_once_lose_nothing),
+        cmocka_unit_test(two_moves_at_once),
+        cmocka_unit_test(a_run_that_lost_a_rank_is_moved),
+        cmocka_unit_test(a_move_that_nobody_took_counts_at_the_next_start),
+        cmocka_unit_test(killed_while_it_moves),
+        cmocka_unit_test(a_rank_alone_has_its_line),
     };
     return cmocka_run_group_tests(tests, set_up, program_tear_down);
 }

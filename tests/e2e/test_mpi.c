@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/e2e/test_mpi.c - two ranks that mpirun has started make the bits of two that Mizan starts
  * itself, go on from each other's checkpoints, stop in order, and hang nowhere. */
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/rng.h"
 #include "base/str.h"
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -125,11 +127,32 @@ static void test_refusals(void **state)
     assert_non_null(strstr(program_text("err"), "has optim.lr"));
 }
 
+/* Only what has started its ranks could start others. It says so, and the run goes on. */
+static void test_no_move(void **state)
+{
+    (void)state;
+    const char *words[] = {"runs", "move", program_path("kept"), "--ranks", "[{chip: cpu}]", NULL};
+    char log[PATH_BYTES];
+    (void)snprintf(log, sizeof log, "%s", program_path("kept/log.jsonl"));
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) _exit(by_mpi(2, "kept", "run.steps=1000000 run.stop_after=8 optim.lr=1e-7"));
+    for (int tries = 0; tries < 4000 && !mz_file_exists(log); tries++) mz_clock_sleep_ns(5000000);
+    const int code = program_run(words);
+    if (code == 0 || !strstr(program_text("err"), "started by mpirun"))
+        fail_msg("exit %d: %s", code, program_text("err"));
+    assert_false(mz_file_exists(program_path("kept/move")));
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WEXITSTATUS(status), 75); /* it was not disturbed */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_no_move),
     };
     return cmocka_run_group_tests(tests, set_up, program_tear_down);
 }

@@ -31,12 +31,15 @@ void mz_queue_close(mz_queue *q)
     if (q->n_ops)
         mz_log(MZ_LOG_LOUD, "a queue of chip %s is closed with %d operators still bound",
                q->device->info.name, q->n_ops);
-    /* Work in flight may still use the workspace. Nobody is left to hear of a fault but the log. */
+    /* Work in flight may still use the workspace. Nobody is left to hear of a fault but the log:
+     * what failed before is what is told. */
+    const mz_err_info why = *mz_err_last();
     if (q->chip->queue_sync(q) != MZ_OK)
         mz_log(MZ_LOG_LOUD, "closing a queue of chip %s: %s", q->device->info.name,
                mz_err_last()->message);
     mz_buffer_free(q->workspace);
     if (q->chip->queue_close) q->chip->queue_close(q);
+    if (why.code != MZ_OK) mz_err_restore(&why);
     mz_mem_free(q);
 }
 

@@ -247,7 +247,9 @@ fail:
 void mz_model_free(mz_model *m)
 {
     if (!m) return;
-    (void)mz_queue_sync(m->net.queue); /* a fault was reported or will be; the memory goes anyway */
+    const mz_err_info why = *mz_err_last(); /* what failed before is what is told */
+    (void)mz_queue_sync(m->net.queue);      /* the memory goes anyway */
+    if (why.code != MZ_OK) mz_err_restore(&why);
     clear(m);
 }
 

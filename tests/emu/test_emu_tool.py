@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mizan emu`: other programs with an emulated driver in front, and faults through the real backend.
 
-Usage: test_emu_tool.py PROGRAM PART, PART one of run, step, faults.
+Usage: test_emu_tool.py PROGRAM PART, PART one of run, step, faults, sweep.
 run     what it says, what it hands on, what it sums up and traces; mistakes on its command line
 step    what a training step does, counted by the driver from the shapes of its calls: where the FLOP are,
         and how often the host waits
 faults  each kind of fault under `mizan train` and `mizan chips check`: message, exit code, no hang, and
         a checkpoint from which the run goes on to the bits of one that nothing happened to
+sweep   each kind at calls from the first to the last of a training and of a generation (3 of each; with
+        MIZAN_LONG 50): the code is named, nothing hangs, and a run goes on to the same bits
 """
 
 import json
@@ -276,6 +278,82 @@ def test_trainings():
     print(f"{len(TRAININGS)} kinds of fault in trainings on the emulated chip")
 
 
+# kind, which calls, and the driver's code that the message names; "" where nobody is told.
+KINDS = [("out_of_memory", "aclrtMalloc", "207001"), ("error", "aclrt*", "361001"), ("error", "aclnn*", "361001"),
+         ("late", "aclnn*", "507015"), ("endless", "aclnn*", "507046"), ("ecc", "aclnn*", "507054"),
+         ("device_lost", "aclnn*", "507010"), ("silent", "aclnn*", ""), ("flip", "aclnn*", "")]
+
+
+def calls_of(command, pattern):
+    """How many calls a name or the beginning of names has there."""
+    emu("--trace", "count.json", command=command)
+    with open("count.json", encoding="utf-8") as file:
+        names = [e["name"] for e in json.load(file)["traceEvents"] if e["ph"] == "X" and e["cat"] == "host"]
+    ends = pattern.endswith("*")
+    return sum(name.startswith(pattern[:-1]) and not name.endswith("GetWorkspaceSize") if ends else name == pattern
+               for name in names)
+
+
+def strike(command, kind, pattern, at, code):
+    """Runs under one fault: the exit code, and whether it was seen at all."""
+    plan = write("plan.yaml", f'- {{kind: {kind}, call: "{pattern}", at: {at}}}\n')
+    start = time.monotonic()
+    done = subprocess.run([PROGRAM, "emu", "ascend", "--fault-plan", plan, "--", *command], capture_output=True,
+                          text=True, timeout=120, env=dict(os.environ, MIZAN_DEVICE_WAIT="1"))
+    assert time.monotonic() - start < 60, (kind, at, "hangs")
+    where = (kind, pattern, at, done.returncode, done.stderr)
+    assert done.returncode in (0, 69, 74, 75, 77), where
+    if done.returncode != 0 and code:
+        assert code in done.stderr and "mistake in Mizan" not in done.stderr, where
+    return done.returncode
+
+
+def test_first_error_stays():
+    """What comes up while a failed command puts its things away is not what it failed of."""
+    train("whole")  # what there is of it
+    command = [PROGRAM, "generate", os.path.join("whole", "checkpoints", "step-00000006"), "--prompt", "The",
+               "--max-tokens", "2", "--chip", "hosted:ascend"]
+    emu("--trace", "t.json", command=command)
+    with open("t.json", encoding="utf-8") as file:
+        calls = [e["name"] for e in json.load(file)["traceEvents"] if e["ph"] == "X" and e["cat"] == "host"]
+    queued, seen = None, {}
+    for name in calls:  # a copy with an operator before it that nobody has waited for
+        seen[name] = seen.get(name, 0) + 1
+        if name == "aclrtSynchronizeStream":
+            queued = None
+        elif name == "aclrtMemcpyAsync" and queued:
+            break
+        elif name.startswith("aclnn") and not name.endswith("GetWorkspaceSize"):
+            queued = (name, seen[name])
+    plan = (f"- {{kind: late, call: {queued[0]}, at: {queued[1]}}}\n"
+            f"- {{kind: error, call: aclrtMemcpyAsync, at: {seen['aclrtMemcpyAsync']}}}\n")
+    done = emu("--fault-plan", write("plan.yaml", plan), command=command, code=75)
+    assert "361001" in done.stderr.splitlines()[-2], (plan, done.stderr)
+
+
+def test_sweep():
+    each = 50 if os.environ.get("MIZAN_LONG") else 3
+    make_run()
+    train("whole")
+    want, model = mizan("runs", "hash", "whole"), os.path.join("whole", "checkpoints", "step-00000006")
+    training = [PROGRAM, "train", write("run.yaml", CONFIG.replace("RUN", "run")), "--chip", "hosted:ascend"]
+    serving = [PROGRAM, "generate", model, "--prompt", "The", "--max-tokens", "6", "--chip", "hosted:ascend"]
+    text, struck, ended = mizan(*serving[1:-2], "--chip", "cpu"), 0, 0
+    for kind, pattern, code in KINDS:
+        for command in (training, serving):
+            subprocess.run(["rm", "-rf", "run"], check=True)
+            n = calls_of(command, pattern)
+            for k in range(min(each if kind != "endless" or each > 3 else 1, n)):  # each of those waits a second
+                subprocess.run(["rm", "-rf", "run"], check=True)
+                exit_code = strike(command, kind, pattern, 1 + k * (n - 1) // max(1, each - 1), code)
+                struck, ended = struck + 1, ended + (exit_code != 0)
+                if command is training and (code or exit_code):
+                    emu(command=training)  # goes on, or has nothing left to do
+                    assert mizan("runs", "hash", "run") == want, (kind, k)
+    assert text and ended > struck // 3, (struck, ended)
+    print(f"{struck} faults at calls of a training and a generation, {ended} of them ended it, none lost anything")
+
+
 def test_checks():
     """What a training does not see, `mizan chips check` does."""
     for fault in ("{kind: silent, call: aclnnMm, at: 2}", "{kind: flip, call: aclnnMm, at: 2}"):
@@ -289,7 +367,7 @@ def test_checks():
 
 def main():
     parts = {"run": [test_python, test_ends, test_environment, test_mistakes, test_trace],
-             "step": [test_step], "faults": [test_trainings, test_checks]}
+             "step": [test_step], "sweep": [test_sweep], "faults": [test_trainings, test_checks, test_first_error_stays]}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         os.environ["TMPDIR"] = os.path.join(folder, "tmp")

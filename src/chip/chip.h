@@ -107,6 +107,7 @@ struct mz_queue {
     uint64_t *pulse;
     mz_profile *profile; /* notes each operator's time and shapes; NULL: nobody asks. Borrowed */
     mz_work *work;       /* counts operations; NULL: nobody asks. Borrowed */
+    bool is_lent;        /* the workspace is another queue's (chip/wrap.h): it is not grown here */
     bool stands_in;      /* for a device that lacks the operators: counted as the host's work */
     int n_ops;           /* bound and not yet freed */
     /* bit 1 << kind: bound so on this queue; told: mz_queue_tell has said it */

@@ -82,6 +82,10 @@ mz_err mz_op_query(const mz_queue *q, const mz_desc *desc, mz_support *support)
 static mz_err grow_workspace(mz_queue *q, size_t bytes)
 {
     if (bytes <= (q->workspace ? q->workspace->bytes : 0)) return MZ_OK;
+    if (q->is_lent)
+        return MZ_FAIL(MZ_ECHIP,
+                       "chip %s wants %zu bytes of workspace now, and not when it was asked",
+                       q->device->info.name, bytes);
     mz_buffer *larger = NULL;
     MZ_TRY(mz_buffer_new(&larger, q->device, bytes));
     const mz_err err = q->workspace ? mz_queue_sync(q) : MZ_OK;

@@ -48,6 +48,7 @@ void mz_wrap_args(mz_wrapped_args *w, const mz_desc *desc, mz_pass pass, const m
 void mz_wrap_lend(mz_queue *inner, const mz_queue *outer)
 {
     inner->workspace = mz_wrap_buffer(outer->workspace);
+    inner->is_lent = true;
     inner->work = outer->work;
     inner->stands_in = outer->stands_in;
 }

@@ -132,3 +132,18 @@ json_t *program_json(void)
     if (!o) fail_msg("not JSON: %s in %s", why.text, program_text("out"));
     return o;
 }
+
+bool program_has_chip(const char *name)
+{
+    static const char *const words[] = {"chips", "--json", NULL};
+    bool is_there = false;
+    size_t i;
+    json_t *chip;
+    assert_int_equal(program_run(words), 0);
+    json_t *o = program_json();
+    json_array_foreach(json_object_get(o, "chips"), i,
+                       chip) if (strcmp(json_string_value(json_object_get(chip, "name")), name) ==
+                                 0) is_there = json_is_true(json_object_get(chip, "usable"));
+    json_decref(o);
+    return is_there;
+}

@@ -4,6 +4,7 @@
 #define MZ_TESTS_E2E_PROGRAM_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 enum { WORDS_MAX = 40, PATH_BYTES = 1024 };
@@ -29,5 +30,7 @@ int program_run(const char *const *words);
 /* What the last program wrote to "out" or "err", until the next call. */
 char *program_text(const char *name);
 json_t *program_json(void); /* "out" as JSON */
+/* Whether `mizan chips` finds it usable. */
+bool program_has_chip(const char *name);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "tests/e2e/program.h"
 #include "tests/e2e/small.h"
+#include "tests/near.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -144,19 +145,20 @@ static long parent_of(const char *pid)
     return end && sscanf(end + 1, " %*c %ld", &parent) == 1 ? parent : 0;
 }
 
-/* A child of it: the first, where numbers of processes go up; 0: it has none. */
-static pid_t a_rank(pid_t supervisor)
+/* A child of it: the first or the last, where numbers of processes go up; 0: it has none. */
+static pid_t a_rank(pid_t supervisor, bool is_last)
 {
     DIR *all = opendir("/proc");
-    long first = 0;
+    long found = 0;
     assert_non_null(all);
     for (struct dirent *e; (e = readdir(all)) != NULL;) {
         const long pid = strtol(e->d_name, NULL, 10);
-        if (pid > 0 && (first == 0 || pid < first) && parent_of(e->d_name) == (long)supervisor)
-            first = pid;
+        if (pid > 0 && (found == 0 || (pid < found) != is_last) &&
+            parent_of(e->d_name) == (long)supervisor)
+            found = pid;
     }
     (void)closedir(all);
-    return (pid_t)first;
+    return (pid_t)found;
 }
 
 /* Event number i of that kind; NULL: there are fewer. */
@@ -212,7 +214,7 @@ static void a_rank_may_be_lost_again_and_again(void **state)
         wait_for_start("again", 2 * times);
         for (int tries = 0; tries < 1000 && rank == 0; tries++) {
             mz_clock_sleep_ns(1000000);
-            rank = a_rank(pid);
+            rank = a_rank(pid, false);
         }
         assert_true(rank > 0);
         assert_int_equal(kill(rank, SIGKILL), 0);
@@ -240,7 +242,7 @@ static void a_lost_rank_is_taken_back(void **state)
                            NULL};
     const pid_t pid = program_start(words, 0);
     wait_for_steps("back", 8);
-    assert_int_equal(kill(a_rank(pid), SIGKILL), 0);
+    assert_int_equal(kill(a_rank(pid, false), SIGKILL), 0);
     wait_for_start("back", 2);
     wait_for_steps("back", 3);
     assert_int_equal(kill(pid, SIGTERM), 0);
@@ -377,12 +379,14 @@ static void chips_that_fail_at_once_lose_nothing(void **state)
     }
 }
 
-/* Each takes its turn, and the last one stands. */
+/* Each takes its turn, and the last one stands; amid validation and checkpoints of every step. */
 static void two_moves_at_once(void **state)
 {
     (void)state;
-    static const char *const none[] = {NULL};
-    const pid_t pid = start_with("both", "[{chip: cpu}]", none);
+    char held_out[PATH_BYTES + 32];
+    (void)snprintf(held_out, sizeof held_out, "data.validation=%s", program_path("rows.jsonl"));
+    const char *more[] = {held_out, "run.eval_every=1", "run.checkpoint_every=1", NULL};
+    const pid_t pid = start_with("both", "[{chip: cpu}]", more);
     wait_for_steps("both", 3);
     pid_t movers[2];
     for (int i = 0; i < 2; i++) {
@@ -400,13 +404,37 @@ static void two_moves_at_once(void **state)
     check_bits("both");
 }
 
+/* An OpenCL device that is lost, gone on without, and taken back. */
+static void opencl_is_taken_back(void **state)
+{
+    (void)state;
+    static const char *const more[] = {"run.checkpoint_every=3", "run.retake_after=0.3", NULL};
+    if (mzt_is_sanitized() || !program_has_chip("opencl")) {
+        print_message("no OpenCL here, or a sanitizer, inside which none runs\n");
+        skip();
+    }
+    const pid_t pid =
+        start_with("device", "[{chip: cpu, share: 2}, {chip: \"opencl:0\", share: 1}]", more);
+    wait_for_steps("device", 8);
+    assert_int_equal(kill(a_rank(pid, true), SIGKILL), 0);
+    wait_for_start("device", 2);
+    wait_for_steps("device", 3);
+    stop(pid);
+    json_t *fault = event("device", "fault", 0);
+    assert_string_equal(json_string_value(json_object_get(fault, "chip")), "opencl:0");
+    json_decref(fault);
+    assert_true(after_of("device", 1, 1) > 0);
+    assert_true(after_of("device", 2, 2) > after_of("device", 1, 1)); /* steps meanwhile */
+    check_bits("device");
+}
+
 static void a_run_that_lost_a_rank_is_moved(void **state)
 {
     (void)state;
     static const char *const more[] = {"run.checkpoint_every=1", NULL};
     const pid_t pid = start_with("less", TWO_KINDS, more);
     wait_for_steps("less", 3);
-    assert_int_equal(kill(a_rank(pid), SIGKILL), 0);
+    assert_int_equal(kill(a_rank(pid, false), SIGKILL), 0);
     wait_for_start("less", 1);
     assert_true(move("less", PIPELINE, true) > 0);
     assert_true(after_of("less", 2, 2) >= after_of("less", 1, 1));
@@ -496,6 +524,7 @@ int main(void)
         cmocka_unit_test(chips_that_fail_at_once_lose_nothing),
         cmocka_unit_test(two_moves_at_once),
         cmocka_unit_test(a_run_that_lost_a_rank_is_moved),
+        cmocka_unit_test(opencl_is_taken_back),
         cmocka_unit_test(a_move_that_nobody_took_counts_at_the_next_start),
         cmocka_unit_test(killed_while_it_moves),
         cmocka_unit_test(a_rank_alone_has_its_line),

@@ -141,22 +141,6 @@ static void compare(const char *run, const double want[STEPS], double limit, boo
                   is_share ? ", as shares" : "");
 }
 
-static bool has_opencl(void)
-{
-    static const char *const words[] = {"chips", "--json", NULL};
-    bool is_there = false;
-    size_t i;
-    json_t *chip;
-    assert_int_equal(program_run(words), 0);
-    json_t *o = program_json();
-    json_array_foreach(
-        json_object_get(o, "chips"), i,
-        chip) if (strcmp(json_string_value(json_object_get(chip, "name")), "opencl") == 0)
-        is_there = json_is_true(json_object_get(chip, "usable"));
-    json_decref(o);
-    return is_there;
-}
-
 /* ---- what it is about ---- */
 
 static void alone(void **state)
@@ -185,7 +169,7 @@ static void alone(void **state)
 static void beside_other_chips(void **state)
 {
     (void)state;
-    const bool opencl = has_opencl();
+    const bool opencl = program_has_chip("opencl");
     const char *const shares = opencl ? "ranks=[{chip: cpu}, {chip: opencl:0}, {chip: ascend:0}]"
                                       : "ranks=[{chip: cpu, share: 2}, {chip: ascend:0}]";
     const char *const layers = opencl
@@ -211,7 +195,7 @@ static void beside_other_chips(void **state)
 static void from_chip_to_chip(void **state)
 {
     (void)state;
-    const bool opencl = has_opencl();
+    const bool opencl = program_has_chip("opencl");
     const struct {
         const char *chip, *ranks;
     } walk[STEPS] = {

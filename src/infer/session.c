@@ -159,9 +159,14 @@ mz_err mz_session_choose(mz_session *s, int32_t *id)
         MZ_TRY(mz_upload(s->queue, &recent, s->recent));
         args.sample.history = &recent;
     }
+    int32_t drawn = -1;
     MZ_TRY(mz_forward(s->sample, &args));
-    MZ_TRY(mz_download(s->queue, id, &ids));
+    MZ_TRY(mz_download(s->queue, &drawn, &ids));
     MZ_TRY(mz_queue_sync(s->queue));
+    if (drawn < 0) /* by sample's definition */
+        return MZ_FAIL(MZ_ENUMERIC, "chip %s gives logits of which none is a number",
+                       s->queue->device->info.name);
+    *id = drawn;
     s->drawn++;
     return MZ_OK;
 }

@@ -37,7 +37,8 @@ int64_t mz_session_shared(const mz_session *s, const int32_t *ids, int64_t n);
 /* Forgets all but the first `length` tokens; their keys and values stay. Nothing can be chosen
  * until the next feed. The random stream goes on. */
 mz_err mz_session_rewind(mz_session *s, int64_t length);
-/* Chooses the next id from those logits. Does not append it: feed it to go on. */
+/* Chooses the next id from those logits. Does not append it: feed it to go on. MZ_ENUMERIC: none of
+ * them is a number. */
 mz_err mz_session_choose(mz_session *s, int32_t *id);
 int64_t mz_session_length(const mz_session *s); /* tokens in the cache */
 int64_t mz_session_room(const mz_session *s);   /* tokens that still fit */

@@ -366,6 +366,16 @@ def test_sweep():
     print(f"{struck} faults at calls of a training and a generation, {ended} of them ended it, none lost anything")
 
 
+def test_no_number():
+    """Logits that are no numbers are an error of numbers, not a token."""
+    train("whole")  # what there is of it
+    plan = write("plan.yaml", "- {kind: flip, call: aclnnRmsNorm, argument: 4, times: 1000}\n")
+    done = emu("--fault-plan", plan, code=77,
+               command=[PROGRAM, "generate", os.path.join("whole", "checkpoints", "step-00000006"), "--prompt",
+                        "The", "--max-tokens", "2", "--chip", "hosted:ascend"])
+    assert "hosted:ascend gives logits of which none is a number" in done.stderr, done.stderr
+
+
 def test_checks():
     """What a training does not see, `mizan chips check` does."""
     for fault in ("{kind: silent, call: aclnnMm, at: 2}", "{kind: flip, call: aclnnMm, at: 2}"):
@@ -379,7 +389,8 @@ def test_checks():
 
 def main():
     parts = {"run": [test_python, test_ends, test_environment, test_mistakes, test_trace],
-             "step": [test_step], "sweep": [test_sweep], "faults": [test_trainings, test_checks, test_first_error_stays, test_asked_twice]}
+             "step": [test_step], "sweep": [test_sweep], "faults": [test_trainings, test_checks, test_first_error_stays, test_asked_twice,
+                        test_no_number]}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         os.environ["TMPDIR"] = os.path.join(folder, "tmp")

@@ -120,7 +120,58 @@ typedef char *emu_kind_Z;
     X(FlashAttentionScoreGradV2, T, T, T, T, T, T, T, T, T, T, T, T, A, A, A, D, D, I, I, I, Z, I, \
       I, I, T, T, T, T)                                                                            \
     X(CrossEntropyLoss, T, T, T, Z, I, D, D, B, T, T, T, T)                                        \
-    X(CrossEntropyLossGrad, T, T, T, T, T, T, Z, I, D, D, T)
+    X(CrossEntropyLossGrad, T, T, T, T, T, T, Z, I, D, D, T)                                       \
+    /* those that Huawei's PyTorch adapter calls and Mizan does not */                             \
+    X(Addmm, T, T, T, S, S, O, C)                                                                  \
+    X(Sub, T, T, S, O)                                                                             \
+    X(Subs, T, S, S, O)                                                                            \
+    X(Rsubs, T, S, S, O)                                                                           \
+    X(Divs, T, S, O)                                                                               \
+    X(InplaceMul, O, T)                                                                            \
+    X(InplaceMuls, O, S)                                                                           \
+    X(InplaceOne, O)                                                                               \
+    X(InplaceAddcdiv, O, T, T, S)                                                                  \
+    X(InplaceAddcmul, O, T, T, S)                                                                  \
+    X(Neg, T, O)                                                                                   \
+    X(Abs, T, O)                                                                                   \
+    X(Reciprocal, T, O)                                                                            \
+    X(Sqrt, T, O)                                                                                  \
+    X(Rsqrt, T, O)                                                                                 \
+    X(Exp, T, O)                                                                                   \
+    X(Log, T, O)                                                                                   \
+    X(Sin, T, O)                                                                                   \
+    X(Cos, T, O)                                                                                   \
+    X(Tanh, T, O)                                                                                  \
+    X(Relu, T, O)                                                                                  \
+    X(Clamp, T, S, S, O)                                                                           \
+    X(PowTensorScalar, T, S, O)                                                                    \
+    X(PowScalarTensor, S, T, O)                                                                    \
+    X(Maximum, T, T, O)                                                                            \
+    X(Minimum, T, T, O)                                                                            \
+    X(NeTensor, T, T, O)                                                                           \
+    X(GtTensor, T, T, O)                                                                           \
+    X(GeTensor, T, T, O)                                                                           \
+    X(LeTensor, T, T, O)                                                                           \
+    X(EqScalar, T, S, O)                                                                           \
+    X(NeScalar, T, S, O)                                                                           \
+    X(GtScalar, T, S, O)                                                                           \
+    X(GeScalar, T, S, O)                                                                           \
+    X(LeScalar, T, S, O)                                                                           \
+    X(BitwiseAndTensor, T, T, O)                                                                   \
+    X(BitwiseOrTensor, T, T, O)                                                                    \
+    X(BitwiseNot, T, O)                                                                            \
+    X(InplaceMaskedFillScalar, O, T, S)                                                            \
+    X(Round, T, O)                                                                                 \
+    X(Floor, T, O)                                                                                 \
+    X(Ceil, T, O)                                                                                  \
+    X(LogicalAnd, T, T, O)                                                                         \
+    X(LogicalOr, T, T, O)                                                                          \
+    X(LogicalNot, T, O)                                                                            \
+    X(BitwiseAndScalar, T, S, O)                                                                   \
+    X(BitwiseOrScalar, T, S, O)                                                                    \
+    X(Mean, T, A, B, Y, O)                                                                         \
+    X(MseLoss, T, T, I, O)                                                                         \
+    X(MseLossBackward, T, T, T, I, O)
 
 /* f(kind, number) for each kind, numbers falling to 1. */
 #define EMU_EACH(f, ...) EMU_EACH_(EMU_COUNT(__VA_ARGS__), f, __VA_ARGS__)

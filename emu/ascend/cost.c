@@ -49,7 +49,7 @@ typedef struct product_row {
 
 static const product_row PRODUCTS[] = {
     {"Matmul", 2, 0},       {"Mm", 2, 0},    {"BatchMatMul", 2, 0},
-    {"InplaceAddmm", 0, 1}, {"Addmm", 6, 1}, {"Baddbmm", 6, 1},
+    {"InplaceAddmm", 0, 1}, {"Addmm", 5, 1}, {"Baddbmm", 6, 1},
 };
 
 static double cube_of(const emu_call *c)

@@ -50,7 +50,10 @@ static bool laps_over(const emu_tensor *t)
 
 static aclnnStatus check_types(const emu_call *c, const mapping *m)
 {
-    static const char *const asks[] = {"LtScalar", "LtTensor", "EqTensor", "IsFinite", NULL};
+    static const char *const asks[] = {
+        "LtScalar", "LtTensor",   "EqTensor",  "IsFinite",   "NeTensor", "GtTensor",
+        "GeTensor", "LeTensor",   "EqScalar",  "NeScalar",   "GtScalar", "GeScalar",
+        "LeScalar", "LogicalAnd", "LogicalOr", "LogicalNot", NULL};
     static const char *const curves[] = {"Silu", "SiluBackward", "Sigmoid", "SigmoidBackward",
                                          NULL};
     const emu_tensor *y = c->arg[m->out].tensor;
@@ -169,6 +172,65 @@ EACH(less, A < B ? 1.0 : 0.0)
 EACH(equal, A <= B && A >= B ? 1.0 : 0.0)
 EACH(choose, A<0 || A> 0 ? B : x[2][i])
 
+/* The adapter's. */
+EACH(sub, A - c->arg[2].d * B)
+EACH(subs, A - c->arg[2].d * c->arg[1].d)
+EACH(rsubs, c->arg[1].d - c->arg[2].d * A)
+EACH(divs, A / c->arg[1].d)
+EACH(one, 1.0)
+EACH(addcdiv, A + c->arg[3].d * B / x[2][i])
+EACH(addcmul, A + c->arg[3].d * B * x[2][i])
+EACH(neg, -A)
+EACH(abs, fabs(A))
+EACH(reciprocal, 1.0 / A)
+EACH(sqrt, sqrt(A))
+EACH(rsqrt, 1.0 / sqrt(A))
+EACH(exp, exp(A))
+EACH(log, log(A))
+EACH(sin, sin(A))
+EACH(cos, cos(A))
+EACH(tanh, tanh(A))
+EACH(relu, A < 0.0 ? 0.0 : A)
+EACH(clamp, A<c->arg[1].d ? c->arg[1].d : A> c->arg[2].d ? c->arg[2].d : A)
+EACH(power, pow(A, c->arg[1].d))
+EACH(power_of, pow(c->arg[0].d, A))
+EACH(larger, isnan(A) || A > B ? A : B)
+EACH(smaller, isnan(A) || A < B ? A : B)
+EACH(differs, A <= B && A >= B ? 0.0 : 1.0)
+EACH(greater, A > B ? 1.0 : 0.0)
+EACH(at_least, A >= B ? 1.0 : 0.0)
+EACH(at_most, A <= B ? 1.0 : 0.0)
+EACH(equal_scalar, A <= c->arg[1].d && A >= c->arg[1].d ? 1.0 : 0.0)
+EACH(differs_scalar, A <= c->arg[1].d && A >= c->arg[1].d ? 0.0 : 1.0)
+EACH(greater_scalar, A > c->arg[1].d ? 1.0 : 0.0)
+EACH(at_least_scalar, A >= c->arg[1].d ? 1.0 : 0.0)
+EACH(at_most_scalar, A <= c->arg[1].d ? 1.0 : 0.0)
+EACH(both, (double)((int64_t)A &(int64_t)B))
+EACH(either, (double)((int64_t)A | (int64_t)B))
+EACH(round, rint(A))
+EACH(floor, floor(A))
+EACH(ceil, ceil(A))
+EACH(logical_and, (A < 0.0 || A > 0.0) && (B < 0.0 || B > 0.0) ? 1.0 : 0.0)
+EACH(logical_or, A<0.0 || A> 0.0 || B < 0.0 || B > 0.0 ? 1.0 : 0.0)
+EACH(logical_not, A<0.0 || A> 0.0 ? 0.0 : 1.0)
+EACH(both_scalar, (double)((int64_t)A & c->arg[1].i))
+EACH(either_scalar, (double)((int64_t)A | c->arg[1].i))
+EACH(masked, B<0.0 || B> 0.0 ? c->arg[2].d : A)
+
+static void fn_not(const emu_call *c, int64_t n, double *y, double (*x)[PIECE])
+{
+    const bool is_bool = c->arg[0].tensor->type == EMU_BOOL;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = is_bool ? (A < 0.0 || A > 0.0 ? 0.0 : 1.0) : (double)~(int64_t)A;
+}
+
+/* 2 (self - target) of the gradient; of the mean (reduction 1) by the number of elements. */
+static void fn_mse_backward(const emu_call *c, int64_t n, double *y, double (*x)[PIECE])
+{
+    const double by = c->arg[3].i == 1 ? (double)emu_count(c->arg[1].tensor) : 1.0;
+    for (int64_t i = 0; i < n; i++) y[i] = A * 2.0 * (B - x[2][i]) / by;
+}
+
 static void fn_silu_backward(const emu_call *c, int64_t n, double *y, double (*x)[PIECE])
 {
     (void)c;
@@ -199,7 +261,54 @@ static void fn_silu_backward(const emu_call *c, int64_t n, double *y, double (*x
     X(LtScalar, 1, 0, 0, 2, less_scalar)                                                           \
     X(LtTensor, 2, 0, 1, 2, less)                                                                  \
     X(EqTensor, 2, 0, 1, 2, equal)                                                                 \
-    X(SWhere, 3, 0, 1, 3, choose)
+    X(SWhere, 3, 0, 1, 3, choose)                                                                  \
+    X(Sub, 2, 0, 1, 3, sub)                                                                        \
+    X(Subs, 1, 0, 0, 3, subs)                                                                      \
+    X(Rsubs, 1, 0, 0, 3, rsubs)                                                                    \
+    X(Divs, 1, 0, 0, 2, divs)                                                                      \
+    X(InplaceMul, 2, 0, 1, 0, mul)                                                                 \
+    X(InplaceMuls, 1, 0, 0, 0, muls)                                                               \
+    X(InplaceOne, 0, 0, 0, 0, one)                                                                 \
+    X(InplaceAddcdiv, 3, 0, 1, 0, addcdiv)                                                         \
+    X(InplaceAddcmul, 3, 0, 1, 0, addcmul)                                                         \
+    X(Neg, 1, 0, 0, 1, neg)                                                                        \
+    X(Abs, 1, 0, 0, 1, abs)                                                                        \
+    X(Reciprocal, 1, 0, 0, 1, reciprocal)                                                          \
+    X(Sqrt, 1, 0, 0, 1, sqrt)                                                                      \
+    X(Rsqrt, 1, 0, 0, 1, rsqrt)                                                                    \
+    X(Exp, 1, 0, 0, 1, exp)                                                                        \
+    X(Log, 1, 0, 0, 1, log)                                                                        \
+    X(Sin, 1, 0, 0, 1, sin)                                                                        \
+    X(Cos, 1, 0, 0, 1, cos)                                                                        \
+    X(Tanh, 1, 0, 0, 1, tanh)                                                                      \
+    X(Relu, 1, 0, 0, 1, relu)                                                                      \
+    X(Clamp, 1, 0, 0, 3, clamp)                                                                    \
+    X(PowTensorScalar, 1, 0, 0, 2, power)                                                          \
+    X(PowScalarTensor, 1, 1, 0, 2, power_of)                                                       \
+    X(Maximum, 2, 0, 1, 2, larger)                                                                 \
+    X(Minimum, 2, 0, 1, 2, smaller)                                                                \
+    X(NeTensor, 2, 0, 1, 2, differs)                                                               \
+    X(GtTensor, 2, 0, 1, 2, greater)                                                               \
+    X(GeTensor, 2, 0, 1, 2, at_least)                                                              \
+    X(LeTensor, 2, 0, 1, 2, at_most)                                                               \
+    X(EqScalar, 1, 0, 0, 2, equal_scalar)                                                          \
+    X(NeScalar, 1, 0, 0, 2, differs_scalar)                                                        \
+    X(GtScalar, 1, 0, 0, 2, greater_scalar)                                                        \
+    X(GeScalar, 1, 0, 0, 2, at_least_scalar)                                                       \
+    X(LeScalar, 1, 0, 0, 2, at_most_scalar)                                                        \
+    X(BitwiseAndTensor, 2, 0, 1, 2, both)                                                          \
+    X(BitwiseOrTensor, 2, 0, 1, 2, either)                                                         \
+    X(BitwiseNot, 1, 0, 0, 1, not )                                                                \
+    X(InplaceMaskedFillScalar, 2, 0, 1, 0, masked)                                                 \
+    X(Round, 1, 0, 0, 1, round)                                                                    \
+    X(Floor, 1, 0, 0, 1, floor)                                                                    \
+    X(Ceil, 1, 0, 0, 1, ceil)                                                                      \
+    X(LogicalAnd, 2, 0, 1, 2, logical_and)                                                         \
+    X(LogicalOr, 2, 0, 1, 2, logical_or)                                                           \
+    X(LogicalNot, 1, 0, 0, 1, logical_not)                                                         \
+    X(BitwiseAndScalar, 1, 0, 0, 2, both_scalar)                                                   \
+    X(BitwiseOrScalar, 1, 0, 0, 2, either_scalar)                                                  \
+    X(MseLossBackward, 3, 0, 1, 4, mse_backward)
 
 #define MAP_DEFINE(name, n, i0, i1, o, f)                                                          \
     static const mapping map_##name = {n, {i0, i1, 2}, o, fn_##f};                                 \

@@ -28,7 +28,7 @@ static aclnnStatus check_sum(emu_call *c)
     const bool is_kept = c->arg[2].i != 0;
     const int bits = summed_axes(c, x);
     int at = 0;
-    if (!c->arg[1].object) return emu_fail(EMU_NN_NULLPTR, "aclnnReduceSum: dims is NULL");
+    if (!c->arg[1].object) return emu_fail(EMU_NN_NULLPTR, "aclnn%s: dims is NULL", c->op->name);
     if (bits < 0) return emu_refuse(c, "there is no such axis, or it is named twice");
     if (y->type != c->arg[3].i) return emu_refuse(c, "the output is not of the type that is named");
     for (int i = 0; i < x->rank; i++) {
@@ -53,7 +53,8 @@ static int sort_axes(const emu_tensor *x, int bits, emu_tensor *kept, emu_tensor
     return kept->rank;
 }
 
-static void run_sum(emu_call *c)
+/* by: what each sum is divided by; 0: how many it is of. */
+static void sum_up(emu_call *c, double by)
 {
     const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 4);
     emu_tensor kept, summed;
@@ -63,8 +64,47 @@ static void run_sum(emu_call *c)
         const int64_t at = emu_place(&kept, 0, e);
         double sum = 0.0;
         for (int64_t i = 0; i < each; i++) sum += emu_get(x, at + emu_place(&summed, 0, i));
-        emu_put(c, y, emu_place(y, 0, e), sum);
+        emu_put(c, y, emu_place(y, 0, e), by > 0.0 ? sum / by : sum / (double)each);
     }
+}
+
+static void run_sum(emu_call *c)
+{
+    sum_up(c, 1.0);
+}
+
+static void run_mean(emu_call *c)
+{
+    sum_up(c, 0.0);
+}
+
+/* ---- MseLoss(self, target, reduction, out): each (0), their mean (1), their sum (2) ---- */
+
+static aclnnStatus check_mse(emu_call *c)
+{
+    static const int args[] = {0, 1, 3};
+    const aclnnStatus code = emu_want(c, args, 3);
+    if (code != 0) return code;
+    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 3);
+    const int64_t reduction = c->arg[2].i;
+    if (reduction < 0 || reduction > 2) return emu_refuse(c, "there is no such reduction");
+    if (!emu_same(x, emu_t(c, 1)) || x->type != y->type)
+        return emu_refuse(c, "self, target and output differ");
+    const bool fits = reduction == 0 ? emu_same_shape(x, y) : emu_count(y) == 1;
+    return fits ? 0 : emu_refuse(c, "the output has another shape than the loss");
+}
+
+static void run_mse(emu_call *c)
+{
+    const emu_tensor *x = emu_t(c, 0), *t = emu_t(c, 1), *y = emu_t(c, 3);
+    const int64_t n = emu_count(x), reduction = c->arg[2].i;
+    double sum = 0.0;
+    for (int64_t e = 0; e < n; e++) {
+        const double d = emu_get(x, emu_place(x, 0, e)) - emu_get(t, emu_place(t, 0, e));
+        if (reduction == 0) emu_put(c, y, emu_place(y, 0, e), d * d);
+        sum += d * d;
+    }
+    if (reduction > 0) emu_put(c, y, 0, reduction == 1 ? sum / (double)n : sum);
 }
 
 /* ---- IndexSelect(self, dim, index, out), IndexAdd(self, dim, index, source, alpha, out) ---- */
@@ -324,6 +364,8 @@ static void run_adamw(emu_call *c)
 
 const emu_op emu_ops_rows[] = {
     {"ReduceSum", check_sum, run_sum},
+    {"Mean", check_sum, run_mean},
+    {"MseLoss", check_mse, run_mse},
     {"IndexSelect", check_select, run_select},
     {"IndexAdd", check_add, run_add},
     {"RmsNorm", check_norm, run_norm},

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/emu/test_emu_client.c - what the emulated driver has for Huawei's PyTorch adapter: its
+ * operators against numbers worked out by hand, its settings, and that the operator interface
+ * which is not emulated leaves no device that goes on. The adapter itself: tools/check_npu. */
+#include "tests/emu/client.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+enum { INVALID = 161002, UNSUPPORTED = 207000, MOST = 8 };
+
+int aclSetCompileopt(int option, const char *value);
+size_t aclGetCompileoptSize(int option);
+int aclGetCompileopt(int option, char *value, size_t bytes);
+int aclopCompileAndExecute(const char *name);
+void *aclCreateTensorDesc(void);
+
+static int start(void **state)
+{
+    (void)state;
+    assert_int_equal(aclInit(NULL), 0);
+    assert_int_equal(aclrtSetDevice(0), 0);
+    return 0;
+}
+
+static aclTensor *reals(int rank, const int64_t *dims, const float *numbers)
+{
+    size_t n = 1;
+    for (int i = 0; i < rank; i++) n *= (size_t)dims[i];
+    return aclCreateTensor(dims, (uint64_t)rank, EMU_FLOAT, NULL, 0, ND, dims, (uint64_t)rank,
+                           upload(numbers, n * sizeof *numbers));
+}
+
+static aclScalar *number(double x)
+{
+    return aclCreateScalar(&x, EMU_DOUBLE);
+}
+
+static void expect(const char *name, void *at, int n, const float *want)
+{
+    float got[MOST];
+    assert_int_equal(aclrtSynchronizeStream(NULL), 0);
+    download(got, at, (size_t)n * sizeof *got);
+    for (int i = 0; i < n; i++)
+        if (!is_near(got[i], want[i], 1e-6))
+            fail_msg("%s, %d: %.8g, want %.8g", name, i, (double)got[i], (double)want[i]);
+}
+
+/* Runs aclnnNAME(..., y) for an output of n numbers in one axis, which become `want`. */
+#define MAKES(name, n, want, ...)                                                                  \
+    do {                                                                                           \
+        const int64_t dims_[] = {n};                                                               \
+        void *at_ = device((n) * sizeof(float));                                                   \
+        aclTensor *y = aclCreateTensor(dims_, 1, EMU_FLOAT, NULL, 0, ND, dims_, 1, at_);           \
+        CALL(name, __VA_ARGS__, y);                                                                \
+        expect(#name, at_, n, want);                                                               \
+    } while (0)
+#define WANT(...) ((const float[]){__VA_ARGS__})
+
+static const int64_t THREE[] = {3};
+
+static void numbers_beside_tensors(void **state)
+{
+    (void)state;
+    aclTensor *a = reals(1, THREE, WANT(-2, 0.5f, 3)), *b = reals(1, THREE, WANT(4, 2, -1));
+    MAKES(Sub, 3, WANT(-14, -5.5f, 6), a, b, number(3));
+    MAKES(Subs, 3, WANT(-3.5f, -1, 1.5f), a, number(0.5), number(3));
+    MAKES(Rsubs, 3, WANT(11, 3.5f, -4), a, number(5), number(3));
+    MAKES(Divs, 3, WANT(-0.5f, 0.125f, 0.75f), a, number(4));
+    MAKES(Clamp, 3, WANT(-1, 0.5f, 2), a, number(-1), number(2));
+    MAKES(PowTensorScalar, 3, WANT(4, 0.25f, 9), a, number(2));
+    MAKES(PowScalarTensor, 3, WANT(0.0625f, 2, 64), number(4), a);
+    MAKES(Maximum, 3, WANT(4, 2, 3), a, b);
+    MAKES(Minimum, 3, WANT(-2, 0.5f, -1), a, b);
+    MAKES(Neg, 3, WANT(2, -0.5f, -3), a);
+    MAKES(Abs, 3, WANT(2, 0.5f, 3), a);
+    MAKES(Reciprocal, 3, WANT(0.25f, 0.5f, -1), b);
+    MAKES(Relu, 3, WANT(0, 0.5f, 3), a);
+    MAKES(Round, 3, WANT(-2, 0, 3), a); /* half goes to even */
+    MAKES(MseLossBackward, 3, WANT(-8, -2, 16.0f / 3), reals(1, THREE, WANT(2, 2, 2)), a, b, 1);
+}
+
+static void losses_and_means(void **state)
+{
+    (void)state;
+    const int64_t one[] = {1}, wide[] = {2, 3}, all = 0;
+    aclTensor *a = reals(1, THREE, WANT(-2, 0.5f, 3)), *b = reals(1, THREE, WANT(4, 2, -1));
+    MAKES(MseLoss, 3, WANT(36, 2.25f, 16), a, b, 0);
+    MAKES(MseLoss, 1, WANT(54.25f / 3), a, b, 1);
+    MAKES(MseLoss, 1, WANT(54.25f), a, b, 2);
+    MAKES(Mean, 3, WANT(2.5f, 3.5f, 4.5f), reals(2, wide, WANT(1, 2, 3, 4, 5, 6)),
+          aclCreateIntArray(&all, 1), false, EMU_FLOAT);
+    uint64_t bytes = 0;
+    aclOpExecutor *x = NULL;
+    assert_int_equal(aclnnMseLossGetWorkspaceSize(a, b, 3, reals(1, one, WANT(0)), &bytes, &x),
+                     INVALID);
+}
+
+/* 0.5 self + 2 a b; self is one row. */
+static void a_product_is_added_to_what_spreads(void **state)
+{
+    (void)state;
+    const int64_t row[] = {2}, left[] = {2, 1}, right[] = {1, 2}, out[] = {2, 2};
+    void *at = device(4 * sizeof(float));
+    aclTensor *y = aclCreateTensor(out, 2, EMU_FLOAT, NULL, 0, ND, out, 2, at);
+    aclTensor *self = reals(1, row, WANT(10, 20)), *wrong = reals(1, THREE, WANT(1, 2, 3));
+    aclTensor *a = reals(2, left, WANT(1, 3)), *b = reals(2, right, WANT(5, 7));
+    CALL(Addmm, self, a, b, number(0.5), number(2), y, 0);
+    expect("Addmm", at, 4, WANT(15, 24, 35, 52));
+    uint64_t bytes = 0;
+    aclOpExecutor *x = NULL;
+    assert_int_equal(
+        aclnnAddmmGetWorkspaceSize(wrong, a, b, number(1), number(1), y, 0, &bytes, &x), INVALID);
+}
+
+static void settings_are_taken(void **state)
+{
+    char text[4] = "?";
+    (void)state;
+    assert_int_equal(aclSetCompileopt(7, "enable"), 0);
+    assert_int_equal(aclGetCompileoptSize(10), 1);
+    assert_int_equal(aclGetCompileopt(10, text, sizeof text), 0);
+    assert_string_equal(text, "");
+    assert_int_equal(aclGetCompileopt(10, NULL, 0), 100000);
+}
+
+/* Some clients go on after such a failure: nothing that they could read is to come back. */
+static void what_is_not_emulated_ends_the_device(void **state)
+{
+    (void)state;
+    assert_null(aclCreateTensorDesc());
+    assert_int_equal(aclopCompileAndExecute("Round"), UNSUPPORTED);
+    assert_int_equal(aclrtSynchronizeDevice(), UNSUPPORTED);
+    assert_int_equal(aclrtSynchronizeDevice(), UNSUPPORTED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_beside_tensors),
+        cmocka_unit_test(losses_and_means),
+        cmocka_unit_test(a_product_is_added_to_what_spreads),
+        cmocka_unit_test(settings_are_taken),
+        cmocka_unit_test(what_is_not_emulated_ends_the_device), /* the last: nothing works then */
+    };
+    return cmocka_run_group_tests(tests, start, NULL);
+}

@@ -169,6 +169,16 @@ typedef char *emu_kind_Z;
     X(LogicalNot, T, O)                                                                            \
     X(BitwiseAndScalar, T, S, O)                                                                   \
     X(BitwiseOrScalar, T, S, O)                                                                    \
+    X(Embedding, T, T, O)                                                                          \
+    X(EmbeddingDenseBackward, T, T, U, U, B, O)                                                    \
+    X(Cat, L, I, O)                                                                                \
+    X(Triu, T, I, O)                                                                               \
+    X(LogSoftmax, T, I, O)                                                                         \
+    X(LogSoftmaxBackward, T, T, I, O)                                                              \
+    X(NLLLoss, T, T, T, I, I, O, O)                                                                \
+    X(NLLLossBackward, T, T, T, T, I, I, T, O)                                                     \
+    X(Lerps, T, T, S, O)                                                                           \
+    X(InplaceLerps, O, T, S)                                                                       \
     X(Mean, T, A, B, Y, O)                                                                         \
     X(MseLoss, T, T, I, O)                                                                         \
     X(MseLossBackward, T, T, T, I, O)

@@ -34,7 +34,7 @@ const emu_op *emu_op_find(const char *name)
 {
     const emu_op *const lists[] = {emu_ops_map,       emu_ops_matmul, emu_ops_rows,
                                    emu_ops_softmax,   emu_ops_order,  emu_ops_rope,
-                                   emu_ops_attention, emu_ops_loss};
+                                   emu_ops_attention, emu_ops_loss,   emu_ops_client};
     const emu_op *op = NULL;
     for (size_t i = 0; !op && i < sizeof lists / sizeof *lists; i++) op = find_in(lists[i], name);
     return op;

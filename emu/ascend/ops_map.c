@@ -215,6 +215,7 @@ EACH(logical_or, A<0.0 || A> 0.0 || B < 0.0 || B > 0.0 ? 1.0 : 0.0)
 EACH(logical_not, A<0.0 || A> 0.0 ? 0.0 : 1.0)
 EACH(both_scalar, (double)((int64_t)A & c->arg[1].i))
 EACH(either_scalar, (double)((int64_t)A | c->arg[1].i))
+EACH(lerp, A + c->arg[2].d * (B - A))
 EACH(masked, B<0.0 || B> 0.0 ? c->arg[2].d : A)
 
 static void fn_not(const emu_call *c, int64_t n, double *y, double (*x)[PIECE])
@@ -308,6 +309,8 @@ static void fn_silu_backward(const emu_call *c, int64_t n, double *y, double (*x
     X(LogicalNot, 1, 0, 0, 1, logical_not)                                                         \
     X(BitwiseAndScalar, 1, 0, 0, 2, both_scalar)                                                   \
     X(BitwiseOrScalar, 1, 0, 0, 2, either_scalar)                                                  \
+    X(Lerps, 2, 0, 1, 3, lerp)                                                                     \
+    X(InplaceLerps, 2, 0, 1, 0, lerp)                                                              \
     X(MseLossBackward, 3, 0, 1, 4, mse_backward)
 
 #define MAP_DEFINE(name, n, i0, i1, o, f)                                                          \

@@ -64,11 +64,24 @@ static void give(const emu_call *call, const emu_tensor *y, int64_t at, const fl
     }
 }
 
+/* Where matrix i of y's batch stands in t, whose axes of one spread. */
+static int64_t matrix_place(const emu_tensor *t, const emu_tensor *y, int64_t i)
+{
+    int64_t at = 0;
+    for (int d = y->rank - 3; d >= 0; d--) {
+        const int own = d + t->rank - y->rank;
+        if (own >= 0 && t->dim[own] > 1) at += i % y->dim[d] * t->stride[own];
+        i /= y->dim[d];
+    }
+    return at;
+}
+
 static void run_product(emu_call *call, const emu_tensor *a, const emu_tensor *b,
                         const emu_tensor *y, const double scale[2])
 {
     const int64_t mnk[3] = {y->dim[y->rank - 2], y->dim[y->rank - 1], a->dim[a->rank - 1]};
-    const int64_t batch = y->rank == 3 ? y->dim[0] : 1;
+    int64_t batch = 1;
+    for (int d = 0; d < y->rank - 2; d++) batch *= y->dim[d];
     float *fa = malloc((size_t)(mnk[0] * mnk[2] + 1) * sizeof *fa);
     float *fb = malloc((size_t)(mnk[2] * mnk[1] + 1) * sizeof *fb);
     float *fc = malloc((size_t)(mnk[0] * mnk[1] + 1) * sizeof *fc);
@@ -76,10 +89,10 @@ static void run_product(emu_call *call, const emu_tensor *a, const emu_tensor *b
         emu_stream_fault(call->stream, EMU_RT_AICORE_EXCEPTION, "aclnn%s: no host memory",
                          call->op->name);
     for (int64_t i = 0; fa && fb && fc && i < batch && emu_count(y) > 0; i++) {
-        take(fa, a, a->rank == 3 && a->dim[0] > 1 ? i * a->stride[0] : 0);
-        take(fb, b, b->rank == 3 && b->dim[0] > 1 ? i * b->stride[0] : 0);
+        take(fa, a, matrix_place(a, y, i));
+        take(fb, b, matrix_place(b, y, i));
         multiply(fc, fa, fb, mnk);
-        give(call, y, y->rank == 3 ? i * y->stride[0] : 0, fc, scale);
+        give(call, y, matrix_place(y, y, i), fc, scale);
     }
     free(fa);
     free(fb);
@@ -89,6 +102,13 @@ static void run_product(emu_call *call, const emu_tensor *a, const emu_tensor *b
 static bool is_factor(int type)
 {
     return type == EMU_FLOAT || type == EMU_FLOAT16 || type == EMU_BF16;
+}
+
+static bool batch_fits(const emu_tensor *t, const emu_tensor *y)
+{
+    for (int d = 0; d < t->rank - 2; d++)
+        if (t->dim[d] != 1 && t->dim[d] != y->dim[d + y->rank - t->rank]) return false;
+    return true;
 }
 
 static aclnnStatus check_product(const emu_call *c, const emu_tensor *a, const emu_tensor *b,
@@ -109,13 +129,14 @@ static aclnnStatus check_product(const emu_call *c, const emu_tensor *a, const e
     if (!emu_soc_here()->has_infnan && a->type == EMU_FLOAT && cube == 0)
         return emu_fail(EMU_NN_INVALID, "aclnn%s: %s does not multiply FLOAT without rounding",
                         name, emu_soc_here()->name);
-    const int rank = y->rank;
-    bool is_good = rank >= 2 && rank <= 3 && a->rank == rank && b->rank == rank;
-    is_good = is_good && a->dim[rank - 1] == b->dim[rank - 2] &&
-              a->dim[rank - 2] == y->dim[rank - 2] && b->dim[rank - 1] == y->dim[rank - 1];
-    if (is_good && rank == 3)
-        is_good = (a->dim[0] == y->dim[0] || a->dim[0] == 1) &&
-                  (b->dim[0] == y->dim[0] || b->dim[0] == 1);
+    const int rank = y->rank, ra = a->rank, rb = b->rank;
+    /* Matmul alone takes any number of axes, and factors with fewer than the product has */
+    const bool is_wide = strcmp(name, "Matmul") == 0;
+    bool is_good = is_wide ? ra >= 2 && rb >= 2 && rank == (ra > rb ? ra : rb)
+                           : rank >= 2 && rank <= 3 && ra == rank && rb == rank;
+    is_good = is_good && a->dim[ra - 1] == b->dim[rb - 2] && a->dim[ra - 2] == y->dim[rank - 2] &&
+              b->dim[rb - 1] == y->dim[rank - 1];
+    is_good = is_good && batch_fits(a, y) && batch_fits(b, y);
     return is_good ? 0 : emu_fail(EMU_NN_INVALID, "aclnn%s: the shapes do not fit together", name);
 }
 

@@ -169,7 +169,8 @@ void emu_store(int type, unsigned char *at, int64_t stride, const double *from, 
 
 /* ---- the operators ---- */
 extern const emu_op emu_ops_map[], emu_ops_matmul[], emu_ops_rows[], emu_ops_softmax[],
-    emu_ops_order[], emu_ops_rope[], emu_ops_attention[], emu_ops_loss[]; /* end with a NULL name */
+    emu_ops_order[], emu_ops_rope[], emu_ops_attention[], emu_ops_loss[],
+    emu_ops_client[]; /* end with a NULL name */
 
 /* Whether the chip that is imitated has no kernel of this operator (lacks.c). */
 bool emu_soc_lacks(const char *op);

@@ -114,6 +114,70 @@ static void a_product_is_added_to_what_spreads(void **state)
         aclnnAddmmGetWorkspaceSize(wrong, a, b, number(1), number(1), y, 0, &bytes, &x), INVALID);
 }
 
+static aclTensor *ids(int64_t n, const int64_t *numbers)
+{
+    return aclCreateTensor(&n, 1, EMU_INT64, NULL, 0, ND, &n, 1,
+                           upload(numbers, (size_t)n * sizeof *numbers));
+}
+
+/* Runs aclnnNAME(..., y) for an output of these two axes. */
+#define MAKES_MATRIX(name, rows, columns, want, ...)                                               \
+    do {                                                                                           \
+        void *at_ = device((rows) * (columns) * sizeof(float));                                    \
+        aclTensor *y_ = tensor(EMU_FLOAT, rows, columns, NULL, at_);                               \
+        CALL(name, __VA_ARGS__, y_);                                                               \
+        expect(#name, at_, (rows) * (columns), want);                                              \
+    } while (0)
+
+static void embeds_joins_and_cuts(void **state)
+{
+    (void)state;
+    const int64_t wide[] = {3, 2}, two[] = {2, 2}, row[] = {1, 2};
+    aclTensor *w = reals(2, wide, WANT(1, 2, 3, 4, 5, 6)), *a = reals(2, two, WANT(1, 2, 3, 4));
+    aclTensor *list[] = {a, reals(2, row, WANT(7, 8))};
+    aclTensor *index = ids(2, (const int64_t[]){2, 0}), *same = ids(2, (const int64_t[]){1, 1});
+    MAKES_MATRIX(Embedding, 2, 2, WANT(5, 6, 1, 2), w, index);
+    MAKES_MATRIX(EmbeddingDenseBackward, 3, 2, WANT(0, 0, 4, 6, 0, 0), a, same, 3, UINT64_MAX,
+                 false);
+    MAKES_MATRIX(EmbeddingDenseBackward, 3, 2, WANT(3, 4, 0, 0, 0, 0), a, index, 3, 2, false);
+    MAKES_MATRIX(Cat, 3, 2, WANT(1, 2, 3, 4, 7, 8),
+                 aclCreateTensorList((const aclTensor *const *)list, 2), 0);
+    MAKES_MATRIX(Triu, 2, 2, WANT(0, 2, 0, 0), a, 1);
+}
+
+/* log(e^0 + e^log 3) = log 4 */
+static void takes_the_loss_of_log_softmax(void **state)
+{
+    (void)state;
+    const int64_t two[] = {2, 2}, pair[] = {2}, one[] = {1};
+    const float l3 = logf(3), l4 = logf(4);
+    aclTensor *x = reals(2, two, WANT(0, l3, 5, 5)), *w = reals(1, pair, WANT(1, 0.5f));
+    aclTensor *y = reals(2, two, WANT(-l4, l3 - l4, -logf(2), -logf(2)));
+    aclTensor *dy = reals(2, two, WANT(1, 0, 2, 2)), *target = ids(2, (const int64_t[]){1, 0});
+    aclTensor *left_out = ids(2, (const int64_t[]){1, -100}), *total = reals(1, one, WANT(1.5f));
+    MAKES_MATRIX(LogSoftmax, 2, 2, WANT(-l4, l3 - l4, -logf(2), -logf(2)), x, -1);
+    MAKES_MATRIX(LogSoftmaxBackward, 2, 2, WANT(0.75f, -0.75f, 0, 0), dy, y, 1);
+    void *at = device(2 * sizeof(float));
+    aclTensor *loss = aclCreateTensor(one, 1, EMU_FLOAT, NULL, 0, ND, one, 1, at);
+    CALL(NLLLoss, y, target, w, 1, -100, loss, total);
+    expect("NLLLoss", at, 1, WANT((0.5f * (l4 - l3) + logf(2)) / 1.5f));
+    CALL(NLLLoss, y, left_out, w, 2, -100, loss, reals(1, one, WANT(0)));
+    expect("NLLLoss", at, 1, WANT(0.5f * (l4 - l3)));
+    MAKES_MATRIX(NLLLossBackward, 2, 2, WANT(0, -1, -2, 0), reals(1, one, WANT(3)), y, target, w, 1,
+                 -100, total);
+}
+
+/* Two matrices of a batch times one that has no batch. */
+static void multiplies_what_spreads(void **state)
+{
+    (void)state;
+    const int64_t left[] = {2, 1, 1, 2}, right[] = {2, 1}, out[] = {2, 1, 1, 1};
+    void *at = device(2 * sizeof(float));
+    aclTensor *y = aclCreateTensor(out, 4, EMU_FLOAT, NULL, 0, ND, out, 4, at);
+    CALL(Matmul, reals(4, left, WANT(1, 2, 3, 4)), reals(2, right, WANT(10, 1)), y, 0);
+    expect("Matmul", at, 2, WANT(12, 34));
+}
+
 static void settings_are_taken(void **state)
 {
     char text[4] = "?";
@@ -141,6 +205,9 @@ int main(void)
         cmocka_unit_test(numbers_beside_tensors),
         cmocka_unit_test(losses_and_means),
         cmocka_unit_test(a_product_is_added_to_what_spreads),
+        cmocka_unit_test(embeds_joins_and_cuts),
+        cmocka_unit_test(takes_the_loss_of_log_softmax),
+        cmocka_unit_test(multiplies_what_spreads),
         cmocka_unit_test(settings_are_taken),
         cmocka_unit_test(what_is_not_emulated_ends_the_device), /* the last: nothing works then */
     };

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* emu/ascend/ops_client.c - operators of networks that Huawei's PyTorch adapter calls and Mizan
+ * does not: embedding, joined tensors, triangles, log-softmax and the loss on it. */
+#include "ascend/ops.h"
+
+#include <math.h>
+
+/* ---- Embedding(weight, indices, out), EmbeddingDenseBackward(grad, indices, rows, padding,
+ *      scale_by_freq, out) ---- */
+
+static aclnnStatus check_embedding(emu_call *c)
+{
+    static const int args[] = {0, 1, 2};
+    const aclnnStatus code = emu_want(c, args, 3);
+    if (code != 0) return code;
+    const emu_tensor *w = emu_t(c, 0), *ids = emu_t(c, 1), *y = emu_t(c, 2);
+    if (!emu_is_index(ids) || w->type != y->type || w->rank != 2)
+        return emu_refuse(c, "weight is no matrix of the output's type, or indices are none");
+    if (emu_count(y) != emu_count(ids) * w->dim[1])
+        return emu_refuse(c, "the output has another shape than rows of the weight");
+    return 0;
+}
+
+static void run_embedding(emu_call *c)
+{
+    const emu_tensor *w = emu_t(c, 0), *ids = emu_t(c, 1), *y = emu_t(c, 2);
+    const int64_t D = w->dim[1];
+    for (int64_t t = 0, n = emu_count(ids); t < n; t++) {
+        const int64_t row = emu_index(c, ids, emu_place(ids, 0, t), w->dim[0]);
+        if (row < 0) return;
+        for (int64_t i = 0; i < D; i++)
+            emu_put(c, y, emu_place(y, 0, t * D + i), emu_get(w, emu_place(w, 0, row * D + i)));
+    }
+}
+
+static aclnnStatus check_embedding_back(emu_call *c)
+{
+    static const int args[] = {0, 1, 5};
+    const aclnnStatus code = emu_want(c, args, 3);
+    if (code != 0) return code;
+    const emu_tensor *dy = emu_t(c, 0), *ids = emu_t(c, 1), *dw = emu_t(c, 5);
+    if (c->arg[4].i != 0) return emu_refuse(c, "scaleGradByFreq is not emulated");
+    if (!emu_is_index(ids) || dw->rank != 2 || dw->dim[0] != c->arg[2].i || dw->type != dy->type)
+        return emu_refuse(c, "the output is no matrix of so many rows, or indices are none");
+    return emu_count(dy) == emu_count(ids) * dw->dim[1]
+               ? 0
+               : emu_refuse(c, "the gradient has another shape than rows of the output");
+}
+
+/* In the order of the indices, each sum rounded to the output's type. Padding learns nothing. */
+static void run_embedding_back(emu_call *c)
+{
+    const emu_tensor *dy = emu_t(c, 0), *ids = emu_t(c, 1), *dw = emu_t(c, 5);
+    const int64_t D = dw->dim[1], n = emu_count(ids);
+    for (int64_t e = 0; e < dw->dim[0] * D; e++) emu_put(c, dw, emu_place(dw, 0, e), 0.0);
+    for (int64_t t = 0; t < n; t++) {
+        const int64_t row = emu_index(c, ids, emu_place(ids, 0, t), dw->dim[0]);
+        if (row < 0) return;
+        for (int64_t i = 0; i < D && row != c->arg[3].i; i++) {
+            const int64_t to = emu_place(dw, 0, row * D + i);
+            emu_put(c, dw, to, emu_get(dw, to) + emu_get(dy, emu_place(dy, 0, t * D + i)));
+        }
+    }
+}
+
+/* ---- Cat(tensors, dim, out), Triu(self, diagonal, out) ---- */
+
+static aclnnStatus check_cat(emu_call *c)
+{
+    static const int args[] = {0, 2};
+    const aclnnStatus code = emu_want(c, args, 2);
+    if (code != 0) return code;
+    const emu_tensor *y = emu_t(c, 2);
+    const int axis = emu_axis(y, c->arg[1].i);
+    int64_t sum = 0;
+    if (axis < 0) return emu_refuse(c, "there is no such axis");
+    for (int k = 0; k < c->arg[0].n; k++) {
+        const emu_tensor *x = &c->arg[0].tensor[k];
+        if (x->rank != y->rank || x->type != y->type)
+            return emu_refuse(c, "a tensor has another type or other axes than the output");
+        for (int i = 0; i < y->rank; i++)
+            if (i != axis && x->dim[i] != y->dim[i])
+                return emu_refuse(c, "a tensor differs in another axis than the one joined");
+        sum += x->dim[axis];
+    }
+    return sum == y->dim[axis] ? 0 : emu_refuse(c, "the output is not as long as the tensors");
+}
+
+static void run_cat(emu_call *c)
+{
+    const emu_tensor *y = emu_t(c, 2);
+    const int axis = emu_axis(y, c->arg[1].i);
+    int64_t from = 0;
+    for (int k = 0; k < c->arg[0].n; k++) {
+        const emu_tensor *x = &c->arg[0].tensor[k];
+        emu_tensor part = *y; /* of the output, as large as x */
+        for (int i = 0; i < y->rank; i++) part.dim[i] = x->dim[i];
+        for (int64_t e = 0, n = emu_count(x); e < n; e++)
+            emu_put(c, y, from * y->stride[axis] + emu_place(&part, 0, e),
+                    emu_get(x, emu_place(x, 0, e)));
+        from += x->dim[axis];
+    }
+}
+
+static aclnnStatus check_triu(emu_call *c)
+{
+    static const int args[] = {0, 2};
+    const aclnnStatus code = emu_want(c, args, 2);
+    if (code != 0) return code;
+    return emu_same(emu_t(c, 0), emu_t(c, 2)) && emu_t(c, 0)->rank >= 2
+               ? 0
+               : emu_refuse(c, "self and output differ, or are no matrices");
+}
+
+static void run_triu(emu_call *c)
+{
+    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 2);
+    const int64_t columns = x->dim[x->rank - 1], rows = x->dim[x->rank - 2];
+    for (int64_t e = 0, n = emu_count(x); e < n; e++) {
+        const bool is_kept = e % columns - e / columns % rows >= c->arg[1].i;
+        emu_put(c, y, emu_place(y, 0, e), is_kept ? emu_get(x, emu_place(x, 0, e)) : 0.0);
+    }
+}
+
+/* ---- LogSoftmax(self, dim, out), LogSoftmaxBackward(grad, output, dim, out) ---- */
+
+/* One row of a tensor along an axis: its first element, and the step. */
+static int64_t row_place(const emu_tensor *t, int axis, int64_t row)
+{
+    emu_tensor rest = *t;
+    rest.dim[axis] = 1;
+    return emu_place(&rest, 0, row);
+}
+
+static aclnnStatus check_log_softmax(emu_call *c)
+{
+    const int last = c->n - 1;
+    const emu_tensor *y = emu_t(c, last);
+    for (int i = 0; i < c->n; i++)
+        if (i != last - 1 && !c->arg[i].n)
+            return emu_fail(EMU_NN_NULLPTR, "aclnn%s: argument %d is NULL", c->op->name, i + 1);
+    if (emu_axis(y, c->arg[last - 1].i) < 0) return emu_refuse(c, "there is no such axis");
+    for (int i = 0; i < last - 1; i++)
+        if (!emu_same_shape(emu_t(c, i), y)) return emu_refuse(c, "an input has another shape");
+    return emu_is_float(y->type) ? 0 : emu_refuse(c, "the output is no float");
+}
+
+static void run_log_softmax(emu_call *c)
+{
+    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 2);
+    const int axis = emu_axis(y, c->arg[1].i);
+    const int64_t n = y->dim[axis], rows = n ? emu_count(y) / n : 0;
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t from = row_place(x, axis, r), to = row_place(y, axis, r);
+        double most = -HUGE_VAL, sum = 0.0;
+        for (int64_t i = 0; i < n; i++) most = fmax(most, emu_get(x, from + i * x->stride[axis]));
+        for (int64_t i = 0; i < n; i++) sum += exp(emu_get(x, from + i * x->stride[axis]) - most);
+        for (int64_t i = 0; i < n; i++)
+            emu_put(c, y, to + i * y->stride[axis],
+                    emu_get(x, from + i * x->stride[axis]) - most - log(sum));
+    }
+}
+
+/* dx = dy - exp(y) sum dy */
+static void run_log_softmax_back(emu_call *c)
+{
+    const emu_tensor *dy = emu_t(c, 0), *y = emu_t(c, 1), *dx = emu_t(c, 3);
+    const int axis = emu_axis(dx, c->arg[2].i);
+    const int64_t n = dx->dim[axis], rows = n ? emu_count(dx) / n : 0;
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t g = row_place(dy, axis, r), p = row_place(y, axis, r);
+        const int64_t to = row_place(dx, axis, r);
+        double sum = 0.0;
+        for (int64_t i = 0; i < n; i++) sum += emu_get(dy, g + i * dy->stride[axis]);
+        for (int64_t i = 0; i < n; i++)
+            emu_put(c, dx, to + i * dx->stride[axis],
+                    emu_get(dy, g + i * dy->stride[axis]) -
+                        exp(emu_get(y, p + i * y->stride[axis])) * sum);
+    }
+}
+
+/* ---- NLLLoss(self, target, weight, reduction, ignored, out, total),
+ *      NLLLossBackward(grad, self, target, weight, reduction, ignored, total, out) ---- */
+
+typedef struct nll {
+    const emu_tensor *x, *target, *weight;
+    int64_t reduction, ignored;
+} nll;
+
+static nll nll_of(emu_call *c, int first)
+{
+    return (nll){emu_t(c, first), emu_t(c, first + 1), emu_t(c, first + 2), c->arg[first + 3].i,
+                 c->arg[first + 4].i};
+}
+
+static aclnnStatus check_nll(emu_call *c, int first, int total)
+{
+    const int args[] = {first, first + 1, first + 2, total, c->n - 1};
+    const aclnnStatus code = emu_want(c, args, 5);
+    if (code != 0) return code;
+    const nll l = nll_of(c, first);
+    if (l.x->rank != 2 || l.target->rank != 1 || l.target->dim[0] != l.x->dim[0] ||
+        !emu_is_index(l.target))
+        return emu_refuse(c, "self is no matrix, or target is not an index for each of its rows");
+    if (l.weight->rank != 1 || l.weight->dim[0] != l.x->dim[1])
+        return emu_refuse(c, "weight is not a number for each class");
+    return l.reduction >= 0 && l.reduction <= 2 ? 0 : emu_refuse(c, "there is no such reduction");
+}
+
+/* The class of a row and its weight; -1 where it is ignored, -2 with a fault where it is none. */
+static int64_t class_of(const emu_call *c, const nll *l, int64_t row, double *weight)
+{
+    const int64_t at = row * l->target->stride[0];
+    if ((int64_t)emu_get(l->target, at) == l->ignored) return -1;
+    const int64_t k = emu_index(c, l->target, at, l->x->dim[1]);
+    if (k < 0) return -2;
+    *weight = emu_get(l->weight, k * l->weight->stride[0]);
+    return k;
+}
+
+static aclnnStatus check_nll_loss(emu_call *c)
+{
+    return check_nll(c, 0, 6);
+}
+
+static void run_nll_loss(emu_call *c)
+{
+    const nll l = nll_of(c, 0);
+    const emu_tensor *y = emu_t(c, 5), *total = emu_t(c, 6);
+    double sum = 0.0, weights = 0.0;
+    for (int64_t r = 0; r < l.x->dim[0]; r++) {
+        double w = 0.0;
+        const int64_t k = class_of(c, &l, r, &w);
+        if (k < -1) return;
+        const double loss =
+            k < 0 ? 0.0 : -w * emu_get(l.x, r * l.x->stride[0] + k * l.x->stride[1]);
+        if (l.reduction == 0) emu_put(c, y, r * y->stride[0], loss);
+        sum += loss;
+        weights += w;
+    }
+    if (l.reduction > 0) emu_put(c, y, 0, l.reduction == 1 ? sum / weights : sum);
+    emu_put(c, total, 0, weights);
+}
+
+static aclnnStatus check_nll_back(emu_call *c)
+{
+    return check_nll(c, 1, 6);
+}
+
+static void run_nll_back(emu_call *c)
+{
+    const nll l = nll_of(c, 1);
+    const emu_tensor *dy = emu_t(c, 0), *dx = emu_t(c, 7);
+    const double by = l.reduction == 1 ? emu_get(emu_t(c, 6), 0) : 1.0;
+    for (int64_t e = 0, n = emu_count(dx); e < n; e++) emu_put(c, dx, emu_place(dx, 0, e), 0.0);
+    for (int64_t r = 0; r < l.x->dim[0]; r++) {
+        double w = 0.0;
+        const int64_t k = class_of(c, &l, r, &w);
+        if (k < -1) return;
+        const double g = emu_get(dy, l.reduction == 0 ? r * dy->stride[0] : 0);
+        if (k >= 0) emu_put(c, dx, r * dx->stride[0] + k * dx->stride[1], -w * g / by);
+    }
+}
+
+const emu_op emu_ops_client[] = {
+    {"Embedding", check_embedding, run_embedding},
+    {"EmbeddingDenseBackward", check_embedding_back, run_embedding_back},
+    {"Cat", check_cat, run_cat},
+    {"Triu", check_triu, run_triu},
+    {"LogSoftmax", check_log_softmax, run_log_softmax},
+    {"LogSoftmaxBackward", check_log_softmax, run_log_softmax_back},
+    {"NLLLoss", check_nll_loss, run_nll_loss},
+    {"NLLLossBackward", check_nll_back, run_nll_back},
+    {NULL, NULL, NULL},
+};

@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/golden/test_chain.c - golden models with their layers on several chips: the official
  * implementation's 24 greedy ids, the likelihoods of one chip, and ranks that do not fit. */
-#include "base/file.h"
-#include "base/mem.h"
 #include "chips/cpu/cpu.h"
 #include "chips/far/far.h"
 #include "chips/opencl/opencl.h"
 #include "chips/ref/ref.h"
-#include "file/safetensors.h"
 #include "infer/eval.h"
 #include "infer/generate.h"
-#include "tests/near.h"
+#include "tests/golden/golden.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <string.h>
 
 enum { N = 24, T_MAX = 64, PARTS = 3 };
 
@@ -22,41 +17,13 @@ enum { N = 24, T_MAX = 64, PARTS = 3 };
 static const char *const MODELS[] = {"llama",    "llama_bias",  "qwen2",       "qwen3",
                                      "deepseek", "deepseek_v2", "deepseek_v3", "deepseek_v3_yarn"};
 
-typedef struct text {
-    char folder[128];
-    mz_ids ids; /* row 0 */
-    int32_t greedy[N];
-    int64_t layers;
-} text;
-
-static int64_t id_at(const mz_st_tensor *t, int64_t i)
+static int64_t layers_of(const golden *g)
 {
-    int64_t x;
-    memcpy(&x, (const char *)t->data + i * 8, 8);
-    return x;
-}
-
-static void read_text(text *t, const char *name)
-{
-    char path[192];
-    mz_st_file *in = NULL, *want = NULL;
     mz_source *s = NULL;
-    *t = (text){0};
-    snprintf(t->folder, sizeof t->folder, "tests/golden/%s", name);
-    snprintf(path, sizeof path, "%s/in.safetensors", t->folder);
-    assert_int_equal(mz_st_open(&in, path), MZ_OK);
-    snprintf(path, sizeof path, "%s/want.safetensors", t->folder);
-    assert_int_equal(mz_st_open(&want, path), MZ_OK);
-    const mz_st_tensor *ids = mz_st_find(in, "ids"), *greedy = mz_st_find(want, "greedy.ids");
-    assert_true(ids->dim[1] <= T_MAX);
-    for (int64_t i = 0; i < ids->dim[1]; i++)
-        assert_int_equal(mz_ids_add(&t->ids, id_at(ids, i)), MZ_OK);
-    for (int i = 0; i < N; i++) t->greedy[i] = (int32_t)id_at(greedy, i);
-    assert_int_equal(mz_source_open(&s, t->folder), MZ_OK);
-    t->layers = mz_source_config(s)->layers;
+    assert_int_equal(mz_source_open(&s, g->folder), MZ_OK);
+    const int64_t layers = mz_source_config(s)->layers;
     mz_source_close(s);
-    mz_st_close(in);
-    mz_st_close(want);
+    return layers;
 }
 
 /* Empty where a chip is not there. */
@@ -91,40 +58,43 @@ static mz_chips one_cpu(void)
     return open_chips((const char *const[PARTS]){"cpu"}, (const int64_t[PARTS]){0});
 }
 
-static void check_greedy(const text *t, mz_chips *chips)
+static void check_greedy(const golden *g, mz_chips *chips)
 {
     mz_generated out;
+    const mz_st_tensor *want = mz_st_find(g->want, "greedy.ids");
     const mz_generate_options o = {
         .dtype = MZ_F32, .max_tokens = N, .sampling = {.top_p = 1.0, .repeat_penalty = 1.0}};
-    const mz_err err = mz_generate(&out, chips, t->folder, NULL, &t->ids, &o);
-    if (err != MZ_OK) fail_msg("%s: %s", t->folder, mz_err_last()->message);
-    assert_true(strcmp(out.stop, "eos") == 0 ? out.ids.count < N : out.ids.count == N);
-    for (size_t k = 0; k < out.ids.count; k++) assert_int_equal(out.ids.at[k], t->greedy[k]);
+    const mz_err err = mz_generate(&out, chips, g->folder, NULL, &g->prompt, &o);
+    if (err != MZ_OK) fail_msg("%s: %s", g->folder, mz_err_last()->message);
+    assert_true(strcmp(out.stop, "eos") == 0 ? out.ids.count < N : oug.prompt.count == N);
+    for (size_t k = 0; k < out.ids.count; k++)
+        assert_int_equal(out.ids.at[k], id_at(want, (int64_t)k));
     mz_generated_clear(&out);
 }
 
-static void score(const text *t, mz_chips *chips, mz_dtype dtype, float out[T_MAX])
+static void score(const golden *g, mz_chips *chips, mz_dtype dtype, float out[T_MAX])
 {
     mz_eval e;
     const mz_eval_options o = {.dtype = dtype, .as_stored = true, .context = 7};
-    const mz_err err = mz_eval_run(&e, chips, t->folder, t->ids.at, (int64_t)t->ids.count, out, &o);
-    if (err != MZ_OK) fail_msg("%s: %s", t->folder, mz_err_last()->message);
+    const mz_err err =
+        mz_eval_run(&e, chips, g->folder, g->prompt.at, (int64_t)g->prompt.count, out, &o);
+    if (err != MZ_OK) fail_msg("%s: %s", g->folder, mz_err_last()->message);
 }
 
 /* Log-probabilities against those of one cpu: the same bits, or as near as chips are. */
-static void check_scores(const text *t, mz_chips *chips, bool same)
+static void check_scores(const golden *g, mz_chips *chips, bool same)
 {
     float one[T_MAX], got[T_MAX];
     mz_chips cpu = one_cpu();
-    score(t, &cpu, MZ_F32, one);
-    score(t, chips, MZ_F32, got);
+    score(g, &cpu, MZ_F32, one);
+    score(g, chips, MZ_F32, got);
     close_chips(&cpu);
-    for (size_t i = 0; i < t->ids.count; i++) {
+    for (size_t i = 0; i < g->prompt.count; i++) {
         assert_true(isnan(one[i]) == isnan(got[i]));
         if (isnan(one[i])) continue;
         if (same ? memcmp(&one[i], &got[i], sizeof got[i]) != 0
                  : !(fabsf(one[i] - got[i]) <= 2e-5f))
-            fail_msg("%s, token %zu: %.9g on one chip, %.9g", t->folder, i, (double)one[i],
+            fail_msg("%s, token %zu: %.9g on one chip, %.9g", g->folder, i, (double)one[i],
                      (double)got[i]);
     }
 }
@@ -140,37 +110,37 @@ static void several_chips_write_what_one_writes(void **state)
               {{"far", "cpu", "far"}, false}};
     (void)state;
     for (int m = 0; m < MZ_COUNT(MODELS); m++) {
-        text t;
-        read_text(&t, MODELS[m]);
+        golden g;
+        open_golden(&g, MODELS[m]);
         for (int i = 0; i < MZ_COUNT(on); i++) {
-            if (on[i].chip[2] && t.layers < 3) continue;
+            if (on[i].chip[2] && layers_of(&g) < 3) continue;
             /* 1 and what is left */
             mz_chips chips = open_chips(on[i].chip, (const int64_t[PARTS]){1});
             if (chips.n == 0) continue;
-            check_greedy(&t, &chips);
+            check_greedy(&g, &chips);
             assert_int_equal(chips.at[0].layers, 1);
-            check_scores(&t, &chips, on[i].same);
+            check_scores(&g, &chips, on[i].same);
             close_chips(&chips);
         }
-        mz_ids_clear(&t.ids);
+        close_golden(&g);
     }
 }
 
 static void bf16_has_the_bits_of_one_chip(void **state)
 {
-    text t;
+    golden g;
     float one[T_MAX], two[T_MAX];
     (void)state;
-    read_text(&t, "deepseek_v3_yarn");
+    open_golden(&g, "deepseek_v3_yarn");
     mz_chips cpu = one_cpu();
     mz_chips chips =
         open_chips((const char *const[PARTS]){"cpu", "cpu"}, (const int64_t[PARTS]){0});
-    score(&t, &cpu, MZ_BF16, one);
-    score(&t, &chips, MZ_BF16, two);
-    assert_memory_equal(one, two, t.ids.count * sizeof one[0]);
+    score(&g, &cpu, MZ_BF16, one);
+    score(&g, &chips, MZ_BF16, two);
+    assert_memory_equal(one, two, g.prompt.count * sizeof one[0]);
     close_chips(&cpu);
     close_chips(&chips);
-    mz_ids_clear(&t.ids);
+    close_golden(&g);
 }
 
 static void layers_have_to_be_those_of_the_network(void **state)
@@ -178,35 +148,35 @@ static void layers_have_to_be_those_of_the_network(void **state)
     static const int64_t bad[][PARTS] = {{1, 2}, {2, 2}, {2, 0}, {1, 0, 1}};
     (void)state;
     for (int i = 0; i < MZ_COUNT(bad); i++) {
-        text t;
+        golden g;
         mz_generated out;
         const mz_generate_options o = {.dtype = MZ_F32, .max_tokens = 1};
-        read_text(&t, "qwen2");
-        assert_int_equal(t.layers, 2);
+        open_golden(&g, "qwen2");
+        assert_int_equal(layers_of(&g), 2);
         mz_chips chips =
             open_chips((const char *const[PARTS]){"cpu", "far", bad[i][2] ? "cpu" : NULL}, bad[i]);
-        assert_int_equal(mz_generate(&out, &chips, t.folder, NULL, &t.ids, &o), MZ_EUSAGE);
+        assert_int_equal(mz_generate(&out, &chips, g.folder, NULL, &g.prompt, &o), MZ_EUSAGE);
         assert_non_null(strstr(mz_err_last()->message, "the network has 2"));
         close_chips(&chips);
-        mz_ids_clear(&t.ids);
+        close_golden(&g);
     }
 }
 
 /* What fails on one of them says which layers and which chip. */
 static void a_failure_names_its_chip(void **state)
 {
-    text t;
+    golden g;
     mz_generated out;
     const mz_generate_options o = {.dtype = MZ_F32, .max_tokens = 1};
     (void)state;
-    read_text(&t, "qwen2");
+    open_golden(&g, "qwen2");
     mz_chips chips =
         open_chips((const char *const[PARTS]){"cpu", "far:f16"}, (const int64_t[PARTS]){0});
-    assert_int_equal(mz_generate(&out, &chips, t.folder, NULL, &t.ids, &o), MZ_ENOTSUP);
+    assert_int_equal(mz_generate(&out, &chips, g.folder, NULL, &g.prompt, &o), MZ_ENOTSUP);
     if (!strstr(mz_err_last()->message, "layers 1 to 1 on far:f16: "))
         fail_msg("%s", mz_err_last()->message);
     close_chips(&chips);
-    mz_ids_clear(&t.ids);
+    close_golden(&g);
 }
 
 int main(void)

@@ -9,6 +9,7 @@
 #include "infer/eval.h"
 #include "infer/generate.h"
 #include "infer/served.h"
+#include "tests/golden/golden.h"
 #include "tests/near.h"
 
 #include <math.h>
@@ -18,42 +19,6 @@
 static const char *const MODELS[] = {"llama_tied", "qwen3", "deepseek", "deepseek_v2",
                                      "deepseek_v3_yarn"};
 enum { N = 24 };
-
-typedef struct golden {
-    char folder[128];
-    mz_st_file *in, *want;
-    int64_t T;
-    mz_ids prompt; /* row 0 */
-} golden;
-
-static int64_t id_at(const mz_st_tensor *t, int64_t i)
-{
-    int64_t x;
-    memcpy(&x, (const char *)t->data + i * 8, 8);
-    return x;
-}
-
-static void open_golden(golden *g, const char *name)
-{
-    char path[192];
-    memset(g, 0, sizeof *g);
-    snprintf(g->folder, sizeof g->folder, "tests/golden/%s", name);
-    snprintf(path, sizeof path, "%s/in.safetensors", g->folder);
-    assert_int_equal(mz_st_open(&g->in, path), MZ_OK);
-    snprintf(path, sizeof path, "%s/want.safetensors", g->folder);
-    assert_int_equal(mz_st_open(&g->want, path), MZ_OK);
-    const mz_st_tensor *ids = mz_st_find(g->in, "ids");
-    g->T = ids->dim[1];
-    for (int64_t i = 0; i < g->T; i++)
-        assert_int_equal(mz_ids_add(&g->prompt, id_at(ids, i)), MZ_OK);
-}
-
-static void close_golden(golden *g)
-{
-    mz_ids_clear(&g->prompt);
-    mz_st_close(g->in);
-    mz_st_close(g->want);
-}
 
 static mz_device *open_chip(const char *name)
 {

@@ -66,7 +66,7 @@ static void check_greedy(const golden *g, mz_chips *chips)
         .dtype = MZ_F32, .max_tokens = N, .sampling = {.top_p = 1.0, .repeat_penalty = 1.0}};
     const mz_err err = mz_generate(&out, chips, g->folder, NULL, &g->prompt, &o);
     if (err != MZ_OK) fail_msg("%s: %s", g->folder, mz_err_last()->message);
-    assert_true(strcmp(out.stop, "eos") == 0 ? out.ids.count < N : oug.prompt.count == N);
+    assert_true(strcmp(out.stop, "eos") == 0 ? out.ids.count < N : out.ids.count == N);
     for (size_t k = 0; k < out.ids.count; k++)
         assert_int_equal(out.ids.at[k], id_at(want, (int64_t)k));
     mz_generated_clear(&out);

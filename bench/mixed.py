@@ -22,7 +22,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MIZAN = os.environ.get("MIZAN_PROGRAM", str(ROOT / "build" / "mizan"))
 SECOND = os.environ.get("MIZAN_CHIP", "opencl:0")
-GLOBAL, MICRO, SEQ, VOCAB = 32, 4, 128, 512
+GLOBAL, MICRO, SEQ, VOCAB = 64, 4, 128, 512
 COMMON = {"vocab_size": VOCAB, "hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6,
           "num_key_value_heads": 6, "max_position_embeddings": SEQ, "rms_norm_eps": 1e-6, "rope_theta": 10000, "hidden_act": "silu",
           "tie_word_embeddings": False, "initializer_range": 0.02, "bos_token_id": None, "eos_token_id": None}

@@ -15,6 +15,7 @@ typedef struct aclTensor aclTensor;
 typedef struct aclScalar aclScalar;
 typedef struct aclIntArray aclIntArray;
 typedef struct aclTensorList aclTensorList;
+typedef struct aclScalarList aclScalarList;
 
 enum {
     EMU_FLOAT = 0,
@@ -48,6 +49,8 @@ enum {
     X(aclnnStatus, aclDestroyScalar, (const aclScalar *scalar))                                    \
     X(aclnnStatus, aclDestroyIntArray, (const aclIntArray *array))                                 \
     X(aclnnStatus, aclDestroyTensorList, (const aclTensorList *list))                              \
+    X(aclScalarList *, aclCreateScalarList, (const aclScalar *const *scalars, uint64_t n))         \
+    X(aclnnStatus, aclDestroyScalarList, (const aclScalarList *list))                              \
     X(aclnnStatus, aclSetAclOpExecutorRepeatable, (aclOpExecutor * executor))                      \
     X(aclnnStatus, aclDestroyAclOpExecutor, (aclOpExecutor * executor))
 
@@ -55,12 +58,14 @@ enum {
 EMU_BASE_LIST(EMU_BASE_DECLARE)
 #undef EMU_BASE_DECLARE
 
-/* Kinds of arguments. T tensor, O one that is written, L and M lists of those, S number, A list of
- * integers, Y type, B switch, C small integer, I integer, U unsigned, F and D floats, Z text. */
+/* Kinds of arguments. T tensor, O one that is written, L and M lists of those, S number, N list of
+ * those, A list of integers, Y type, B switch, C small integer, I integer, U unsigned, F and D
+ * floats, Z text. */
 typedef const aclTensor *emu_kind_T;
 typedef aclTensor *emu_kind_O;
 typedef const aclTensorList *emu_kind_L;
 typedef aclTensorList *emu_kind_M;
+typedef const aclScalarList *emu_kind_N;
 typedef const aclScalar *emu_kind_S;
 typedef const aclIntArray *emu_kind_A;
 typedef aclDataType emu_kind_Y;
@@ -179,6 +184,25 @@ typedef char *emu_kind_Z;
     X(NLLLossBackward, T, T, T, T, I, I, T, O)                                                     \
     X(Lerps, T, T, S, O)                                                                           \
     X(InplaceLerps, O, T, S)                                                                       \
+    X(Stack, L, I, O)                                                                              \
+    X(Max, T, O)                                                                                   \
+    X(ArgMax, T, I, B, O)                                                                          \
+    X(Cumsum, T, I, Y, O)                                                                          \
+    X(Any, T, A, B, O)                                                                             \
+    X(All, T, A, B, O)                                                                             \
+    X(LinalgVectorNorm, T, S, A, B, Y, O)                                                          \
+    X(ForeachAddScalarV2, L, S, M)                                                                 \
+    X(ForeachMulScalarV2, L, S, M)                                                                 \
+    X(ForeachDivScalarList, L, N, M)                                                               \
+    X(ForeachMulScalarList, L, N, M)                                                               \
+    X(ForeachLerpScalar, L, L, S, M)                                                               \
+    X(ForeachAddcmulScalarV2, L, L, L, S, M)                                                       \
+    X(ForeachAddcdivScalarList, L, L, L, N, M)                                                     \
+    X(ForeachSqrt, L, M)                                                                           \
+    X(ForeachNorm, L, S, M)                                                                        \
+    X(InplaceFillTensor, O, T)                                                                     \
+    X(ConstantPadNd, T, A, S, O)                                                                   \
+    X(Index, T, L, O)                                                                              \
     X(Mean, T, A, B, Y, O)                                                                         \
     X(MseLoss, T, T, I, O)                                                                         \
     X(MseLossBackward, T, T, T, I, O)

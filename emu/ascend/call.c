@@ -21,6 +21,7 @@ static void free_call(emu_call *c)
     for (int i = 0; i < c->n; i++) {
         free(c->arg[i].tensor);
         free(c->arg[i].ints);
+        free(c->arg[i].reals);
     }
 }
 
@@ -32,9 +33,9 @@ static const emu_op *find_in(const emu_op *ops, const char *name)
 
 const emu_op *emu_op_find(const char *name)
 {
-    const emu_op *const lists[] = {emu_ops_map,       emu_ops_matmul, emu_ops_rows,
-                                   emu_ops_softmax,   emu_ops_order,  emu_ops_rope,
-                                   emu_ops_attention, emu_ops_loss,   emu_ops_client};
+    const emu_op *const lists[] = {
+        emu_ops_map,  emu_ops_matmul,    emu_ops_rows, emu_ops_softmax, emu_ops_order,
+        emu_ops_rope, emu_ops_attention, emu_ops_loss, emu_ops_client,  emu_ops_foreach};
     const emu_op *op = NULL;
     for (size_t i = 0; !op && i < sizeof lists / sizeof *lists; i++) op = find_in(lists[i], name);
     return op;
@@ -55,7 +56,7 @@ static bool keep(emu_arg *a, char kind, emu_value v)
 {
     const aclTensor *tensor = v.p;
     a->kind = kind;
-    if (strchr("TOLMSA", kind)) {
+    if (strchr("TOLMSAN", kind)) {
         a->object = v.p;
         a->id = v.p ? emu_object_of(v.p) : 0;
         if (!a->id) return true; /* absent, or no object: live() sees that */
@@ -68,6 +69,12 @@ static bool keep(emu_arg *a, char kind, emu_value v)
     if (kind == 'S') {
         const aclScalar *s = v.p;
         a->n = 1, a->d = s->d, a->i = s->i;
+    } else if (kind == 'N') {
+        const aclScalarList *list = v.p;
+        a->reals = malloc((size_t)(list->n + 1) * sizeof *a->reals);
+        for (int64_t i = 0; a->reals && i < list->n; i++) a->reals[i] = list->scalar[i]->d;
+        a->n = (int)list->n;
+        return a->reals != NULL;
     } else if (kind == 'A') {
         const aclIntArray *array = v.p;
         a->ints = malloc((size_t)(array->n + 1) * sizeof *a->ints);

@@ -85,6 +85,21 @@ aclTensorList *aclCreateTensorList(const aclTensor *const *tensors, uint64_t n)
     return l;
 }
 
+aclScalarList *aclCreateScalarList(const aclScalar *const *scalars, uint64_t n)
+{
+    aclScalarList *l = scalars || !n ? malloc(sizeof *l) : NULL;
+    aclScalar **copy = l ? malloc((n ? n : 1) * sizeof(aclScalar *)) : NULL;
+    if (!copy) {
+        free(l);
+        (void)emu_fail(EMU_NN_NULLPTR, "aclCreateScalarList: NULL or no memory");
+        return NULL;
+    }
+    if (n) memcpy(copy, scalars, n * sizeof(aclScalar *));
+    *l = (aclScalarList){(int64_t)n, copy};
+    (void)emu_object_new(l);
+    return l;
+}
+
 static aclnnStatus gone(const void *at, const char *call)
 {
     if (!at) return emu_fail(EMU_NN_NULLPTR, "%s: NULL", call);
@@ -125,6 +140,20 @@ aclnnStatus aclDestroyTensorList(const aclTensorList *list)
         if (code == 0) code = here;
     }
     free(list->tensor);
+    free((void *)(uintptr_t)list);
+    return code;
+}
+
+/* And so does one of numbers. */
+aclnnStatus aclDestroyScalarList(const aclScalarList *list)
+{
+    aclnnStatus code = gone(list, "aclDestroyScalarList");
+    if (code != 0) return code;
+    for (int64_t i = 0; i < list->n; i++) {
+        const aclnnStatus here = list->scalar[i] ? aclDestroyScalar(list->scalar[i]) : 0;
+        if (code == 0) code = here;
+    }
+    free(list->scalar);
     free((void *)(uintptr_t)list);
     return code;
 }

@@ -262,11 +262,168 @@ static void run_nll_back(emu_call *c)
     }
 }
 
+/* ---- Stack(tensors, dim, out), Max(self, out), ArgMax(self, dim, keep, out), Cumsum(self, dim,
+ *      type, out) ---- */
+
+static aclnnStatus check_stack(emu_call *c)
+{
+    static const int args[] = {0, 2};
+    const aclnnStatus code = emu_want(c, args, 2);
+    if (code != 0) return code;
+    const emu_tensor *y = emu_t(c, 2);
+    const int axis = emu_axis(y, c->arg[1].i);
+    if (axis < 0 || y->dim[axis] != c->arg[0].n)
+        return emu_refuse(c, "the output has no such axis, or not one place for each tensor");
+    for (int k = 0; k < c->arg[0].n; k++) {
+        const emu_tensor *x = &c->arg[0].tensor[k];
+        bool fits = x->rank == y->rank - 1 && x->type == y->type;
+        for (int i = 0; fits && i < x->rank; i++) fits = x->dim[i] == y->dim[i + (i >= axis)];
+        if (!fits) return emu_refuse(c, "a tensor has another type or shape");
+    }
+    return 0;
+}
+
+static void run_stack(emu_call *c)
+{
+    const emu_tensor *y = emu_t(c, 2);
+    const int axis = emu_axis(y, c->arg[1].i);
+    emu_tensor part = *y; /* without the new axis */
+    part.rank--;
+    for (int i = axis; i < part.rank; i++)
+        part.dim[i] = y->dim[i + 1], part.stride[i] = y->stride[i + 1];
+    for (int k = 0; k < c->arg[0].n; k++) {
+        const emu_tensor *x = &c->arg[0].tensor[k];
+        for (int64_t e = 0, n = emu_count(x); e < n; e++)
+            emu_put(c, y, k * y->stride[axis] + emu_place(&part, 0, e),
+                    emu_get(x, emu_place(x, 0, e)));
+    }
+}
+
+static aclnnStatus check_max(emu_call *c)
+{
+    static const int args[] = {0, 1};
+    const aclnnStatus code = emu_want(c, args, 2);
+    if (code != 0) return code;
+    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 1);
+    return emu_count(x) > 0 && emu_count(y) == 1 && x->type == y->type
+               ? 0
+               : emu_refuse(c, "there is nothing, or the output is no single number of its type");
+}
+
+static void run_max(emu_call *c)
+{
+    const emu_tensor *x = emu_t(c, 0);
+    double most = emu_get(x, 0);
+    for (int64_t e = 1, n = emu_count(x); e < n; e++) {
+        const double v = emu_get(x, emu_place(x, 0, e));
+        if (v > most || isnan(v)) most = v;
+    }
+    emu_put(c, emu_t(c, 1), 0, most);
+}
+
+static aclnnStatus check_argmax(emu_call *c)
+{
+    static const int args[] = {0, 3};
+    const aclnnStatus code = emu_want(c, args, 2);
+    if (code != 0) return code;
+    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 3);
+    const int axis = emu_axis(x, c->arg[1].i);
+    if (axis < 0 || x->dim[axis] == 0 || !emu_is_index(y))
+        return emu_refuse(c, "there is no such axis, nothing on it, or the output is no index");
+    return emu_count(y) == emu_count(x) / x->dim[axis]
+               ? 0
+               : emu_refuse(c, "the output has another shape than rows along the axis");
+}
+
+/* The first of equal ones. */
+static void run_argmax(emu_call *c)
+{
+    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 3);
+    const int axis = emu_axis(x, c->arg[1].i);
+    for (int64_t r = 0, rows = emu_count(y); r < rows; r++) {
+        const int64_t from = row_place(x, axis, r);
+        int64_t best = 0;
+        for (int64_t i = 1; i < x->dim[axis]; i++)
+            if (emu_get(x, from + i * x->stride[axis]) > emu_get(x, from + best * x->stride[axis]))
+                best = i;
+        emu_put(c, y, emu_place(y, 0, r), (double)best);
+    }
+}
+
+static aclnnStatus check_cumsum(emu_call *c)
+{
+    static const int args[] = {0, 3};
+    const aclnnStatus code = emu_want(c, args, 2);
+    if (code != 0) return code;
+    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 3);
+    if (emu_axis(x, c->arg[1].i) < 0 || !emu_same_shape(x, y))
+        return emu_refuse(c, "there is no such axis, or the output has another shape");
+    return y->type == c->arg[2].i ? 0
+                                  : emu_refuse(c, "the output is not of the type that is named");
+}
+
+static void run_cumsum(emu_call *c)
+{
+    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 3);
+    const int axis = emu_axis(x, c->arg[1].i);
+    const int64_t n = x->dim[axis], rows = n ? emu_count(x) / n : 0;
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t from = row_place(x, axis, r), to = row_place(y, axis, r);
+        double sum = 0.0;
+        for (int64_t i = 0; i < n; i++) {
+            sum += emu_get(x, from + i * x->stride[axis]);
+            emu_put(c, y, to + i * y->stride[axis], sum);
+        }
+    }
+}
+
+/* ---- ConstantPadNd(self, pads, value, out): before and after, the last axis first; below 0 cuts
+ *      ---- */
+
+static int64_t pad_of(const emu_call *c, int rank, int axis, int side)
+{
+    const int at = 2 * (rank - 1 - axis) + side;
+    return at < c->arg[1].n ? c->arg[1].ints[at] : 0;
+}
+
+static aclnnStatus check_pad(emu_call *c)
+{
+    static const int args[] = {0, 2, 3};
+    const aclnnStatus code = emu_want(c, args, 3);
+    if (code != 0) return code;
+    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 3);
+    bool fits = x->type == y->type && x->rank == y->rank && c->arg[1].n <= 2 * x->rank;
+    for (int i = 0; fits && i < x->rank; i++)
+        fits = y->dim[i] == x->dim[i] + pad_of(c, x->rank, i, 0) + pad_of(c, x->rank, i, 1);
+    return fits ? 0 : emu_refuse(c, "the output is not as large as self with its pads");
+}
+
+static void run_pad(emu_call *c)
+{
+    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 3);
+    for (int64_t e = 0, n = emu_count(y); e < n; e++) {
+        int64_t rest = e, from = 0;
+        bool is_inside = true;
+        for (int i = y->rank - 1; i >= 0; i--) {
+            const int64_t at = rest % y->dim[i] - pad_of(c, x->rank, i, 0);
+            rest /= y->dim[i];
+            is_inside = is_inside && at >= 0 && at < x->dim[i];
+            from += at * x->stride[i];
+        }
+        emu_put(c, y, emu_place(y, 0, e), is_inside ? emu_get(x, from) : c->arg[2].d);
+    }
+}
+
 const emu_op emu_ops_client[] = {
     {"Embedding", check_embedding, run_embedding},
     {"EmbeddingDenseBackward", check_embedding_back, run_embedding_back},
     {"Cat", check_cat, run_cat},
     {"Triu", check_triu, run_triu},
+    {"Stack", check_stack, run_stack},
+    {"Max", check_max, run_max},
+    {"ArgMax", check_argmax, run_argmax},
+    {"Cumsum", check_cumsum, run_cumsum},
+    {"ConstantPadNd", check_pad, run_pad},
     {"LogSoftmax", check_log_softmax, run_log_softmax},
     {"LogSoftmaxBackward", check_log_softmax, run_log_softmax_back},
     {"NLLLoss", check_nll_loss, run_nll_loss},

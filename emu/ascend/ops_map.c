@@ -91,7 +91,7 @@ static aclnnStatus check_map(const emu_call *c, const mapping *m)
                             c->op->name, m->in[i] + 1);
     }
     for (int i = 0; i < c->n; i++)
-        if (c->arg[i].kind == 'S' && !c->arg[i].n)
+        if (c->arg[i].kind == 'S' && !c->arg[i].n && strcmp(c->op->name, "Clamp") != 0)
             return emu_fail(EMU_NN_NULLPTR, "aclnn%s: argument %d is NULL", c->op->name, i + 1);
     return check_types(c, m);
 }
@@ -191,7 +191,9 @@ EACH(sin, sin(A))
 EACH(cos, cos(A))
 EACH(tanh, tanh(A))
 EACH(relu, A < 0.0 ? 0.0 : A)
-EACH(clamp, A<c->arg[1].d ? c->arg[1].d : A> c->arg[2].d ? c->arg[2].d : A)
+/* Either bound may be absent. */
+EACH(clamp,
+     c->arg[1].n &&A<c->arg[1].d ? c->arg[1].d : c->arg[2].n && A> c->arg[2].d ? c->arg[2].d : A)
 EACH(power, pow(A, c->arg[1].d))
 EACH(power_of, pow(c->arg[0].d, A))
 EACH(larger, isnan(A) || A > B ? A : B)
@@ -311,6 +313,7 @@ static void fn_silu_backward(const emu_call *c, int64_t n, double *y, double (*x
     X(BitwiseOrScalar, 1, 0, 0, 2, either_scalar)                                                  \
     X(Lerps, 2, 0, 1, 3, lerp)                                                                     \
     X(InplaceLerps, 2, 0, 1, 0, lerp)                                                              \
+    X(InplaceFillTensor, 1, 1, 0, 0, copy)                                                         \
     X(MseLossBackward, 3, 0, 1, 4, mse_backward)
 
 #define MAP_DEFINE(name, n, i0, i1, o, f)                                                          \

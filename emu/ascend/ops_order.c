@@ -214,6 +214,93 @@ static void run_put(emu_call *c)
     }
 }
 
+/* ---- Index(self, indices, out): one index for each of some axes side by side, which spread
+ *      together; an index of nothing leaves its axis as it is ---- */
+
+typedef struct taking {
+    const emu_tensor *x, *y, *index; /* index [n] of axes first .. first + n - 1 */
+    int first, n, rank;              /* rank: axes of the output that the indices make */
+} taking;
+
+static taking taking_of(const emu_call *c)
+{
+    taking t = {.x = c->arg[0].tensor, .y = c->arg[2].tensor, .index = c->arg[1].tensor};
+    t.n = c->arg[1].n;
+    while (t.n > 1 && emu_count(&t.index[t.n - 1]) == 0) t.n--;
+    while (t.n > 1 && emu_count(t.index) == 0) t.index++, t.first++, t.n--;
+    t.rank = t.y->rank - (t.x->rank - t.n);
+    return t;
+}
+
+static aclnnStatus check_index(emu_call *c)
+{
+    static const int args[] = {0, 1, 2};
+    const aclnnStatus code = emu_want(c, args, 3);
+    if (code != 0) return code;
+    const taking t = taking_of(c);
+    bool fits = t.first + t.n <= t.x->rank && t.rank >= 0 && t.x->type == t.y->type;
+    for (int i = 0; fits && i < t.n; i++) {
+        const emu_tensor *index = &t.index[i];
+        if (!emu_is_index(index) || index->rank > t.rank)
+            return emu_refuse(c,
+                              "the emulated driver takes INT32 or INT64 indices of axes that are "
+                              "side by side");
+        for (int d = 0; fits && d < index->rank; d++)
+            fits =
+                index->dim[d] == 1 || index->dim[d] == t.y->dim[t.first + d + t.rank - index->rank];
+    }
+    for (int i = 0; fits && i < t.x->rank; i++) {
+        if (i >= t.first && i < t.first + t.n) continue;
+        fits = t.x->dim[i] == t.y->dim[i < t.first ? i : i + t.rank - t.n];
+    }
+    return fits ? 0 : emu_refuse(c, "the output has another type or shape than what is taken");
+}
+
+/* Where element e of the indices' common shape stands in one of them. */
+static int64_t spread_place(const emu_tensor *index, const taking *t, int64_t e)
+{
+    int64_t at = 0;
+    for (int d = t->rank - 1; d >= 0; d--) {
+        const int own = d + index->rank - t->rank;
+        if (own >= 0 && index->dim[own] > 1) at += e % t->y->dim[t->first + d] * index->stride[own];
+        e /= t->y->dim[t->first + d];
+    }
+    return at;
+}
+
+/* Of x's element 0 that the indices name at e; -1 with a fault. */
+static int64_t named_place(const emu_call *c, const taking *t, int64_t e)
+{
+    int64_t at = 0;
+    for (int i = 0; i < t->n; i++) {
+        const int axis = t->first + i;
+        const int64_t named =
+            emu_index(c, &t->index[i], spread_place(&t->index[i], t, e), t->x->dim[axis]);
+        if (named < 0) return -1;
+        at += named * t->x->stride[axis];
+    }
+    return at;
+}
+
+static void run_index(emu_call *c)
+{
+    const taking t = taking_of(c);
+    emu_tensor before = *t.x; /* the axes in front of those that are named */
+    before.rank = t.first;
+    int64_t each = 1, count = 1;
+    for (int i = t.first + t.n; i < t.x->rank; i++) each *= t.x->dim[i];
+    for (int i = 0; i < t.rank; i++) count *= t.y->dim[t.first + i];
+    for (int64_t o = 0, outer = emu_count(&before); o < outer; o++)
+        for (int64_t e = 0; e < count; e++) {
+            const int64_t named = named_place(c, &t, e);
+            if (named < 0) return;
+            const int64_t at = named + emu_place(&before, 0, o);
+            for (int64_t j = 0; j < each; j++)
+                emu_put(c, t.y, emu_place(t.y, 0, (o * count + e) * each + j),
+                        emu_get(t.x, at + emu_place(t.x, t.first + t.n, j)));
+        }
+}
+
 /* ---- Arange(start, end, step, out) ---- */
 
 static aclnnStatus check_arange(emu_call *c)
@@ -242,6 +329,7 @@ const emu_op emu_ops_order[] = {
     {"Gather", check_gather, run_gather},
     {"ScatterAdd", check_scatter_add, run_scatter_add},
     {"IndexPutImpl", check_put, run_put},
+    {"Index", check_index, run_index},
     {"Arange", check_arange, run_arange},
     {NULL, NULL, NULL},
 };

@@ -101,8 +101,9 @@ typedef struct emu_arg {
     int n;     /* of tensors or ints; 0: absent */
     emu_tensor *tensor;
     int64_t *ints;
-    int64_t i; /* B C I U Y, and S of an integer type */
-    double d;  /* F D, and S */
+    double *reals; /* N */
+    int64_t i;     /* B C I U Y, and S of an integer type */
+    double d;      /* F D, and S */
     char text[16];
     const void *object; /* what was given, and its number: it must live until phase 2 */
     uint64_t id;
@@ -140,6 +141,11 @@ struct aclTensorList {
     aclTensor **tensor;
 };
 
+struct aclScalarList {
+    int64_t n;
+    aclScalar **scalar;
+};
+
 typedef union emu_value {
     const void *p;
     int64_t i;
@@ -169,8 +175,8 @@ void emu_store(int type, unsigned char *at, int64_t stride, const double *from, 
 
 /* ---- the operators ---- */
 extern const emu_op emu_ops_map[], emu_ops_matmul[], emu_ops_rows[], emu_ops_softmax[],
-    emu_ops_order[], emu_ops_rope[], emu_ops_attention[], emu_ops_loss[],
-    emu_ops_client[]; /* end with a NULL name */
+    emu_ops_order[], emu_ops_rope[], emu_ops_attention[], emu_ops_loss[], emu_ops_client[],
+    emu_ops_foreach[]; /* end with a NULL name */
 
 /* Whether the chip that is imitated has no kernel of this operator (lacks.c). */
 bool emu_soc_lacks(const char *op);

@@ -52,8 +52,8 @@ static void expect(const char *name, void *at, int n, const float *want)
     do {                                                                                           \
         const int64_t dims_[] = {n};                                                               \
         void *at_ = device((n) * sizeof(float));                                                   \
-        aclTensor *y = aclCreateTensor(dims_, 1, EMU_FLOAT, NULL, 0, ND, dims_, 1, at_);           \
-        CALL(name, __VA_ARGS__, y);                                                                \
+        aclTensor *y_ = aclCreateTensor(dims_, 1, EMU_FLOAT, NULL, 0, ND, dims_, 1, at_);          \
+        CALL(name, __VA_ARGS__, y_);                                                               \
         expect(#name, at_, n, want);                                                               \
     } while (0)
 #define WANT(...) ((const float[]){__VA_ARGS__})
@@ -117,7 +117,7 @@ static void a_product_is_added_to_what_spreads(void **state)
 static aclTensor *ids(int64_t n, const int64_t *numbers)
 {
     return aclCreateTensor(&n, 1, EMU_INT64, NULL, 0, ND, &n, 1,
-                           upload(numbers, (size_t)n * sizeof *numbers));
+                           n ? upload(numbers, (size_t)n * sizeof *numbers) : device(64));
 }
 
 /* Runs aclnnNAME(..., y) for an output of these two axes. */
@@ -142,7 +142,87 @@ static void embeds_joins_and_cuts(void **state)
     MAKES_MATRIX(EmbeddingDenseBackward, 3, 2, WANT(3, 4, 0, 0, 0, 0), a, index, 3, 2, false);
     MAKES_MATRIX(Cat, 3, 2, WANT(1, 2, 3, 4, 7, 8),
                  aclCreateTensorList((const aclTensor *const *)list, 2), 0);
+    aclTensor *twice[] = {reals(1, row + 1, WANT(1, 2)), reals(1, row + 1, WANT(3, 4))};
+    aclTensor *again[] = {reals(1, row + 1, WANT(1, 2)), reals(1, row + 1, WANT(3, 4))};
+    MAKES_MATRIX(Stack, 2, 2, WANT(1, 2, 3, 4),
+                 aclCreateTensorList((const aclTensor *const *)again, 2), 0);
+    MAKES_MATRIX(Stack, 2, 2, WANT(1, 3, 2, 4),
+                 aclCreateTensorList((const aclTensor *const *)twice, 2), 1);
+    aclTensor *where[] = {ids(2, (const int64_t[]){2, 0}), ids(1, (const int64_t[]){1})};
+    MAKES(Index, 2, WANT(6, 2), w, aclCreateTensorList((const aclTensor *const *)where, 2));
+    aclTensor *rows[] = {ids(2, (const int64_t[]){-1, 1})};
+    MAKES_MATRIX(Index, 2, 2, WANT(5, 6, 3, 4), w,
+                 aclCreateTensorList((const aclTensor *const *)rows, 1));
+    aclTensor *second[] = {ids(0, NULL), ids(2, (const int64_t[]){1, 1})}; /* nowhere, column 1 */
+    MAKES_MATRIX(Index, 2, 2, WANT(2, 2, 4, 4), a,
+                 aclCreateTensorList((const aclTensor *const *)second, 2));
+    const int64_t pads[] = {1, -1, 0, 1};
+    MAKES_MATRIX(ConstantPadNd, 3, 2, WANT(9, 1, 9, 3, 9, 9), a, aclCreateIntArray(pads, 4),
+                 number(9));
     MAKES_MATRIX(Triu, 2, 2, WANT(0, 2, 0, 0), a, 1);
+}
+
+static void folds_axes(void **state)
+{
+    (void)state;
+    const int64_t wide[] = {2, 3}, last[] = {-1}, first[] = {0};
+    aclTensor *x = reals(2, wide, WANT(3, -4, 0, 0, 0, 0)),
+              *y = reals(2, wide, WANT(1, 5, 2, 4, 4, 9));
+    MAKES(Any, 2, WANT(1, 0), x, aclCreateIntArray(last, 1), false);
+    MAKES(All, 3, WANT(0, 0, 0), x, aclCreateIntArray(first, 1), false);
+    MAKES(All, 2, WANT(1, 1), y, aclCreateIntArray(last, 1), false);
+    MAKES(LinalgVectorNorm, 2, WANT(5, 0), x, number(2), aclCreateIntArray(last, 1), false,
+          EMU_FLOAT);
+    MAKES(LinalgVectorNorm, 2, WANT(7, 0), x, number(1), aclCreateIntArray(last, 1), false,
+          EMU_FLOAT);
+    MAKES(Max, 1, WANT(9), y);
+    MAKES_MATRIX(Cumsum, 2, 3, WANT(1, 6, 8, 4, 8, 17), y, 1, EMU_FLOAT);
+    int64_t best[2];
+    const int64_t two[] = {2};
+    void *at = device(sizeof best);
+    aclTensor *ids_of = aclCreateTensor(two, 1, EMU_INT64, NULL, 0, ND, two, 1, at);
+    CALL(ArgMax, y, 1, false, ids_of);
+    assert_int_equal(aclrtSynchronizeStream(NULL), 0);
+    download(best, at, sizeof best);
+    assert_int_equal(best[0], 1);
+    assert_int_equal(best[1], 2);
+}
+
+static aclTensorList *list_of(aclTensor *a, aclTensor *b)
+{
+    const aclTensor *both[] = {a, b};
+    return aclCreateTensorList(both, 2);
+}
+
+/* Lists of a tensor of three and one of one; CALL makes the output's. */
+static void optimizers_take_lists(void **state)
+{
+    (void)state;
+    const int64_t one[] = {1};
+    void *at = device(3 * sizeof(float)), *at2 = device(sizeof(float));
+    aclTensorList *x = list_of(reals(1, THREE, WANT(1, 4, 9)), reals(1, one, WANT(16)));
+    aclTensorList *t = list_of(reals(1, THREE, WANT(2, 2, 3)), reals(1, one, WANT(-1)));
+    aclTensorList *out = list_of(aclCreateTensor(THREE, 1, EMU_FLOAT, NULL, 0, ND, THREE, 1, at),
+                                 aclCreateTensor(one, 1, EMU_FLOAT, NULL, 0, ND, one, 1, at2));
+    const aclScalar *both[] = {number(2), number(-4)};
+    CALL(ForeachDivScalarList, x, aclCreateScalarList(both, 2), out);
+    expect("ForeachDivScalarList", at, 3, WANT(0.5f, 2, 4.5f));
+    expect("ForeachDivScalarList", at2, 1, WANT(-4));
+    CALL(ForeachAddScalarV2, x, number(0.5), out);
+    expect("ForeachAddScalarV2", at, 3, WANT(1.5f, 4.5f, 9.5f));
+    CALL(ForeachMulScalarV2, x, number(3), out);
+    expect("ForeachMulScalarV2", at2, 1, WANT(48));
+    CALL(ForeachLerpScalar, x, t, number(0.25), out);
+    expect("ForeachLerpScalar", at, 3, WANT(1.25f, 3.5f, 7.5f));
+    CALL(ForeachAddcmulScalarV2, x, t, t, number(0.5), out);
+    expect("ForeachAddcmulScalarV2", at, 3, WANT(3, 6, 13.5f));
+    CALL(ForeachSqrt, x, out);
+    expect("ForeachSqrt", at2, 1, WANT(4));
+    uint64_t bytes = 0;
+    aclOpExecutor *executor = NULL;
+    assert_int_equal(aclnnForeachDivScalarListGetWorkspaceSize(x, aclCreateScalarList(both, 1), out,
+                                                               &bytes, &executor),
+                     INVALID);
 }
 
 /* log(e^0 + e^log 3) = log 4 */
@@ -206,6 +286,8 @@ int main(void)
         cmocka_unit_test(losses_and_means),
         cmocka_unit_test(a_product_is_added_to_what_spreads),
         cmocka_unit_test(embeds_joins_and_cuts),
+        cmocka_unit_test(folds_axes),
+        cmocka_unit_test(optimizers_take_lists),
         cmocka_unit_test(takes_the_loss_of_log_softmax),
         cmocka_unit_test(multiplies_what_spreads),
         cmocka_unit_test(settings_are_taken),

@@ -6,7 +6,7 @@ of its own in every parameter, so that two that were swapped or cut off would sh
 import sys
 
 import torch
-import torch_npu  # noqa: F401 - registers the device
+import torch_npu
 
 GENERATOR = torch.Generator().manual_seed(20)
 
@@ -58,6 +58,29 @@ CASES = {
     "mse mean": (torch.nn.functional.mse_loss, (A, B)),
     "mse sum": (lambda a, b: torch.nn.functional.mse_loss(a, b, reduction="sum"), (A, B)),
     "mse of each": (lambda a, b: torch.nn.functional.mse_loss(a, b, reduction="none"), (A, B)),
+}  # fmt: skip
+
+
+Q, K, W = draw(2, 4, 16, 8), draw(2, 4, 16, 8), draw(2, 4, 16, 8)
+
+
+def rms_norm(a, c):
+    if a.device.type == "npu":
+        return torch_npu.npu_rms_norm(a, c, 0.3)[0]
+    return a * torch.rsqrt(a.pow(2).mean(-1, keepdim=True) + 0.3) * c
+
+
+def attention(q, k, v):
+    """With a scale of its own."""
+    if q.device.type == "npu":
+        return torch_npu.npu_fusion_attention(q, k, v, 4, "BNSD", scale=0.27)[0]
+    return torch.softmax(q @ k.transpose(-1, -2) * 0.27, -1) @ v
+
+
+CASES |= {
+    "npu_rms_norm": (rms_norm, (A, C)), "npu_fusion_attention": (attention, (Q, K, W)),
+    "sdpa": (lambda q, k, v: torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=0.4), (Q, K, W)),
+    "causal sdpa": (lambda q, k, v: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True), (Q, K, W)),
 }  # fmt: skip
 
 

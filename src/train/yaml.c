@@ -84,7 +84,16 @@ static bool is_second(documents *d, const char *p, const char *end)
     return d->has_end;
 }
 
-/* What libfyaml is not shown: it does not come back from some of it (a NUL in a directive). */
+/* Whether a line that begins with `?` as a key's mark is at p, behind marks of lists and keys. */
+static bool is_explicit(const char *p, const char *end)
+{
+    for (; p < end && strchr(" \t-:?", *p); p++)
+        if (*p == '?' && (p + 1 == end || strchr(" \t\r\n", p[1]))) return true;
+    return false;
+}
+
+/* What libfyaml is not shown: it does not come back from some of it (a NUL in a directive; a tab
+ * behind the value of an explicit key, before another mark). */
 static mz_err check_text(const char *text, size_t bytes, const mz_place *where, const char *key)
 {
     const unsigned char *p = (const unsigned char *)text;
@@ -96,15 +105,19 @@ static mz_err check_text(const char *text, size_t bytes, const mz_place *where, 
         const size_t n = printable(p + i, bytes - i);
         const bool directive = p[i] == '%' && i == start;
         const bool second = i == start && n > 0 && is_second(&d, text + i, text + bytes);
+        const bool begins = i == 0 || p[i - 1] == '\n' || p[i - 1] == '\r';
+        const bool explicit_key = begins && n > 0 && is_explicit(text + i, text + bytes);
         colons += p[i] == ':';
-        if (n == 0 || directive || second || colons > COLONS_MAX) {
+        if (n == 0 || directive || second || explicit_key || colons > COLONS_MAX) {
             if (where->file[0])
                 at = (mz_place){where->file, NULL, line, (int)(i - start) + 1, (int64_t)i};
             return mz_config_bad(&at, key, "not YAML: %s",
                                  n == 0      ? "a byte that is no text"
                                  : directive ? "a directive (%), which no configuration needs"
                                  : second    ? "a second document, where a configuration is one"
-                                             : "more keys than a configuration can have");
+                                 : explicit_key
+                                     ? "a key behind a question mark, which no configuration needs"
+                                     : "more keys than a configuration can have");
         }
         i += n;
         if (p[i - 1] != '\n') continue;

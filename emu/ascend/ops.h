@@ -43,6 +43,19 @@ static inline bool emu_same(const emu_tensor *a, const emu_tensor *b) /* type to
     return a->type == b->type && emu_same_shape(a, b);
 }
 
+/* The strides of t under the shape of y; false where it does not spread to it. */
+static inline bool emu_spread(const emu_tensor *t, const emu_tensor *y, int64_t stride[EMU_RANK])
+{
+    const int skip = y->rank - t->rank;
+    if (skip < 0) return false;
+    for (int i = 0; i < y->rank; i++) {
+        const int64_t dim = i < skip ? 1 : t->dim[i - skip];
+        if (dim != 1 && dim != y->dim[i]) return false;
+        stride[i] = dim == 1 ? 0 : t->stride[i - skip];
+    }
+    return true;
+}
+
 static inline bool emu_is_dense(const emu_tensor *t)
 {
     int64_t stride = 1;

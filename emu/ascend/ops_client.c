@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* emu/ascend/ops_client.c - operators of networks that Huawei's PyTorch adapter calls and Mizan
- * does not: embedding, joined tensors, triangles, log-softmax and the loss on it. */
+ * does not: embedding, joined tensors, triangles, extremes, pads, the loss on log-softmax. */
 #include "ascend/ops.h"
 
 #include <math.h>
@@ -122,63 +122,6 @@ static void run_triu(emu_call *c)
     }
 }
 
-/* ---- LogSoftmax(self, dim, out), LogSoftmaxBackward(grad, output, dim, out) ---- */
-
-/* One row of a tensor along an axis: its first element, and the step. */
-static int64_t row_place(const emu_tensor *t, int axis, int64_t row)
-{
-    emu_tensor rest = *t;
-    rest.dim[axis] = 1;
-    return emu_place(&rest, 0, row);
-}
-
-static aclnnStatus check_log_softmax(emu_call *c)
-{
-    const int last = c->n - 1;
-    const emu_tensor *y = emu_t(c, last);
-    for (int i = 0; i < c->n; i++)
-        if (i != last - 1 && !c->arg[i].n)
-            return emu_fail(EMU_NN_NULLPTR, "aclnn%s: argument %d is NULL", c->op->name, i + 1);
-    if (emu_axis(y, c->arg[last - 1].i) < 0) return emu_refuse(c, "there is no such axis");
-    for (int i = 0; i < last - 1; i++)
-        if (!emu_same_shape(emu_t(c, i), y)) return emu_refuse(c, "an input has another shape");
-    return emu_is_float(y->type) ? 0 : emu_refuse(c, "the output is no float");
-}
-
-static void run_log_softmax(emu_call *c)
-{
-    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 2);
-    const int axis = emu_axis(y, c->arg[1].i);
-    const int64_t n = y->dim[axis], rows = n ? emu_count(y) / n : 0;
-    for (int64_t r = 0; r < rows; r++) {
-        const int64_t from = row_place(x, axis, r), to = row_place(y, axis, r);
-        double most = -HUGE_VAL, sum = 0.0;
-        for (int64_t i = 0; i < n; i++) most = fmax(most, emu_get(x, from + i * x->stride[axis]));
-        for (int64_t i = 0; i < n; i++) sum += exp(emu_get(x, from + i * x->stride[axis]) - most);
-        for (int64_t i = 0; i < n; i++)
-            emu_put(c, y, to + i * y->stride[axis],
-                    emu_get(x, from + i * x->stride[axis]) - most - log(sum));
-    }
-}
-
-/* dx = dy - exp(y) sum dy */
-static void run_log_softmax_back(emu_call *c)
-{
-    const emu_tensor *dy = emu_t(c, 0), *y = emu_t(c, 1), *dx = emu_t(c, 3);
-    const int axis = emu_axis(dx, c->arg[2].i);
-    const int64_t n = dx->dim[axis], rows = n ? emu_count(dx) / n : 0;
-    for (int64_t r = 0; r < rows; r++) {
-        const int64_t g = row_place(dy, axis, r), p = row_place(y, axis, r);
-        const int64_t to = row_place(dx, axis, r);
-        double sum = 0.0;
-        for (int64_t i = 0; i < n; i++) sum += emu_get(dy, g + i * dy->stride[axis]);
-        for (int64_t i = 0; i < n; i++)
-            emu_put(c, dx, to + i * dx->stride[axis],
-                    emu_get(dy, g + i * dy->stride[axis]) -
-                        exp(emu_get(y, p + i * y->stride[axis])) * sum);
-    }
-}
-
 /* ---- NLLLoss(self, target, weight, reduction, ignored, out, total),
  *      NLLLossBackward(grad, self, target, weight, reduction, ignored, total, out) ---- */
 
@@ -260,6 +203,14 @@ static void run_nll_back(emu_call *c)
         const double g = emu_get(dy, l.reduction == 0 ? r * dy->stride[0] : 0);
         if (k >= 0) emu_put(c, dx, r * dx->stride[0] + k * dx->stride[1], -w * g / by);
     }
+}
+
+/* One row of a tensor along an axis: its first element, and the step. */
+static int64_t row_place(const emu_tensor *t, int axis, int64_t row)
+{
+    emu_tensor rest = *t;
+    rest.dim[axis] = 1;
+    return emu_place(&rest, 0, row);
 }
 
 /* ---- Stack(tensors, dim, out), Max(self, out), ArgMax(self, dim, keep, out), Cumsum(self, dim,
@@ -424,8 +375,6 @@ const emu_op emu_ops_client[] = {
     {"ArgMax", check_argmax, run_argmax},
     {"Cumsum", check_cumsum, run_cumsum},
     {"ConstantPadNd", check_pad, run_pad},
-    {"LogSoftmax", check_log_softmax, run_log_softmax},
-    {"LogSoftmaxBackward", check_log_softmax, run_log_softmax_back},
     {"NLLLoss", check_nll_loss, run_nll_loss},
     {"NLLLossBackward", check_nll_back, run_nll_back},
     {NULL, NULL, NULL},

@@ -19,19 +19,6 @@ typedef struct mapping {
 
 /* ---- the loop ---- */
 
-/* The strides of t under the shape of y; false where it does not spread to it. */
-static bool spread(const emu_tensor *t, const emu_tensor *y, int64_t stride[EMU_RANK])
-{
-    const int skip = y->rank - t->rank;
-    if (skip < 0) return false;
-    for (int i = 0; i < y->rank; i++) {
-        const int64_t dim = i < skip ? 1 : t->dim[i - skip];
-        if (dim != 1 && dim != y->dim[i]) return false;
-        stride[i] = dim == 1 ? 0 : t->stride[i - skip];
-    }
-    return true;
-}
-
 /* ---- types ---- */
 
 static bool is_one_of(const emu_call *c, const char *const *names)
@@ -85,7 +72,7 @@ static aclnnStatus check_map(const emu_call *c, const mapping *m)
         if (a->tensor[0].type == EMU_DOUBLE)
             return emu_fail(EMU_NN_INVALID, "aclnn%s: argument %d is DOUBLE", c->op->name,
                             m->in[i] + 1);
-        if (!spread(&a->tensor[0], y, stride))
+        if (!emu_spread(&a->tensor[0], y, stride))
             return emu_fail(EMU_NN_INVALID,
                             "aclnn%s: argument %d does not spread to the output's shape",
                             c->op->name, m->in[i] + 1);
@@ -128,7 +115,7 @@ static void run_map(emu_call *c, const mapping *m)
     if (emu_count(w.y) == 0) return;
     for (int i = 0; i < m->n_in; i++) {
         w.in[i] = c->arg[m->in[i]].tensor;
-        (void)spread(w.in[i], w.y, w.stride[i]);
+        (void)emu_spread(w.in[i], w.y, w.stride[i]);
     }
     int64_t index[EMU_RANK] = {0};
     for (bool more = true; more;) {

@@ -171,13 +171,9 @@ static aclnnStatus check_addmm_to(emu_call *c)
     const aclnnStatus code = emu_want(c, args, 6);
     if (code != 0) return code;
     const emu_tensor *self = emu_t(c, 0), *y = emu_t(c, 5);
-    if (self->type != y->type || self->rank > y->rank)
-        return emu_refuse(c, "self is not of the output's type, or has more axes");
-    for (int i = 0; i < self->rank; i++) {
-        const int64_t dim = self->dim[i];
-        if (dim != 1 && dim != y->dim[i + y->rank - self->rank])
-            return emu_refuse(c, "self does not spread to the output's shape");
-    }
+    int64_t stride[EMU_RANK];
+    if (self->type != y->type || !emu_spread(self, y, stride))
+        return emu_refuse(c, "self is of another type, or does not spread to the output's shape");
     return check_product(c, emu_t(c, 1), emu_t(c, 2), y, c->arg[6].i);
 }
 
@@ -185,13 +181,9 @@ static void run_addmm_to(emu_call *c)
 {
     const emu_tensor *y = emu_t(c, 5);
     const double scale[2] = {c->arg[4].d, c->arg[3].d};
-    emu_tensor self = *emu_t(c, 0); /* under the output's shape */
-    const int skip = y->rank - self.rank;
-    for (int i = y->rank - 1; i >= 0; i--) {
-        self.stride[i] = i < skip || self.dim[i - skip] == 1 ? 0 : self.stride[i - skip];
-    }
-    for (int i = 0; i < y->rank; i++) self.dim[i] = y->dim[i];
-    self.rank = y->rank;
+    emu_tensor self = *y; /* under the output's shape */
+    self.type = emu_t(c, 0)->type, self.at = emu_t(c, 0)->at;
+    (void)emu_spread(emu_t(c, 0), y, self.stride);
     for (int64_t e = 0, n = emu_count(y); e < n; e++)
         emu_put(c, y, emu_place(y, 0, e), emu_get(&self, emu_place(&self, 0, e)));
     run_product(c, emu_t(c, 1), emu_t(c, 2), y, scale);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* emu/ascend/ops_softmax.c - softmax over any axis and its gradient: sums in double, in order of
- * the axis. */
+/* emu/ascend/ops_softmax.c - softmax and its logarithm over any axis, and their gradients: sums in
+ * double, in order of the axis. */
 #include "ascend/state.h"
 
 #include <math.h>
@@ -124,8 +124,45 @@ static void run_softmax_backward(emu_call *c)
     free(g);
 }
 
+static void run_log_softmax(emu_call *c)
+{
+    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 2);
+    const int axis = axis_of(y, c->arg[1].i);
+    const int64_t n = y->dim[axis];
+    double *v = room(c, 1, n);
+    for (int64_t r = 0; v && n > 0 && r < rows_of(y, axis); r++) {
+        double most = -HUGE_VAL, sum = 0;
+        load_row(v, x, axis, r);
+        for (int64_t i = 0; i < n; i++) most = fmax(most, v[i]);
+        for (int64_t i = 0; i < n; i++) sum += exp(v[i] - most);
+        for (int64_t i = 0; i < n; i++) v[i] -= most + log(sum);
+        store_row(c, y, axis, r, v);
+    }
+    free(v);
+}
+
+/* dx = dy - exp(y) sum dy */
+static void run_log_softmax_backward(emu_call *c)
+{
+    const emu_tensor *dy = emu_t(c, 0), *y = emu_t(c, 1), *dx = emu_t(c, 3);
+    const int axis = axis_of(dx, c->arg[2].i);
+    const int64_t n = dx->dim[axis];
+    double *g = room(c, 2, n), *v = g + n;
+    for (int64_t r = 0; g && n > 0 && r < rows_of(dx, axis); r++) {
+        double sum = 0;
+        load_row(g, dy, axis, r);
+        load_row(v, y, axis, r);
+        for (int64_t i = 0; i < n; i++) sum += g[i];
+        for (int64_t i = 0; i < n; i++) g[i] -= exp(v[i]) * sum;
+        store_row(c, dx, axis, r, g);
+    }
+    free(g);
+}
+
 const emu_op emu_ops_softmax[] = {
     {"Softmax", check_softmax, run_softmax},
     {"SoftmaxBackward", check_softmax, run_softmax_backward},
+    {"LogSoftmax", check_softmax, run_log_softmax},
+    {"LogSoftmaxBackward", check_softmax, run_log_softmax_backward},
     {NULL, NULL, NULL},
 };

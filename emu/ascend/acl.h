@@ -20,11 +20,36 @@ typedef int aclrtMemMallocPolicy, aclrtMemcpyKind, aclrtMemAttr, aclSysParamOpt,
     aclrtFloatOverflowMode, aclrtRunMode, aclrtEventRecordedStatus, aclrtStreamStatus,
     aclrtLastErrLevel;
 typedef uint16_t aclFloat16;
+typedef void *aclrtDrvMemHandle;
+typedef int aclrtMemHandleType, aclrtMemGranularityOptions, aclCANNPackageName;
+
+typedef struct aclrtMemLocation {
+    uint32_t id;
+    int type;
+} aclrtMemLocation;
+
+typedef struct aclrtPhysicalMemProp {
+    aclrtMemHandleType handleType;
+    int allocationType;
+    aclrtMemAttr memAttr;
+    aclrtMemLocation location;
+    uint64_t reserve;
+} aclrtPhysicalMemProp;
+
+typedef struct aclCANNPackageVersion {
+    char version[128];
+    char majorVersion[64];
+    char minorVersion[64];
+    char releaseVersion[64];
+    char patchVersion[64];
+    char reserved[128];
+} aclCANNPackageVersion;
 
 enum {
     EMU_INVALID_PARAM = 100000,
     EMU_UNINITIALIZE = 100001,
     EMU_REPEAT_INITIALIZE = 100002,
+    EMU_INVALID_FILE = 100003,
     EMU_REPEAT_FINALIZE = 100037,
     EMU_BAD_ALLOC = 200000,
     EMU_RT_PARAM_INVALID = 107000,
@@ -35,6 +60,7 @@ enum {
     EMU_RT_FEATURE_NOT_SUPPORT = 207000,
     EMU_RT_MEMORY_ALLOCATION = 207001,
     EMU_RT_MEMORY_FREE = 207002,
+    EMU_RT_NO_PERMISSION = 207006,
     EMU_RT_NO_STREAM = 207008,
     EMU_RT_AICORE_EXCEPTION = 507015,
     EMU_RT_VECTOR_CORE_EXCEPTION = 507035,
@@ -43,6 +69,12 @@ enum {
     EMU_RT_EVENT_SYNC_TIMEOUT = 507047,
     EMU_RT_LOST_HEARTBEAT = 507010,
     EMU_RT_HBM_ECC = 507054,
+    EMU_HBM_HUGE = 4,
+    EMU_HBM_NORMAL = 5,
+    EMU_MEM_NORMAL = 12,
+    EMU_MEM_HUGE = 13,
+    EMU_ON_DEVICE = 1,
+    EMU_ANY_PROCESS = 1,
     EMU_OPT_DETERMINISTIC = 0,
     EMU_SATURATION = 0,
     EMU_INFNAN = 1
@@ -103,7 +135,28 @@ enum {
     X(aclError, aclrtSetSysParamOpt, (aclSysParamOpt option, int64_t value))                       \
     X(aclError, aclrtGetSysParamOpt, (aclSysParamOpt option, int64_t * value))                     \
     X(aclError, aclrtSetDeviceSatMode, (aclrtFloatOverflowMode mode))                              \
-    X(aclError, aclrtGetDeviceSatMode, (aclrtFloatOverflowMode * mode))
+    X(aclError, aclrtGetDeviceSatMode, (aclrtFloatOverflowMode * mode))                            \
+    X(aclError, aclrtReserveMemAddress,                                                            \
+      (void **at, size_t bytes, size_t align, void *wish, uint64_t flags))                         \
+    X(aclError, aclrtReleaseMemAddress, (void *at))                                                \
+    X(aclError, aclrtMallocPhysical,                                                               \
+      (aclrtDrvMemHandle * handle, size_t bytes, const aclrtPhysicalMemProp *prop,                 \
+       uint64_t flags))                                                                            \
+    X(aclError, aclrtFreePhysical, (aclrtDrvMemHandle handle))                                     \
+    X(aclError, aclrtMapMem,                                                                       \
+      (void *at, size_t bytes, size_t offset, aclrtDrvMemHandle handle, uint64_t flags))           \
+    X(aclError, aclrtUnmapMem, (void *at))                                                         \
+    X(aclError, aclrtMemGetAllocationGranularity,                                                  \
+      (aclrtPhysicalMemProp * prop, aclrtMemGranularityOptions option, size_t * bytes))            \
+    X(aclError, aclrtMemExportToShareableHandle,                                                   \
+      (aclrtDrvMemHandle handle, aclrtMemHandleType type, uint64_t flags, uint64_t * shared))      \
+    X(aclError, aclrtMemSetPidToShareableHandle, (uint64_t shared, int32_t * pids, size_t n))      \
+    X(aclError, aclrtMemImportFromShareableHandle,                                                 \
+      (uint64_t shared, int32_t device, aclrtDrvMemHandle * handle))                               \
+    X(aclError, aclrtDeviceGetBareTgid, (int32_t * pid))                                           \
+    X(aclError, aclsysGetCANNVersion,                                                              \
+      (aclCANNPackageName package, aclCANNPackageVersion * version))                               \
+    X(aclError, aclsysGetVersionStr, (char *package, char *version))
 
 #define EMU_ACL_DECLARE(result, name, parameters) EMU_API result name parameters;
 EMU_ACL_LIST(EMU_ACL_DECLARE)

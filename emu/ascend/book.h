@@ -53,6 +53,8 @@ typedef enum emu_counter {
 void emu_tally(int device, emu_counter what, int64_t more);
 void emu_tally_to(int device, emu_counter what, int64_t at_least);
 void emu_tally_set(int device, emu_counter what, int64_t value);
+/* What of a device's memory is in use, after an allocation or none. */
+void emu_count_memory(const emu_device *d, int64_t allocations);
 void emu_counters_write(void); /* where a folder was named */
 
 /* ---- the modelled clock of the host (trace.c) ---- */

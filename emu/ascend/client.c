@@ -156,19 +156,9 @@ aclError aclrtDeviceCanAccessPeer(int32_t *can, int32_t device, int32_t peer)
     X(aclrtBinaryGetFunction)                                                                      \
     X(aclrtBinaryLoadFromData)                                                                     \
     X(aclrtDeviceEnablePeerAccess)                                                                 \
-    X(aclrtDeviceGetBareTgid)                                                                      \
-    X(aclrtFreePhysical)                                                                           \
     X(aclrtGetFunctionAddr)                                                                        \
-    X(aclrtMallocPhysical)                                                                         \
-    X(aclrtMapMem)                                                                                 \
-    X(aclrtMemExportToShareableHandle)                                                             \
-    X(aclrtMemImportFromShareableHandle)                                                           \
-    X(aclrtMemSetPidToShareableHandle)                                                             \
     X(aclrtProcessReport)                                                                          \
-    X(aclrtReleaseMemAddress)                                                                      \
-    X(aclrtReserveMemAddress)                                                                      \
     X(aclrtResetEvent)                                                                             \
-    X(aclrtUnmapMem)                                                                               \
     X(rtDevBinaryRegister)                                                                         \
     X(rtFunctionRegister)                                                                          \
     X(rtGetC2cCtrlAddr)                                                                            \

@@ -20,7 +20,7 @@ static pthread_mutex_t pinned_lock = PTHREAD_MUTEX_INITIALIZER;
 /* TAIL: what an allocation gets beyond what was asked for, which vector instructions may read. */
 enum { ALIGN = 64, UNIT = 32, TAIL = 32 };
 
-static void count_memory(const emu_device *d, int64_t allocations)
+void emu_count_memory(const emu_device *d, int64_t allocations)
 {
     size_t used = 0, total = 0, blocks = 0;
     mze_memory_used(d->memory, &used, &total, &blocks);
@@ -43,7 +43,7 @@ static aclError allocate(void **at, size_t bytes, aclrtMemMallocPolicy policy)
         return emu_fail(EMU_RT_MEMORY_ALLOCATION,
                         "aclrtMalloc: %zu bytes do not fit into device %d", bytes,
                         here->device->number);
-    count_memory(here->device, 1);
+    emu_count_memory(here->device, 1);
     return 0;
 }
 
@@ -65,7 +65,7 @@ aclError aclrtFree(void *at)
     if (!emu_here()) return EMU_RT_CONTEXT_NULL;
     emu_device *d = emu_owner(at);
     if (d && mze_memory_free(d->memory, at)) {
-        count_memory(d, 0);
+        emu_count_memory(d, 0);
         return 0;
     }
     return emu_fail(EMU_RT_PARAM_INVALID, "aclrtFree: no allocation of a device begins at %p", at);
@@ -158,7 +158,8 @@ static int64_t book_move(const move *m, int device, const char **name)
 static void *view_of(const void *at, size_t bytes)
 {
     emu_device *d = emu_owner(at);
-    return d ? mze_memory_view(d->memory, at, bytes) : (void *)(uintptr_t)at;
+    if (d) return mze_memory_view(d->memory, at, bytes);
+    return mze_ranges_own(NULL, at) ? NULL : (void *)(uintptr_t)at;
 }
 
 static void run_move(void *data, bool dropped)

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 pthread_mutex_t emu_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -37,9 +38,21 @@ const char *aclGetRecentErrMsg(void)
     return told;
 }
 
+/* NULL and "" mean no file. What it says (dumps, a default device) changes nothing here. */
+static int check_config(const char *path)
+{
+    if (!path || !path[0]) return 0;
+    FILE *file = fopen(path, "re");
+    char first = 0;
+    const bool is_read = file && fscanf(file, " %c", &first) == 1;
+    if (file) (void)fclose(file);
+    return is_read && first == '{' ? 0 : emu_fail(EMU_INVALID_FILE, "aclInit: %s is no JSON", path);
+}
+
 aclError aclInit(const char *config)
 {
-    (void)config;
+    const int bad_config = check_config(config);
+    if (bad_config) return bad_config;
     if (!emu_soc_is_known())
         return emu_fail(EMU_INVALID_PARAM, "MIZAN_EMU_ASCEND_SOC names no chip that is emulated");
     const int bad_plan = emu_faults_read();
@@ -89,10 +102,13 @@ aclError aclrtGetDeviceCount(uint32_t *count)
 
 /* ---- devices ---- */
 
+static int64_t process_option[EMU_OPTIONS];
+
 static bool open_device(emu_device *d, int number)
 {
     emu_context *context = calloc(1, sizeof *context);
     d->number = number;
+    memcpy(d->option, process_option, sizeof d->option);
     d->overflow = emu_soc_here()->has_infnan ? EMU_INFNAN : EMU_SATURATION;
     d->memory = mze_memory_new(emu_soc_here()->memory);
     if (!context || !d->memory) {
@@ -112,22 +128,32 @@ aclError aclrtSetDevice(int32_t number)
         return emu_fail(EMU_RT_INVALID_DEVICEID,
                         "aclrtSetDevice: there are devices 0 to %d, not %d", emu_device_count() - 1,
                         number);
+    const int on_machine = emu_device_visible(number);
     pthread_mutex_lock(&emu_lock);
     const bool is_started = started_by == getpid();
-    emu_device *d = &devices[number];
-    const bool is_open = is_started && (d->context || open_device(d, number));
+    emu_device *d = &devices[on_machine];
+    const bool is_open = is_started && (d->context || open_device(d, on_machine));
     if (is_open) current = d->context;
+    if (is_open) d->index = number;
     pthread_mutex_unlock(&emu_lock);
     if (!is_started) return emu_fail(EMU_UNINITIALIZE, "aclrtSetDevice before aclInit");
     return is_open ? 0 : emu_fail(EMU_RT_MEMORY_ALLOCATION, "aclrtSetDevice: no memory");
 }
 
+emu_device *emu_device_of(int i, const char *call)
+{
+    const int number = emu_device_visible(i);
+    if (number >= 0 && devices[number].context) return &devices[number];
+    (void)emu_fail(EMU_RT_INVALID_DEVICEID, "%s: device %d is not open", call, i);
+    return NULL;
+}
+
 aclError aclrtResetDevice(int32_t number)
 {
-    if (number < 0 || number >= EMU_DEVICES_MAX || !devices[number].context)
-        return emu_fail(EMU_RT_INVALID_DEVICEID, "aclrtResetDevice: device %d is not open", number);
-    const int code = emu_stream_wait(devices[number].context->stream, -1);
-    if (current && current->device->number == number) current = NULL;
+    const emu_device *d = emu_device_of(number, "aclrtResetDevice");
+    if (!d) return EMU_RT_INVALID_DEVICEID;
+    const int code = emu_stream_wait(d->context->stream, -1);
+    if (current && current->device == d) current = NULL;
     return code; /* the implicit context stays: other threads may still use it */
 }
 
@@ -140,7 +166,7 @@ emu_context *emu_here(void)
 aclError aclrtGetDevice(int32_t *device)
 {
     if (!emu_here()) return EMU_RT_CONTEXT_NULL;
-    *device = current->device->number;
+    *device = current->device->index;
     return 0;
 }
 
@@ -163,7 +189,7 @@ aclError aclrtCreateContext(aclrtContext *context, int32_t number)
         free(made);
         return code;
     }
-    made->device = &devices[number];
+    made->device = current->device;
     *context = current = made;
     return 0;
 }
@@ -217,44 +243,45 @@ aclError aclrtSynchronizeDeviceWithTimeout(int32_t ms)
     return code;
 }
 
-/* ---- options ---- */
+/* ---- options: of the process, and of a device, which begins with those of the process ---- */
 
-static aclError set_option(aclSysParamOpt option, int64_t value)
+static aclError check_option(aclSysParamOpt option, const void *value)
 {
-    if (!emu_here()) return EMU_RT_CONTEXT_NULL;
-    if (option < 0 || option > 3)
-        return emu_fail(EMU_INVALID_PARAM, "there is no system parameter %d", option);
-    current->device->option[option] = value;
-    return 0;
-}
-
-static aclError get_option(aclSysParamOpt option, int64_t *value)
-{
-    if (!emu_here()) return EMU_RT_CONTEXT_NULL;
-    if (option < 0 || option > 3 || !value)
-        return emu_fail(EMU_INVALID_PARAM, "there is no system parameter %d", option);
-    *value = current->device->option[option];
-    return 0;
+    return option >= 0 && option < EMU_OPTIONS && value
+               ? 0
+               : emu_fail(EMU_INVALID_PARAM, "there is no system parameter %d", option);
 }
 
 aclError aclrtCtxSetSysParamOpt(aclSysParamOpt option, int64_t value)
 {
-    return set_option(option, value);
+    const aclError code = emu_here() ? check_option(option, &value) : EMU_RT_CONTEXT_NULL;
+    if (code == 0) current->device->option[option] = value;
+    return code;
 }
 
 aclError aclrtCtxGetSysParamOpt(aclSysParamOpt option, int64_t *value)
 {
-    return get_option(option, value);
+    const aclError code = emu_here() ? check_option(option, value) : EMU_RT_CONTEXT_NULL;
+    if (code == 0) *value = current->device->option[option];
+    return code;
 }
 
 aclError aclrtSetSysParamOpt(aclSysParamOpt option, int64_t value)
 {
-    return set_option(option, value);
+    const aclError code = check_option(option, &value);
+    if (code != 0) return code;
+    pthread_mutex_lock(&emu_lock);
+    process_option[option] = value;
+    for (int i = 0; i < EMU_DEVICES_MAX; i++) devices[i].option[option] = value;
+    pthread_mutex_unlock(&emu_lock);
+    return 0;
 }
 
 aclError aclrtGetSysParamOpt(aclSysParamOpt option, int64_t *value)
 {
-    return get_option(option, value);
+    const aclError code = check_option(option, value);
+    if (code == 0) *value = process_option[option];
+    return code;
 }
 
 aclError aclrtSetDeviceSatMode(aclrtFloatOverflowMode mode)

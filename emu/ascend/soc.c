@@ -62,11 +62,35 @@ const char *mizan_emulated_ascend_socs(void)
     return names;
 }
 
-int emu_device_count(void)
+static int machine_devices(void)
 {
     const char *want = getenv("MIZAN_EMU_ASCEND_DEVICES");
     const long n = want ? strtol(want, NULL, 10) : 1;
     return n < 1 ? 1 : n > EMU_DEVICES_MAX ? EMU_DEVICES_MAX : (int)n;
+}
+
+/* As documented: numbers with commas between them, up to the first that is none, or no device's. */
+int emu_device_visible(int i)
+{
+    const int n = machine_devices();
+    const char *at = getenv("ASCEND_RT_VISIBLE_DEVICES");
+    if (!at) return i >= 0 && i < n ? i : -1;
+    for (int k = 0; k < EMU_DEVICES_MAX && *at >= '0' && *at <= '9'; k++) {
+        char *end = NULL;
+        const long number = strtol(at, &end, 10);
+        if (number >= n) return -1;
+        if (k == i) return (int)number;
+        if (*end != ',') return -1;
+        at = end + 1;
+    }
+    return -1;
+}
+
+int emu_device_count(void)
+{
+    int n = 0;
+    while (n < EMU_DEVICES_MAX && emu_device_visible(n) >= 0) n++;
+    return n;
 }
 
 /* ---- modelled time ---- */

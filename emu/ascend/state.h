@@ -9,7 +9,7 @@
 
 #include <pthread.h>
 
-enum { EMU_DEVICES_MAX = 8, EMU_RANK = 8, EMU_ARGS = 32, EMU_MESSAGE = 256 };
+enum { EMU_DEVICES_MAX = 8, EMU_RANK = 8, EMU_ARGS = 32, EMU_MESSAGE = 256, EMU_OPTIONS = 4 };
 
 /* ---- the machine that is imitated (soc.c) ---- */
 typedef struct emu_soc {
@@ -24,16 +24,19 @@ typedef struct emu_soc {
  * that is none aclInit fails. */
 bool emu_soc_is_known(void);
 const emu_soc *emu_soc_here(void);
+/* ASCEND_RT_VISIBLE_DEVICES leaves some of the machine's devices, in their order: how many, and the
+ * number on the machine of the client's device i, or -1. */
 int emu_device_count(void);
+int emu_device_visible(int i);
 
 /* ---- runtime.c ---- */
 typedef struct emu_device {
-    int number;
+    int number, index; /* on the machine; of the client's devices */
     mze_memory *memory;
     struct emu_context *context; /* the implicit one */
     struct emu_stream *streams;  /* linked */
     int n_streams, n_made;
-    int64_t option[4]; /* aclSysParamOpt */
+    int64_t option[EMU_OPTIONS]; /* aclSysParamOpt */
     int overflow;
     int dying; /* a task lost the device: later ones do nothing, and the next wait tells */
     int lost;  /* told: the code that every call gives from now on, or 0 */
@@ -52,6 +55,8 @@ int emu_fail(int code, const char *format, ...) __attribute__((format(printf, 2,
 emu_context *emu_here(void);
 /* The device whose memory that address is, or NULL. */
 emu_device *emu_owner(const void *at);
+/* The client's device i; NULL, which is noted, where it was not set. */
+emu_device *emu_device_of(int i, const char *call);
 bool emu_is_pinned(const void *at);
 /* Whether this is a live object of that kind, and its number, which no other object ever had. */
 uint64_t emu_object_new(const void *at);

@@ -16,6 +16,7 @@ enum { RANGE = 4, PAGE = 4096 };
 
 typedef struct block {
     size_t at, bytes;
+    bool is_page; /* no address of the client's */
 } block;
 
 struct mze_memory {
@@ -96,7 +97,7 @@ static bool make_room(mze_memory *m)
     return true;
 }
 
-static bool take(mze_memory *m, size_t bytes, void **at)
+static bool take(mze_memory *m, size_t bytes, bool is_page, size_t *at)
 {
     size_t index = 0;
     if (bytes > m->capacity - m->used || !make_room(m)) return false;
@@ -104,63 +105,91 @@ static bool take(mze_memory *m, size_t bytes, void **at)
     if (found == SIZE_MAX) found = find_gap(m, 0, bytes, &index);
     if (found == SIZE_MAX) return false;
     memmove(m->blocks + index + 1, m->blocks + index, (m->n - index) * sizeof *m->blocks);
-    m->blocks[index] = (block){found, bytes};
+    m->blocks[index] = (block){found, bytes, is_page};
     m->n++;
     m->used += bytes;
     /* a page between two blocks is nobody's: what runs over the end of one is seen */
     m->cursor = (found + bytes + 2 * PAGE - 1) / PAGE * PAGE;
     memset(m->own + found, 0xFF, bytes < MZE_POISON ? bytes : MZE_POISON);
-    *at = m->client + found;
+    *at = found;
     return true;
 }
 
 bool mze_memory_alloc(mze_memory *m, size_t bytes, size_t align, void **at)
 {
+    size_t found = 0;
     if (!bytes || align > PAGE) return false; /* pages are aligned to anything smaller */
     pthread_mutex_lock(&m->lock);
-    const bool done = take(m, bytes, at);
+    const bool done = take(m, bytes, false, &found);
     pthread_mutex_unlock(&m->lock);
+    if (done) *at = m->client + found;
     return done;
+}
+
+/* Under the lock. False: no block of that kind begins there. */
+static bool give(mze_memory *m, size_t at, bool is_page)
+{
+    const size_t i = behind(m, at);
+    if (i == m->n || m->blocks[i].at != at || m->blocks[i].is_page != is_page) return false;
+    const off_t bytes = (off_t)((m->blocks[i].bytes + PAGE - 1) / PAGE * PAGE);
+    (void)fallocate(m->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, bytes);
+    m->used -= m->blocks[i].bytes;
+    m->n--;
+    memmove(m->blocks + i, m->blocks + i + 1, (m->n - i) * sizeof *m->blocks);
+    return true;
+}
+
+/* Of all addresses but reserved ones. */
+static bool is_inside(const mze_memory *m, const void *at)
+{
+    const uintptr_t first = (uintptr_t)m->client;
+    return (uintptr_t)at >= first && (uintptr_t)at < first + m->range;
 }
 
 bool mze_memory_free(mze_memory *m, const void *address)
 {
-    bool done = false;
-    if (!mze_memory_owns(m, address)) return false;
-    const size_t at = (size_t)((const unsigned char *)address - m->client);
+    if (!is_inside(m, address)) return false;
     pthread_mutex_lock(&m->lock);
-    const size_t i = behind(m, at);
-    if (i < m->n && m->blocks[i].at == at) {
-        const off_t bytes = (off_t)((m->blocks[i].bytes + PAGE - 1) / PAGE * PAGE);
-        (void)fallocate(m->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, bytes);
-        m->used -= m->blocks[i].bytes;
-        m->n--;
-        memmove(m->blocks + i, m->blocks + i + 1, (m->n - i) * sizeof *m->blocks);
-        done = true;
-    }
+    const bool done = give(m, (size_t)((const unsigned char *)address - m->client), false);
     pthread_mutex_unlock(&m->lock);
     return done;
 }
 
 bool mze_memory_owns(const mze_memory *m, const void *at)
 {
-    const uintptr_t first = (uintptr_t)m->client;
-    return (uintptr_t)at >= first && (uintptr_t)at < first + m->range;
+    return is_inside(m, at) || mze_ranges_own(m, at);
+}
+
+static void *view_inside(const mze_memory *m, size_t at, size_t bytes)
+{
+    const size_t i = behind(m, at);
+    if (i == m->n || m->blocks[i].at > at || m->blocks[i].is_page) return NULL;
+    return bytes <= m->blocks[i].at + m->blocks[i].bytes - at ? m->own + at : NULL;
 }
 
 void *mze_memory_view(mze_memory *m, const void *address, size_t bytes)
 {
-    unsigned char *view = NULL;
-    if (!mze_memory_owns(m, address)) return NULL;
-    const size_t at = (size_t)((const unsigned char *)address - m->client);
+    if (!is_inside(m, address)) return mze_ranges_view(m, address, bytes);
     pthread_mutex_lock(&m->lock);
-    const size_t i = behind(m, at);
-    if (i < m->n && m->blocks[i].at <= at) {
-        const size_t left = m->blocks[i].at + m->blocks[i].bytes - at;
-        if (bytes <= left) view = m->own + at;
-    }
+    void *view = view_inside(m, (size_t)((const unsigned char *)address - m->client), bytes);
     pthread_mutex_unlock(&m->lock);
     return view;
+}
+
+bool mze_memory_page_new(mze_memory *m, size_t bytes, mze_page *page)
+{
+    *page = (mze_page){.file = m->file, .bytes = bytes};
+    pthread_mutex_lock(&m->lock);
+    const bool done = take(m, bytes, true, &page->at);
+    pthread_mutex_unlock(&m->lock);
+    return done;
+}
+
+void mze_memory_page_delete(mze_memory *m, const mze_page *page)
+{
+    pthread_mutex_lock(&m->lock);
+    (void)give(m, page->at, true);
+    pthread_mutex_unlock(&m->lock);
 }
 
 void mze_memory_used(mze_memory *m, size_t *used, size_t *capacity, size_t *blocks)

@@ -8,9 +8,14 @@
  * mze_memory_view refuses them. New memory holds 0xFF, which is a NaN in every float, in its first
  * MZE_POISON bytes.
  *
+ * A client may also take memory without an address (a page) and put it behind addresses that it
+ * reserved (ranges.h). Pages count as memory in use, reserved addresses do not.
+ *
  * Threads: any. */
 #ifndef MZ_EMU_COMMON_MEMORY_H
 #define MZ_EMU_COMMON_MEMORY_H
+
+#include "common/ranges.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,6 +35,11 @@ bool mze_memory_free(mze_memory *m, const void *at);
 bool mze_memory_owns(const mze_memory *m, const void *at);
 /* The emulator's view of `bytes` from `at` on; NULL unless they all lie in one block in use. */
 void *mze_memory_view(mze_memory *m, const void *at, size_t bytes);
+
+/* Memory without an address of the client's, for mze_ranges_map with this memory as the owner.
+ * False: it is full. */
+bool mze_memory_page_new(mze_memory *m, size_t bytes, mze_page *page);
+void mze_memory_page_delete(mze_memory *m, const mze_page *page);
 void mze_memory_used(mze_memory *m, size_t *used, size_t *capacity, size_t *blocks);
 
 #endif

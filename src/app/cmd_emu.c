@@ -32,6 +32,10 @@ static const mz_option OPTIONS[] = {
      .kind = MZ_OPTION_TEXT,
      .value = "NAME",
      .help = "which chip is imitated (default Ascend910B2; a wrong name lists them)"},
+    {.name = "cann",
+     .kind = MZ_OPTION_TEXT,
+     .value = "VERSION",
+     .help = "which CANN the driver says that it is, as in 8.2.RC1 (default 8.5.0)"},
     {.name = "fault-plan",
      .kind = MZ_OPTION_TEXT,
      .value = "FILE",
@@ -43,11 +47,12 @@ static const mz_option OPTIONS[] = {
     {0}};
 
 static const char DEFAULT_SOC[] = "Ascend910B2";
+enum { CANN_MAX = 64 };
 static const int SIGNALS[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 
 typedef struct emu {
     mz_emu_driver driver;
-    const char *chip, *soc, *trace;
+    const char *chip, *soc, *cann, *trace;
     char devices[16], trace_path[PATH_MAX];
     char scratch[PATH_MAX], counters[PATH_MAX], libraries[PATH_MAX];
     mz_str plan, library_path;
@@ -117,16 +122,32 @@ static mz_err make_library_path(emu *e)
     return MZ_OK;
 }
 
+/* Numbers and words between points, the first two numbers: what clients take apart. */
+static mz_err check_cann(const char *version)
+{
+    static const char digits[] = "0123456789";
+    const size_t major = version ? strspn(version, digits) : 1;
+    if (!version) return MZ_OK;
+    const char *rest = version + major;
+    const bool is_one = major > 0 && rest[0] == '.' && strspn(rest + 1, digits) > 0 &&
+                        strlen(version) < CANN_MAX &&
+                        strspn(rest, "0123456789.abcdefghijklmnopqrstuvwxyzRC") == strlen(rest);
+    return is_one ? MZ_OK
+                  : MZ_FAIL(MZ_EUSAGE, "--cann %.40s: not a version such as 8.2.RC1", version);
+}
+
 static mz_err prepare(emu *e, const mz_cli *cli)
 {
     const char *plan = mz_cli_text(cli, "fault-plan", NULL);
     e->chip = mz_cli_argument(cli, 0);
     e->soc = mz_cli_text(cli, "soc", DEFAULT_SOC);
+    e->cann = mz_cli_text(cli, "cann", NULL);
     e->trace = mz_cli_text(cli, "trace", NULL);
     e->as_json = mz_cli_flag(cli, "json");
     (void)snprintf(e->devices, sizeof e->devices, "%lld", (long long)mz_cli_int(cli, "devices", 1));
     if (strcmp(e->chip, "ascend") != 0)
         return MZ_FAIL(MZ_EUSAGE, "there is no emulated driver of %s, only of ascend", e->chip);
+    MZ_TRY(check_cann(e->cann));
     MZ_TRY(mz_emu_driver_open(&e->driver, e->chip));
     MZ_TRY(mz_emu_driver_knows(&e->driver, e->soc));
     if (plan) MZ_TRY(mz_emu_plan_read(&e->plan, plan, &e->driver));
@@ -143,7 +164,7 @@ static void set_environment(const emu *e)
 {
     static const char *const gone[] = {"ASCEND_HOME_PATH",       "ASCEND_TOOLKIT_HOME",
                                        "ASCEND_OPP_PATH",        "ASCEND_CUSTOM_OPP_PATH",
-                                       "ASCEND_AICPU_PATH",      "ASCEND_RT_VISIBLE_DEVICES",
+                                       "ASCEND_AICPU_PATH",      "MIZAN_EMU_ASCEND_CANN",
                                        "MIZAN_EMU_ASCEND_TRACE", "MIZAN_EMU_ASCEND_FAULTS"};
     mz_options env;
     mz_options_init(&env);
@@ -154,6 +175,7 @@ static void set_environment(const emu *e)
     mz_options_hand_on("MIZAN_EMU_ASCEND_SOC", e->soc);
     mz_options_hand_on("MIZAN_EMU_ASCEND_DEVICES", e->devices);
     mz_options_hand_on("MIZAN_EMU_ASCEND_COUNTERS", e->counters);
+    if (e->cann) mz_options_hand_on("MIZAN_EMU_ASCEND_CANN", e->cann);
     if (e->plan.len) mz_options_hand_on("MIZAN_EMU_ASCEND_FAULTS", e->plan.text);
     if (e->trace) mz_options_hand_on("MIZAN_EMU_ASCEND_TRACE", e->trace_path);
 }
@@ -303,6 +325,8 @@ const mz_command mz_cmd_emu = {
         "--trace writes what ran on which stream, with shapes and types, and the calls\n"
         "of the host; the file is whole JSON also where PROGRAM dies. Times in it are\n"
         "modelled from published peak and bandwidth figures.\n"
+        "\n"
+        "ASCEND_RT_VISIBLE_DEVICES hides and renumbers devices as it does on an NPU.\n"
         "\n"
         "A plan of faults is a list. Each strikes call number `at` (1) of a function on\n"
         "a device (any), `times` (1) times; a name may end in *:\n"

@@ -339,7 +339,7 @@ static void every_chip_of_the_list_starts(void **state)
         const bool has_bf16 = strcmp(soc, "Ascend910A") != 0 && strcmp(soc, "Ascend310P3") != 0;
         assert_int_equal(run_apart(multiply_bf16, soc), has_bf16 ? 0 : 2);
     }
-    assert_int_equal(n, 8);
+    assert_int_equal(n, 14);
 }
 
 int main(void)

@@ -101,10 +101,30 @@ def test_environment():
     assert not [name for name in os.listdir(os.environ["TMPDIR"]) if "mizan-emu" in name]
 
 
+VERSION = """
+import ctypes
+acl = ctypes.CDLL("libascendcl.so")
+count, text = ctypes.c_uint32(), ctypes.create_string_buffer(128)
+assert acl.aclInit(None) == 0 and acl.aclrtGetDeviceCount(ctypes.byref(count)) == 0
+assert acl.aclsysGetVersionStr(b"runtime", text) == 0
+print(count.value, text.value.decode())
+"""
+
+
+def test_versions():
+    """Which CANN it says that it is; and a mask of devices goes through."""
+    client = [sys.executable, write("version.py", VERSION)]
+    assert emu("--devices", "3", command=client).stdout == "3 8.5.0\n"
+    done = emu("--devices", "3", "--cann", "8.2.RC1", command=client, ASCEND_RT_VISIBLE_DEVICES="0,2,5")
+    assert done.stdout == "2 8.2.RC1\n", done.stdout
+
+
 def test_mistakes():
     cases = [
         (["--soc", "Ascend910C"], 2, ["no chip Ascend910C", "Ascend910B2", "Ascend310P3"]),
         (["--devices", "9"], 2, ["expected 1 to 8"]),
+        (["--cann", "new"], 2, ["--cann new", "8.2.RC1"]),
+        (["--cann", "8.2 RC1"], 2, ["not a version"]),
         (["--fault-plan", "nowhere.yaml"], 74, ["nowhere.yaml", "--fault-plan names a file"]),
         (["--fault-plan", write("a.yaml", "- {kind: lost}\n")], 78, ["a.yaml:1:10", "no kind", "device_lost"]),
         (["--fault-plan", write("b.yaml", "- kind: late\n- kind: late\n  at: none\n")], 78,
@@ -388,7 +408,7 @@ def test_checks():
 
 
 def main():
-    parts = {"run": [test_python, test_ends, test_environment, test_mistakes, test_trace],
+    parts = {"run": [test_python, test_ends, test_environment, test_versions, test_mistakes, test_trace],
              "step": [test_step], "sweep": [test_sweep], "faults": [test_trainings, test_checks, test_first_error_stays, test_asked_twice,
                         test_no_number]}
     with tempfile.TemporaryDirectory() as folder:

@@ -40,7 +40,7 @@ foreach(source ${MIZAN_TEST_SOURCES})
   if(name STREQUAL "test_conform_ascend")
     file(GLOB support CONFIGURE_DEPENDS tests/weigh/*.c)
   endif()
-  if(name STREQUAL "test_train_ascend")
+  if(name MATCHES "^test_(train|hccl)_ascend$")
     file(GLOB support CONFIGURE_DEPENDS tests/e2e/program.c)
   endif()
   if(name STREQUAL "test_parity_ascend")
@@ -100,6 +100,17 @@ if(NOT CMAKE_CROSSCOMPILING AND TARGET test_ascend)
     ENVIRONMENT "MIZAN_STUB_ACL=${CMAKE_BINARY_DIR}/stub_acl")
 endif()
 
+# And its HCCL.
+if(NOT CMAKE_CROSSCOMPILING AND TARGET test_hccl_ascend)
+  add_library(stub_hccl MODULE tests/emu/shims/stub_hccl.c)
+  target_include_directories(stub_hccl PRIVATE src)
+  target_compile_options(stub_hccl PRIVATE -fno-sanitize=all)
+  target_link_options(stub_hccl PRIVATE -fno-sanitize=all)
+  set_target_properties(stub_hccl PROPERTIES OUTPUT_NAME hccl LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/stub_acl)
+  add_dependencies(test_hccl_ascend stub_hccl)
+  set_property(TEST test_hccl_ascend APPEND PROPERTY ENVIRONMENT "MIZAN_STUB_HCCL=$<TARGET_FILE:stub_hccl>")
+endif()
+
 # The emulated driver, and chips of its that lack bf16 or operators.
 set(MIZAN_CONFORM_ASCEND test_conform_ascend)
 foreach(soc Ascend310P3 Ascend910A Ascend950PR_9589)
@@ -111,7 +122,8 @@ endforeach()
 add_test(NAME test_parity_Ascend950 COMMAND test_parity_ascend WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(test_parity_Ascend950 PROPERTIES LABELS emu TIMEOUT ${MIZAN_TEST_TIMEOUT}
   ENVIRONMENT "${MIZAN_TEST_ENVIRONMENT};MIZAN_EMU_ASCEND_SOC=Ascend950PR_9589")
-set_property(TEST ${MIZAN_CONFORM_ASCEND} test_parity_ascend test_parity_Ascend950 test_train_ascend APPEND PROPERTY
+set_property(TEST ${MIZAN_CONFORM_ASCEND} test_parity_ascend test_parity_Ascend950 test_train_ascend
+    test_hccl_ascend APPEND PROPERTY
   ENVIRONMENT "MIZAN_EMU_ASCEND_FOLDER=${MIZAN_EMU_ASCEND_FOLDER}")
 
 # The driver compiles every kernel first.

@@ -26,8 +26,9 @@ enum { MZ_CHIP_ABI = 1 };
 
 typedef struct mz_chip mz_chip;
 typedef struct mz_op mz_op;
-typedef struct mz_profile mz_profile; /* chip/profile.h */
-typedef struct mz_work mz_work;       /* chip/work.h */
+typedef struct mz_profile mz_profile;       /* chip/profile.h */
+typedef struct mz_work mz_work;             /* chip/work.h */
+typedef struct mz_collective mz_collective; /* chip/collective.h */
 
 typedef enum mz_state { MZ_STATE_NONE, MZ_STATE_NATIVE, MZ_STATE_COMPOSED, MZ_STATE_HOST } mz_state;
 const char *mz_state_name(mz_state s); /* "native" ... */
@@ -160,6 +161,12 @@ struct mz_chip {
                    const mz_tensor *plain);
     mz_err (*unpack)(mz_queue *q, const mz_matmul_desc *desc, const mz_tensor *plain,
                      const mz_tensor *packed);
+
+    /* What its devices do among themselves; NULL: nothing. */
+    const mz_collective *collective;
+    /* Of a chip in front of another, whose buffers are as chip/wrap.h has them: the queue behind.
+     */
+    mz_queue *(*inner)(const mz_queue *q);
 
     /* Its operators tell mz_work_add (chip/work.h) what they launch. */
     bool counts;

@@ -133,16 +133,9 @@ void mz_op_free(mz_op *op)
 
 static void record(mz_queue *q, const mz_op *op, mz_pass pass)
 {
-    mz_trace *t = &q->trace;
-    t->last_seq = ++q->seq;
-    t->last_op = mz_op_name(op->desc.kind);
-    t->last_pass = pass;
     const uint64_t what = (uint64_t)op->desc.kind << 1 | (uint64_t)pass;
+    mz_queue_note(q, mz_op_name(op->desc.kind), pass);
     if (q->pulse) __atomic_store_n(q->pulse, (uint64_t)q->seq << 16 | what, __ATOMIC_RELAXED);
-    if (t->first_seq) return;
-    t->first_seq = t->last_seq;
-    t->first_op = t->last_op;
-    t->first_pass = pass;
 }
 
 mz_err mz_op_run(mz_op *op, mz_pass pass, const mz_args *args)

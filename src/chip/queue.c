@@ -78,6 +78,18 @@ mz_err mz_queue_sync(mz_queue *q)
     return MZ_OK;
 }
 
+void mz_queue_note(mz_queue *q, const char *what, mz_pass pass)
+{
+    mz_trace *t = &q->trace;
+    t->last_seq = ++q->seq;
+    t->last_op = what;
+    t->last_pass = pass;
+    if (t->first_seq) return;
+    t->first_seq = t->last_seq;
+    t->first_op = what;
+    t->first_pass = pass;
+}
+
 _Static_assert(MZ_OP_COUNT <= 32, "a bit for each operator");
 
 /* Names of the operators of `kinds`, as a list. */

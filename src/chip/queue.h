@@ -8,5 +8,7 @@
 /* Puts code, rank, chip and the operators since the last good sync around the chip's own note, and
  * returns err. */
 mz_err mz_queue_report(const mz_queue *q, mz_err err);
+/* Notes in the trace what is enqueued. `what` is static. */
+void mz_queue_note(mz_queue *q, const char *what, mz_pass pass);
 
 #endif

@@ -92,6 +92,11 @@ mz_err mz_comm_sum(mz_comm *c, double *x, int64_t n);
  * x IN-OUT: the own part becomes the sum over the ranks, added in their order in f64 and rounded
  * once; the rest is left as it was. */
 mz_err mz_comm_sum_parts(mz_comm *c, float *x, const int64_t *first);
+/* The same of ranks some of which have added up among themselves before: group[r] is the first rank
+ * of r's group, r itself where it is alone. All of a group have its sum in x; it is added once, in
+ * the place of its first rank. Read are the own part, and by a group's first rank those of ranks
+ * outside. */
+mz_err mz_comm_sum_groups(mz_comm *c, float *x, const int64_t *first, const int *group);
 /* Bytes first[r] .. first[r+1]-1 of data come from rank r: IN there, OUT elsewhere. */
 mz_err mz_comm_share(mz_comm *c, void *data, const int64_t *first);
 

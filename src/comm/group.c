@@ -153,37 +153,54 @@ static int64_t run_of(const int64_t *first, int r, int64_t at)
     return left < 0 ? 0 : left < CHUNK ? left : CHUNK;
 }
 
-/* One run of every rank's part: what others have of mine comes in, what I have of theirs goes. */
-static mz_err sum_parts_run(mz_comm *c, float *x, const int64_t *first, int64_t at)
+/* Whether rank `from` has something to add to the part of rank `to`: of a group that has added up
+ * among itself, its first rank has, and only to parts of others. */
+static bool adds(const int *group, int from, int to)
 {
-    const float *in[RANKS_MAX];
+    return !group || (group[from] == from && group[from] != group[to]);
+}
+
+/* One run of every rank's part: what others have of mine comes in, what I have of theirs goes. */
+static mz_err sum_parts_run(mz_comm *c, float *x, const int64_t *first, const int *group,
+                            int64_t at)
+{
+    const float *in[RANKS_MAX] = {NULL};
     float *room = c->room;
     const int64_t n = run_of(first, c->rank, at);
+    int n_in = 0;
     for (int k = 1; k < c->size; k++) {
         const int to = after(c, k), from = before(c, k);
-        const int64_t out = run_of(first, to, at);
-        in[from] = room + (int64_t)from * CHUNK;
+        const int64_t out = adds(group, c->rank, to) ? run_of(first, to, at) : 0;
+        const int64_t come = adds(group, from, c->rank) ? n : 0;
+        if (come > 0) in[from] = room + (int64_t)from * CHUNK;
         MZ_TRY(c->table->exchange(c, &(mz_exchange){.to = to,
                                                     .from = from,
                                                     .out = x + first[to] + (out > 0 ? at : 0),
                                                     .in = room + (int64_t)from * CHUNK,
                                                     .out_bytes = (size_t)out * sizeof *x,
-                                                    .in_bytes = (size_t)n * sizeof *x}));
+                                                    .in_bytes = (size_t)come * sizeof *x}));
     }
     if (n == 0) return MZ_OK;
     float *mine = x + first[c->rank] + at;
-    in[c->rank] = mine;
-    mz_reduce_f32(mine, in, c->size, n);
+    in[group ? group[c->rank] : c->rank] = mine;
+    for (int r = 0; r < c->size; r++)
+        if (in[r]) in[n_in++] = in[r];
+    mz_reduce_f32(mine, in, n_in, n);
     return MZ_OK;
 }
 
-mz_err mz_comm_sum_parts(mz_comm *c, float *x, const int64_t *first)
+mz_err mz_comm_sum_groups(mz_comm *c, float *x, const int64_t *first, const int *group)
 {
     MZ_NEED(c && c->room && x && first, "no comm, or it was not booked");
     int64_t longest = 0;
     for (int r = 0; r < c->size; r++)
         if (first[r + 1] - first[r] > longest) longest = first[r + 1] - first[r];
     for (int64_t at = 0; at < longest && c->size > 1; at += CHUNK)
-        MZ_TRY(sum_parts_run(c, x, first, at));
+        MZ_TRY(sum_parts_run(c, x, first, group, at));
     return MZ_OK;
+}
+
+mz_err mz_comm_sum_parts(mz_comm *c, float *x, const int64_t *first)
+{
+    return mz_comm_sum_groups(c, x, first, NULL);
 }

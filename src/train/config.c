@@ -74,6 +74,10 @@ const mz_key mz_keys[] = {
     {"run.stuck_after", MZ_KEY_REAL, AT(run_stuck_after), 0, 1e9, "600", NULL, false,
      "seconds after which one of several ranks that calls no operator is taken for stuck; 0: "
      "never"},
+    {"run.collectives", MZ_KEY_CHOICE, AT(run_collectives), 0, 0, "auto", "auto|host|device", false,
+     "who adds up the gradients of like chips on one machine: the devices themselves where they "
+     "can, else the host, and every later start alike; the host; or the devices, and the run ends "
+     "where they cannot"},
     {"batch.global", MZ_KEY_INT, AT(batch_global), 1, 1e9, NULL, NULL, true, "samples of a step"},
     {"batch.micro", MZ_KEY_INT, AT(batch_micro), 1, 1e9, "1", NULL, false,
      "samples of one forward and backward pass"},

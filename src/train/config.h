@@ -27,6 +27,12 @@ typedef enum mz_schedule_kind {
 
 typedef enum mz_on_fault { MZ_FAULT_CONTINUE, MZ_FAULT_RESTART, MZ_FAULT_STOP } mz_on_fault;
 
+typedef enum mz_collectives {
+    MZ_COLLECTIVES_AUTO,
+    MZ_COLLECTIVES_HOST,
+    MZ_COLLECTIVES_DEVICE
+} mz_collectives;
+
 typedef struct mz_rank_config {
     char chip[128];
     int64_t share;  /* of the samples of a step; 0: to be measured (train/shares.h) */
@@ -46,6 +52,7 @@ typedef struct mz_train_config {
     char run_sample_prompt[MZ_CONFIG_TEXT];
     double run_stop_after;                    /* seconds; 0 = never */
     int64_t run_on_fault;                     /* mz_on_fault */
+    int64_t run_collectives;                  /* mz_collectives */
     double run_stuck_after, run_retake_after; /* seconds; 0 = never */
     int64_t batch_global, batch_micro;
     double lr, beta1, beta2, eps, weight_decay, clip;

@@ -3,8 +3,14 @@
 #include "train/parallel.h"
 
 #include "base/mem.h"
+#include "chip/collective.h"
+#include "train/groups.h"
 
 #include <math.h>
+
+/* Weights of one slice that lie this near to each other go in one call: what is between them is
+ * the padding of their buffer. */
+enum { GAP_BYTES = 256 };
 
 /* Slices begin where a vendor library would let a tensor begin, in f32 and in bf16. */
 enum { UNIT = 128 };
@@ -17,6 +23,12 @@ typedef struct piece {
     int rank;
 } piece;
 
+/* Bytes of the weights' buffer that one rank gives to all. */
+typedef struct gift {
+    size_t offset, bytes;
+    int rank;
+} gift;
+
 struct mz_team {
     mz_comm *comm;
     const mz_train_config *config;
@@ -27,7 +39,10 @@ struct mz_team {
     int64_t first_bytes[MZ_RANKS_MAX + 1]; /* of the room for weights */
     piece *pieces;                         /* in the order of the ranks */
     int64_t n_pieces;
-    unsigned char *weights; /* room: the weights that train, packed */
+    mz_groups groups;
+    gift *gifts; /* [n_gifts] where the devices do it all, in the order of the ranks */
+    int64_t n_gifts;
+    unsigned char *weights; /* room: the weights that train, packed; else */
     float *flat;            /* room: flat gradients, where the host cannot look at the chip's */
 };
 
@@ -97,6 +112,32 @@ static mz_err list_pieces(mz_team *t)
     return MZ_OK;
 }
 
+static mz_tensor weights_of(const piece *p)
+{
+    const size_t at = (size_t)p->from * mz_dtype_bytes(p->param->dtype);
+    return mz_view(p->param->w.buf, p->param->w.offset_bytes + at, p->param->dtype, 1, &p->n);
+}
+
+/* Pieces of a rank one after the other, as few as they can be. */
+static mz_err list_gifts(mz_team *t)
+{
+    MZ_TRY(mz_mem_new(&t->gifts, t->n_pieces + 1, sizeof *t->gifts));
+    for (int64_t i = 0; i < t->n_pieces; i++) {
+        const piece *p = &t->pieces[i];
+        const mz_tensor w = weights_of(p);
+        const size_t end = w.offset_bytes + (size_t)p->n * mz_dtype_bytes(w.dtype);
+        gift *last = t->n_gifts > 0 ? &t->gifts[t->n_gifts - 1] : NULL;
+        const size_t after = last ? last->offset + last->bytes : 0;
+        MZ_NEED(w.buf == mz_model_params(t->model)->weights, "weights lie in another buffer");
+        if (last && last->rank == p->rank && w.offset_bytes >= after &&
+            w.offset_bytes - after < GAP_BYTES)
+            last->bytes = end - last->offset;
+        else
+            t->gifts[t->n_gifts++] = (gift){w.offset_bytes, end - w.offset_bytes, p->rank};
+    }
+    return MZ_OK;
+}
+
 static mz_err build(mz_team *t)
 {
     const mz_params *ps = mz_model_params(t->model);
@@ -105,7 +146,11 @@ static mz_err build(mz_team *t)
     for (int r = 0; r < t->comm->size; r++)
         mz_cut(c->ranks, c->n_ranks, r, flat, UNIT, &t->first[r], &t->first[r + 1]);
     MZ_TRY(list_pieces(t));
-    MZ_TRY(mz_mem_new(&t->weights, t->first_bytes[t->comm->size], 1));
+    MZ_TRY(mz_groups_form(&t->groups, t->comm, c, t->queue));
+    if (t->groups.is_whole)
+        MZ_TRY(list_gifts(t));
+    else
+        MZ_TRY(mz_mem_new(&t->weights, t->first_bytes[t->comm->size], 1));
     if (!ps->grads->host) MZ_TRY(mz_mem_new(&t->flat, flat, sizeof *t->flat));
     mz_trainer_own(t->trainer, t->first[t->comm->rank], t->first[t->comm->rank + 1]);
     return MZ_OK;
@@ -135,6 +180,7 @@ void mz_team_free(mz_team *t)
 {
     if (!t) return;
     mz_mem_free(t->pieces);
+    mz_mem_free(t->gifts);
     mz_mem_free(t->weights);
     mz_mem_free(t->flat);
     mz_mem_free(t);
@@ -188,16 +234,33 @@ static mz_err bring(mz_team *t, mz_buffer *buf, int64_t first, int64_t end)
     return mz_queue_sync(t->queue);
 }
 
-mz_err mz_team_reduce(mz_team *t, double *norm)
+/* Between groups, and ranks that are alone; *squares: of the own slice, which becomes the sum. */
+static mz_err reduce_on_host(mz_team *t, double *squares)
 {
-    const int rank = t->comm->rank, size = t->comm->size;
+    const int rank = t->comm->rank;
     mz_buffer *grads = mz_model_params(t->model)->grads;
     const int64_t first = t->first[rank], end = t->first[rank + 1];
+    const bool speaks = t->groups.first[rank] == rank; /* to ranks outside of its group */
     float *g = flat_host(t, grads);
-    MZ_TRY(fetch(t, grads, 0, t->first[size]));
-    MZ_TRY(mz_comm_sum_parts(t->comm, g, t->first));
+    MZ_TRY(speaks ? fetch(t, grads, 0, t->first[t->comm->size]) : fetch(t, grads, first, end));
+    MZ_TRY(mz_comm_sum_groups(t->comm, g, t->first, t->groups.first));
     MZ_TRY(bring(t, grads, first, end));
-    double squares = mz_reduce_squares(g + first, end - first);
+    *squares = mz_reduce_squares(g + first, end - first);
+    return MZ_OK;
+}
+
+/* All ranks have waited for each other when the loss was added up: what a group waits for on its
+ * devices is the sum alone, and a rank that is late or gone is known by name before. */
+mz_err mz_team_reduce(mz_team *t, double *norm)
+{
+    double squares = 0.0;
+    if (t->groups.adds) {
+        const mz_tensor all =
+            slice_of(mz_model_params(t->model)->grads, 0, t->first[t->comm->size]);
+        MZ_TRY(mz_collective_sum(t->queue, &all));
+    }
+    MZ_TRY(t->groups.is_whole ? mz_trainer_squares(t->trainer, &squares)
+                              : reduce_on_host(t, &squares));
     MZ_TRY(mz_comm_sum(t->comm, &squares, 1));
     *norm = sqrt(squares);
     return MZ_OK;
@@ -205,14 +268,20 @@ mz_err mz_team_reduce(mz_team *t, double *norm)
 
 /* ---- weights ---- */
 
-static mz_tensor weights_of(const piece *p)
+static mz_err give_all(mz_team *t)
 {
-    const size_t at = (size_t)p->from * mz_dtype_bytes(p->param->dtype);
-    return mz_view(p->param->w.buf, p->param->w.offset_bytes + at, p->param->dtype, 1, &p->n);
+    for (int64_t i = 0; i < t->n_gifts; i++) {
+        const int64_t bytes = (int64_t)t->gifts[i].bytes;
+        const mz_tensor part =
+            mz_view(mz_model_params(t->model)->weights, t->gifts[i].offset, MZ_U8, 1, &bytes);
+        MZ_TRY(mz_collective_give(t->queue, &part, t->gifts[i].rank));
+    }
+    return mz_queue_sync(t->queue);
 }
 
 mz_err mz_team_share(mz_team *t)
 {
+    if (t->groups.is_whole) return give_all(t);
     for (int64_t i = 0; i < t->n_pieces; i++) {
         const mz_tensor w = weights_of(&t->pieces[i]);
         if (t->pieces[i].rank == t->comm->rank)

@@ -192,8 +192,10 @@ mz_err mz_trainer_squares(mz_trainer *t, double *squares)
     for (int64_t i = 0; i < n; i++) {
         const mz_param *p = &t->params->list[i];
         if (!p->g.buf || p == t->lent) continue;
+        const range r = own_of(t, p);
+        if (r.n == 0) continue;
         const mz_tensor out = mz_view(t->norm, (size_t)i * size, t->acc, 1, &one);
-        const mz_tensor g = part(p, t->params->grads, t->acc, (range){0, mz_count(&p->g)});
+        const mz_tensor g = part(p, t->params->grads, t->acc, r);
         MZ_TRY(mz_forward(t->sumsq, &(mz_args){.sumsq = {.out = &out, .x = &g}}));
     }
     MZ_TRY(mz_download(t->queue, t->norm_host, &all));

@@ -38,7 +38,8 @@ mz_err mz_trainer_update(mz_trainer *t, const mz_optim *o, double *norm);
 /* The two halves of update, for whoever wants to look at the norm (NaN and infinities come out as
  * they are) before deciding whether to step. apply refuses a norm that is not finite. */
 mz_err mz_trainer_norm(mz_trainer *t, double *norm);
-mz_err mz_trainer_squares(mz_trainer *t, double *squares); /* of the norm */
+/* Of the norm; of what mz_trainer_own says. */
+mz_err mz_trainer_squares(mz_trainer *t, double *squares);
 mz_err mz_trainer_apply(mz_trainer *t, const mz_optim *o, double norm);
 /* From now on apply moves only what belongs to elements first .. end-1 of the flat gradients. */
 void mz_trainer_own(mz_trainer *t, int64_t first, int64_t end);

@@ -106,6 +106,34 @@ static void test_order(void **state)
     all_well(3, order);
 }
 
+/* Ranks 0 and 3 have added up among themselves, 1 and 2 are alone: of each slice the group's sum
+ * comes once, and from rank 0, which alone reads what is outside of its own part. */
+static mz_err sum_of_groups(void *user, mz_comm *c)
+{
+    (void)user;
+    static const int group[4] = {0, 1, 2, 0};
+    const int64_t first[5] = {0, 2, 70002, 70003, 70010};
+    const float have[4] = {16777216.0f, 1.0f, 1.0f, 16777216.0f}; /* of a group: its sum */
+    float *g = NULL;
+    MZ_TRY(mz_mem_new(&g, first[4], sizeof *g));
+    for (int64_t i = 0; i < first[4]; i++) {
+        const bool own = i >= first[c->rank] && i < first[c->rank + 1];
+        g[i] = c->rank != 3 || own ? have[c->rank] : (float)NAN;
+    }
+    MZ_TRY(mz_comm_sum_groups(c, g, first, group));
+    for (int64_t i = first[c->rank]; i < first[c->rank + 1]; i++)
+        NEED(fabsf(g[i] - 16777218.0f) < 0.5f);
+    if (c->rank == 0) NEED(fabsf(g[first[3]] - have[0]) < 0.5f);
+    mz_mem_free(g);
+    return mz_comm_barrier(c);
+}
+
+static void test_sum_of_groups(void **state)
+{
+    (void)state;
+    all_well(4, sum_of_groups);
+}
+
 /* Messages of all sizes around the ring's, both ways at once, against a stream both ends can draw.
  */
 static mz_err storm(void *user, mz_comm *c)
@@ -340,15 +368,11 @@ static void test_no_orphans(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_storm),
-        cmocka_unit_test(test_crash),
-        cmocka_unit_test(test_stall),
-        cmocka_unit_test(test_failure),
-        cmocka_unit_test(test_stuck),
-        cmocka_unit_test(test_told_to_stop),
-        cmocka_unit_test(test_save_is_finished),
+        cmocka_unit_test(test_groups),        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_sum_of_groups), cmocka_unit_test(test_storm),
+        cmocka_unit_test(test_crash),         cmocka_unit_test(test_stall),
+        cmocka_unit_test(test_failure),       cmocka_unit_test(test_stuck),
+        cmocka_unit_test(test_told_to_stop),  cmocka_unit_test(test_save_is_finished),
         cmocka_unit_test(test_no_orphans),
     };
     fault_ns =

@@ -35,6 +35,8 @@ typedef struct mz_acl {
 /* Opens the libraries once a process; *acl stays valid for good. MZ_ENOTSUP with what is missing.
  */
 mz_err mz_acl_load(const mz_acl **acl, const char *driver_path);
+/* One of CANN's libraries; NULL where there is none. driver_path may be NULL. */
+void *mz_acl_open_library(const char *driver_path, const char *name);
 const char *mz_acl_name(int code); /* "out of memory", "" where the number says it all */
 /* A code as our error, with the driver's own text. MZ_ENOMEM for memory, else MZ_ECHIP. */
 mz_err mz_acl_fail(const mz_acl *acl, int code, const char *call);

@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "chips/ascend/state.h"
+#include "chips/ascend/group.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -232,6 +232,7 @@ static mz_chip table = {
     .download = mz_ascend_download,
     .copy = mz_ascend_copy,
     .zero = mz_ascend_zero,
+    .collective = &mz_ascend_collective,
 };
 
 static void fill_slots(void)

@@ -26,6 +26,7 @@ const mz_chip *mz_ascend_chip(void);
 typedef struct mz_ascend_counts {
     int64_t calls;                /* of aclnn operators, phase 2 */
     int64_t bytes_up, bytes_down; /* copies from and to the host */
+    int64_t bytes_group;          /* of buffers that collectives worked on */
     int64_t grown;                /* times that a call wanted more workspace than was booked */
     double flop;                  /* of products and attention, counted as 2 a product */
 } mz_ascend_counts;

@@ -46,6 +46,16 @@
     X(aclSetAclOpExecutorRepeatable)                                                               \
     X(aclDestroyAclOpExecutor)
 
+/* X(name): of libhccl, which only groups of NPUs want. */
+#define MZ_HCCL_LIST(X)                                                                            \
+    X(HcclSetConfig)                                                                               \
+    X(HcclGetRootInfo)                                                                             \
+    X(HcclCommInitRootInfo)                                                                        \
+    X(HcclCommDestroy)                                                                             \
+    X(HcclGetCommAsyncError)                                                                       \
+    X(HcclAllReduce)                                                                               \
+    X(HcclBroadcast)
+
 /* X(name): operators, aclnn<name>GetWorkspaceSize and aclnn<name>. */
 #define MZ_ACLNN_LIST(X)                                                                           \
     X(Mm)                                                                                          \

@@ -40,7 +40,7 @@ static pid_t opened_by; /* 0: nobody yet */
 /* ---- libraries ---- */
 
 /* In the folder that was named, then by the system's own search, then where CANN is installed. */
-static void *open_one(const char *driver_path, const char *name)
+void *mz_acl_open_library(const char *driver_path, const char *name)
 {
     char path[PATH_MAX];
     void *library = NULL;
@@ -65,12 +65,12 @@ static mz_err missing(const char *name)
 
 static mz_err open_all(const char *driver_path, opened *o)
 {
-    o->runtime = open_one(driver_path, "libascendcl.so");
+    o->runtime = mz_acl_open_library(driver_path, "libascendcl.so");
     if (!o->runtime) return missing("libascendcl.so");
-    o->base = open_one(driver_path, "libnnopbase.so");
+    o->base = mz_acl_open_library(driver_path, "libnnopbase.so");
     if (!o->base) return missing("libnnopbase.so");
     for (int i = 0; i < MZ_COUNT(OPERATORS); i++) {
-        void *library = open_one(driver_path, OPERATORS[i]);
+        void *library = mz_acl_open_library(driver_path, OPERATORS[i]);
         if (library) o->op[o->n_ops++] = library;
     }
     return o->n_ops ? MZ_OK : missing("libopapi.so");
@@ -206,6 +206,7 @@ mz_err mz_acl_load(const mz_acl **acl, const char *driver_path)
     X(507034, "a vector core ran out of time")                                                     \
     X(507035, "an exception in a vector core")                                                     \
     X(507046, "the stream did not finish in time")                                                 \
+    X(507048, "a collective did not finish in time: another rank died or fell behind")             \
     X(507053, "an uncorrectable memory error")                                                     \
     X(507054, "a multi-bit ECC error of the HBM")                                                  \
     X(561003, "no kernel for this operator")                                                       \

@@ -7,7 +7,7 @@
  *
  * Floor:  chips.   Time: a sync waits at most chip->wait_ms. */
 #include "base/mem.h"
-#include "chips/ascend/state.h"
+#include "chips/ascend/group.h"
 
 #include <string.h>
 
@@ -61,6 +61,7 @@ void mz_ascend_queue_close(mz_queue *outer)
     const mz_acl *acl = q->chip->acl;
     (void)acl->aclrtSetCurrentContext(q->chip->context);
     const int code = wait(q);
+    mz_ascend_group_leave(q);
     if (code == 0)
         (void)acl->aclrtDestroyStream(q->stream);
     else
@@ -81,6 +82,7 @@ static void add_counts(mz_ascend_queue *q)
     sum->bytes_down += q->counts.bytes_down;
     sum->grown += q->counts.grown;
     sum->flop += q->counts.flop;
+    sum->bytes_group += q->counts.bytes_group;
     pthread_mutex_unlock(&q->chip->lock);
     q->counts = (mz_ascend_counts){0};
 }
@@ -92,7 +94,12 @@ mz_err mz_ascend_drain(mz_ascend_queue *q)
     q->n_landings = 0;
     q->pinned_used = 0;
     add_counts(q);
-    if (code != 0) return mz_ascend_fail(q->chip, code, "aclrtSynchronizeStreamWithTimeout");
+    const bool had_collective = q->has_collective;
+    q->has_collective = false;
+    const mz_err err =
+        code == 0 ? MZ_OK : mz_ascend_fail(q->chip, code, "aclrtSynchronizeStreamWithTimeout");
+    if (had_collective) MZ_TRY(mz_ascend_group_fail(q, err));
+    MZ_TRY(err);
     for (int i = 0; i < n; i++)
         memcpy(q->landing[i].host, q->landing[i].pinned, q->landing[i].bytes);
     return MZ_OK;

@@ -41,8 +41,10 @@ typedef struct mz_ascend_queue {
     size_t pinned_used;
     mz_ascend_landing landing[MZ_ASCEND_LANDINGS];
     int n_landings;
-    bool is_stuck; /* a wait ran out: the next ones do not take as long again */
-    void *spare;   /* workspace of calls that want more than was booked */
+    bool is_stuck;       /* a wait ran out: the next ones do not take as long again */
+    void *comm;          /* HCCL's communicator; NULL: in no group */
+    bool has_collective; /* enqueued since the last sync */
+    void *spare;         /* workspace of calls that want more than was booked */
     size_t spare_bytes;
     mz_ascend_counts counts; /* since the last sync */
 } mz_ascend_queue;

@@ -318,6 +318,7 @@ static const mz_chip CHIP = {
     .pack_bytes = pack_bytes,
     .pack = pack,
     .unpack = unpack,
+    .inner = behind,
     .counts = true,
     .op = {MZ_OP_LIST(SLOT)},
 };

@@ -33,7 +33,8 @@ size_t mz_device_bytes_peak(const mz_device *device);
 /* From now on: what was booked and freed before (to measure the chip, say) no longer counts. */
 void mz_device_restart_peak(mz_device *device);
 
-/* Enqueue a copy of a DENSE tensor's bytes; the host memory must live until mz_queue_sync. */
+/* Enqueue a copy of a DENSE tensor's bytes; the host memory must live until mz_queue_sync (of an
+ * upload only where the queue does not say takes_uploads). */
 mz_err mz_upload(mz_queue *q, const mz_tensor *dst, const void *host);
 mz_err mz_download(mz_queue *q, void *host, const mz_tensor *src);
 mz_err mz_copy_bytes(mz_queue *q, mz_buffer *dst, size_t dst_offset, const mz_buffer *src,

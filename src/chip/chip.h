@@ -108,6 +108,8 @@ struct mz_queue {
     uint64_t *pulse;
     mz_profile *profile; /* notes each operator's time and shapes; NULL: nobody asks. Borrowed */
     mz_work *work;       /* counts operations; NULL: nobody asks. Borrowed */
+    bool takes_uploads;  /* what an upload reads is free again when it returns; the chip says so */
+    int64_t syncs;       /* waits so far that found no fault */
     bool is_lent;        /* the workspace is another queue's (chip/wrap.h): it is not grown here */
     bool stands_in;      /* for a device that lacks the operators: counted as the host's work */
     int n_ops;           /* bound and not yet freed */

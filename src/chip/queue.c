@@ -75,6 +75,7 @@ mz_err mz_queue_sync(mz_queue *q)
     const mz_err err = q->chip->queue_sync(q);
     if (err != MZ_OK) return mz_queue_report(q, err);
     q->trace = (mz_trace){0};
+    q->syncs++;
     return MZ_OK;
 }
 

@@ -15,6 +15,7 @@
 #include <string.h>
 
 enum { ROWS_USUAL = 8, SEQ_USUAL = 256, RANK_MOST = 65536 };
+enum { MICROS = 8 }; /* of a step, for which it does not wait; of more it waits now and then */
 static const double ALPHA_USUAL = 16.0;
 
 struct mz_lm_trainer {
@@ -68,7 +69,7 @@ static mz_err build(mz_lm_trainer *t, const mz_source *source, const mz_lm_train
     MZ_TRY(mz_queue_open(&t->queue, t->device));
     MZ_TRY(mz_model_new(&t->model, t->queue, &t->config, &how));
     MZ_TRY(mz_trainer_new(&t->trainer, t->queue, t->model));
-    MZ_TRY(mz_trainer_reserve(t->trainer, how.tokens_max));
+    MZ_TRY(mz_trainer_reserve(t->trainer, how.tokens_max, MICROS));
     MZ_TRY(mz_bias_init(&t->bias, t->queue, t->model, o->bias_rate));
     mz_checkpointed state = state_of(t);
     state.adapter = o->adapter; /* the caller's: how it begins, and no more */
@@ -186,7 +187,7 @@ static int64_t count(const batch *b)
 }
 
 /* Rows first .. first+n-1: their loss, weighed so that all of the step's add up to the mean. */
-static mz_err micro(mz_lm_trainer *t, const batch *b, int64_t first, int64_t n, double *sum)
+static mz_err micro(mz_lm_trainer *t, const batch *b, int64_t first, int64_t n)
 {
     mz_grid *g = &t->grid;
     const size_t bytes = (size_t)(n * b->T) * sizeof *b->ids;
@@ -200,7 +201,7 @@ static mz_err micro(mz_lm_trainer *t, const batch *b, int64_t first, int64_t n, 
     mz_grid_finish(g, b->labels != NULL);
     mz_grid_weigh(g, b->counted);
     const mz_batch packed = mz_grid_batch(g);
-    return mz_trainer_micro(t->trainer, &packed, &how, sum);
+    return mz_trainer_micro(t->trainer, &packed, &how);
 }
 
 static mz_err make_step(mz_lm_trainer *t, const batch *b, const mz_optim *optim, mz_lm_step *out)
@@ -208,16 +209,17 @@ static mz_err make_step(mz_lm_trainer *t, const batch *b, const mz_optim *optim,
     MZ_TRY(mz_trainer_begin(t->trainer));
     if (t->bias_rate > 0.0) MZ_TRY(mz_model_zero_counts(t->model));
     for (int64_t first = 0; first < b->B; first += t->rows) {
-        double sum = 0.0;
         const int64_t left = b->B - first;
-        MZ_TRY(micro(t, b, first, left < t->rows ? left : t->rows, &sum));
-        out->loss += sum;
+        MZ_TRY(micro(t, b, first, left < t->rows ? left : t->rows));
     }
+    MZ_TRY(mz_bias_fetch(&t->bias));
+    MZ_TRY(mz_trainer_norm(t->trainer, &out->grad_norm));
+    out->loss = mz_trainer_losses(t->trainer);
     if (!isfinite(out->loss)) return MZ_FAIL(MZ_ENUMERIC, "the loss is %g", out->loss);
-    MZ_TRY(mz_trainer_update(t->trainer, optim, &out->grad_norm));
+    MZ_TRY(mz_trainer_apply(t->trainer, optim, out->grad_norm));
     double worst = 0.0;
-    if (t->bias_rate > 0.0)
-        MZ_TRY(mz_bias_move(&t->bias, t->bias_rate, mz_bias_own_load, &t->bias, &worst));
+    MZ_TRY(mz_bias_move(&t->bias, NULL, &worst));
+    MZ_TRY(mz_queue_sync(t->queue)); /* the caller hears of a fault now */
     t->tokens += b->B * b->T;
     t->samples += b->B;
     out->step = mz_trainer_step(t->trainer);

@@ -78,6 +78,11 @@ void mz_part_clear(mz_model *m)
     mz_mem_free(m->slots);
 }
 
+int64_t mz_model_slots(const mz_model *m)
+{
+    return mz_part_slots(&m->net);
+}
+
 mz_err mz_model_slot(mz_model *m, int64_t slot)
 {
     MZ_NEED(m && slot >= 0 && slot < mz_part_slots(&m->net), "there is no slot %lld",

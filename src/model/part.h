@@ -21,6 +21,7 @@
 
 /* Calls from now on, and what is looked at, are of this slot, 0 .. options.slots - 1. */
 mz_err mz_model_slot(mz_model *m, int64_t slot);
+int64_t mz_model_slots(const mz_model *m); /* at least 1 */
 /* in: what the part before gave, NULL for the first part; out: what the next one is fed, NULL for
  * the last part. */
 mz_err mz_part_forward(mz_model *m, const mz_batch *batch, const void *in, void *out);

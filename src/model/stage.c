@@ -72,13 +72,12 @@ void mz_stage_clear(mz_model *m)
 
 mz_err mz_stage_take(mz_model *m, mz_stage **s)
 {
-    if (m->stages_in_flight == MZ_STAGES) {
-        MZ_TRY(mz_queue_sync(m->net.queue));
-        m->stages_in_flight = 0;
-    }
+    mz_queue *q = m->net.queue;
     *s = &m->stage[m->next_stage];
+    if (!q->takes_uploads && (*s)->is_taken && (*s)->taken_at == q->syncs) MZ_TRY(mz_queue_sync(q));
+    (*s)->is_taken = true;
+    (*s)->taken_at = q->syncs;
     m->next_stage = (m->next_stage + 1) % MZ_STAGES;
-    m->stages_in_flight++;
     return MZ_OK;
 }
 

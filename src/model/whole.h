@@ -6,8 +6,9 @@
 
 #include "model/net.h"
 
-/* Host copies of what one call uploads. A call takes one stage; the queue is synced before a stage
- * is written again, so that nothing in flight reads what is being overwritten. */
+/* Host copies of what one call uploads. A call takes one stage; before a stage is written again
+ * there was a sync, unless uploads are read at once: nothing in flight reads what is being
+ * overwritten. */
 typedef struct mz_stage {
     void *block;                         /* owns all of it */
     int32_t *ids, *pos, *targets, *rows; /* [T] */
@@ -17,6 +18,8 @@ typedef struct mz_stage {
     int32_t *index;                      /* [head rows] */
     int32_t *shifted_ids, *shifted_targets, *shifted_learnt; /* [mtp_layers, T] */
     void *weight, *shifted_weight;                           /* acc */
+    bool is_taken;
+    int64_t taken_at; /* the queue's syncs then */
 } mz_stage;
 
 enum { MZ_STAGES = 4 };
@@ -41,7 +44,7 @@ struct mz_model {
     const void *fed;   /* host: what the part before gave for this call */
 
     mz_stage stage[MZ_STAGES];
-    int next_stage, stages_in_flight;
+    int next_stage;
 
     /* what the last forward ran on, to refuse a loss of something else */
     int32_t *seen_ids, *seen_cu;

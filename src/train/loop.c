@@ -128,7 +128,8 @@ static mz_err build(mz_loop *l)
         (void)mtp_prefix(n, i, prefix);
         mz_trainer_freeze(l->trainer, prefix);
     }
-    return mz_trainer_reserve(l->trainer, tokens_max);
+    const int64_t batches = (c->batch_global + c->batch_micro - 1) / c->batch_micro;
+    return mz_trainer_reserve(l->trainer, tokens_max, batches);
 }
 
 static mz_err check(const mz_train_config *c, const mz_config *n)
@@ -220,7 +221,7 @@ static mz_err accumulate_pipe(mz_loop *l, int64_t first, sums *s)
     const bool is_last = mz_config_has_head(mz_model_config(l->model));
     MZ_TRY(mz_trainer_begin(l->trainer));
     if (c->moe_bias_rate > 0.0) MZ_TRY(mz_pipe_zero_counts(l->pipe));
-    MZ_TRY(mz_pipe_run(l->pipe, n, fill_pipe, &p, &s->loss));
+    MZ_TRY(mz_pipe_run(l->pipe, n, fill_pipe, &p));
     for (int64_t i = 0; i < n; i++) {
         mz_batch batch;
         mz_loss_options o;
@@ -239,13 +240,11 @@ static mz_err accumulate_own(mz_loop *l, int64_t first, int64_t done, int64_t al
     if (c->moe_bias_rate > 0.0) MZ_TRY(mz_model_zero_counts(l->model));
     while (done < all) {
         const int64_t left = all - done, n = left < c->batch_micro ? left : c->batch_micro;
-        double sum = 0.0;
         mz_batch batch;
         mz_loss_options o;
         MZ_TRY(take_batch(l, first, done, n, &batch, &o));
         s->flop += flops_of(l, &batch);
-        MZ_TRY(mz_trainer_micro(l->trainer, &batch, &o, &sum));
-        s->loss += sum;
+        MZ_TRY(mz_trainer_micro(l->trainer, &batch, &o));
         s->tokens += (double)batch.tokens;
         done += n;
     }
@@ -266,7 +265,9 @@ mz_err mz_loop_try(mz_loop *l, int64_t first, int64_t n)
     sums s = {0};
     MZ_NEED(l && first >= 0 && n > 0, "no loop or no samples");
     mz_guard_enter();
-    const mz_err err = accumulate_own(l, first, 0, n, &s);
+    mz_err err = accumulate_own(l, first, 0, n, &s);
+    if (err == MZ_OK) err = mz_queue_sync(l->queue);
+    if (err == MZ_OK) (void)mz_trainer_losses(l->trainer);
     mz_guard_leave();
     return err;
 }
@@ -277,9 +278,17 @@ static void enter(const mz_loop *l, mz_phase phase, const mz_progress *p)
     if (l->comm) mz_comm_phase(l->comm, phase, p->step + 1);
 }
 
-/* The loss and what goes with it, of all ranks. */
+/* The norm of the gradients, for which it waits; then the loss is there too. */
+static mz_err find_norm(mz_loop *l, double *norm)
+{
+    if (l->team) return mz_team_reduce(l->team, norm);
+    return l->pipe ? mz_pipe_norm(l->pipe, norm) : mz_trainer_norm(l->trainer, norm);
+}
+
+/* After a wait: the loss and what goes with it, of all ranks. */
 static mz_err add_up(mz_loop *l, sums *s)
 {
+    s->loss = mz_trainer_losses(l->trainer);
     double all[3] = {s->loss, s->flop, s->tokens};
     if (!l->comm) return MZ_OK;
     MZ_TRY(mz_comm_sum(l->comm, all, MZ_COUNT(all)));
@@ -287,26 +296,9 @@ static mz_err add_up(mz_loop *l, sums *s)
     return MZ_OK;
 }
 
-/* ---- the selection bias ---- */
-
-/* On all ranks. */
-static mz_err count_load(void *user, int64_t layer, int64_t E)
-{
-    mz_loop *l = user;
-    mz_bias *b = &l->bias;
-    if (l->pipe) return mz_pipe_counts(l->pipe, layer, b->counts, b->load, E);
-    MZ_TRY(mz_bias_own_load(b, layer, E));
-    return l->team ? mz_comm_sum(l->comm, b->load, E) : MZ_OK;
-}
-
-static mz_err move_biases(mz_loop *l)
-{
-    const double rate = l->config->moe_bias_rate;
-    return rate > 0.0 ? mz_bias_move(&l->bias, rate, count_load, l, &l->worst) : MZ_OK;
-}
-
 /* ---- the step ---- */
 
+/* Whether the step is taken, and if so, taking it. */
 static mz_err update(mz_loop *l, mz_progress *p, mz_step_record *r)
 {
     const mz_train_config *c = l->config;
@@ -316,10 +308,6 @@ static mz_err update(mz_loop *l, mz_progress *p, mz_step_record *r)
                             .eps = c->eps,
                             .weight_decay = c->weight_decay,
                             .clip = c->clip};
-    enter(l, MZ_PHASE_REDUCE, p);
-    MZ_TRY(l->team   ? mz_team_reduce(l->team, &r->grad_norm)
-           : l->pipe ? mz_pipe_norm(l->pipe, &r->grad_norm)
-                     : mz_trainer_norm(l->trainer, &r->grad_norm));
     enter(l, MZ_PHASE_JUDGE, p);
     r->why_skipped = mz_spikes_judge(&p->spikes, r->loss, r->grad_norm);
     if (r->why_skipped) {
@@ -329,7 +317,7 @@ static mz_err update(mz_loop *l, mz_progress *p, mz_step_record *r)
     enter(l, MZ_PHASE_UPDATE, p);
     MZ_TRY(mz_trainer_apply(l->trainer, &optim, r->grad_norm));
     l->worst = 0.0;
-    MZ_TRY(move_biases(l));
+    MZ_TRY(mz_bias_move(&l->bias, l->team ? l->comm : NULL, &l->worst));
     if (l->worst > 0.0) r->load = l->worst;
     enter(l, MZ_PHASE_SHARE, p);
     if (l->team) MZ_TRY(mz_team_share(l->team));
@@ -344,7 +332,14 @@ static mz_err make_step(mz_loop *l, mz_progress *p, mz_step_record *r)
     const int64_t begun = mz_clock_ns();
     enter(l, MZ_PHASE_COMPUTE, p);
     MZ_TRY(accumulate(l, p->samples, &s));
-    MZ_TRY(add_up(l, &s));
+    MZ_TRY(mz_bias_fetch(&l->bias));
+    if (l->team) { /* its ranks wait for each other before they add up gradients */
+        MZ_TRY(mz_queue_sync(l->queue));
+        MZ_TRY(add_up(l, &s));
+    }
+    enter(l, MZ_PHASE_REDUCE, p);
+    MZ_TRY(find_norm(l, &r->grad_norm));
+    if (!l->team) MZ_TRY(add_up(l, &s));
     r->loss = s.loss;
     r->lr = mz_schedule_lr(l->config, p->step);
     MZ_TRY(update(l, p, r));

@@ -34,7 +34,9 @@ void mz_loop_free(mz_loop *loop); /* NULL is legal */
  */
 void mz_loop_join(mz_loop *loop, mz_team *team);
 void mz_loop_join_pipe(mz_loop *loop, mz_comm *comm, mz_pipe *pipe);
-/* Makes step p->step + 1 and moves p on. r gets everything but done and peak_bytes. */
+/* Makes step p->step + 1 and moves p on. r gets everything but done and peak_bytes. The update is
+ * on its way when it returns: what fails there is told by the next wait, of the next step or of a
+ * checkpoint, which is not written then. */
 mz_err mz_loop_step(mz_loop *loop, mz_progress *p, mz_step_record *r);
 /* Forward and backward of samples first .. first + n - 1 alone, to see how long they take: the
  * gradients are there until the next step. Waits. */

@@ -21,7 +21,6 @@ struct mz_pipe {
     /* of the step that runs */
     mz_pipe_fill *fill;
     void *user;
-    double sum;
 };
 
 void mz_pipe_options(const mz_train_config *c, int64_t r, mz_model_options *o)
@@ -164,26 +163,22 @@ static mz_err backward(mz_pipe *p, int64_t i)
     mz_batch batch;
     mz_loss_options o;
     mz_tensor loss;
-    double sum = 0.0;
     const mz_part_grads g = {.dout = is_last(p) ? NULL : p->dout,
                              .din = is_first(p) ? NULL : p->din};
     MZ_TRY(p->fill(p->user, i, &batch, &o));
     MZ_TRY(mz_model_slot(p->model, i % p->slots));
     MZ_TRY(mz_part_backward(p->model, &batch, &o, &g, &loss));
-    if (is_last(p) && batch.tokens > 0) MZ_TRY(mz_trainer_sum(p->trainer, &batch, &loss, &sum));
-    p->sum += sum;
-    return MZ_OK;
+    return is_last(p) && batch.tokens > 0 ? mz_trainer_note(p->trainer, &batch, &loss) : MZ_OK;
 }
 
 /* Each line of the middle part meets one of the next rank's: a forward goes on while a gradient
  * comes back, in one exchange, so that neither waits for the other to listen. */
-mz_err mz_pipe_run(mz_pipe *p, int64_t n, mz_pipe_fill *fill, void *user, double *sum)
+mz_err mz_pipe_run(mz_pipe *p, int64_t n, mz_pipe_fill *fill, void *user)
 {
     const int64_t behind = p->comm->size - 1 - p->comm->rank;
     const int64_t ahead = behind < n ? behind : n;
     p->fill = fill;
     p->user = user;
-    p->sum = 0.0;
     for (int64_t i = 0; i < ahead; i++) {
         MZ_TRY(with_before(p, -1, i));
         MZ_TRY(forward(p, i));
@@ -201,7 +196,6 @@ mz_err mz_pipe_run(mz_pipe *p, int64_t n, mz_pipe_fill *fill, void *user, double
         MZ_TRY(backward(p, i));
         MZ_TRY(with_before(p, i, -1));
     }
-    if (sum) *sum = p->sum;
     return MZ_OK;
 }
 
@@ -257,20 +251,6 @@ mz_err mz_pipe_norm(mz_pipe *p, double *norm)
     MZ_TRY(mz_trainer_squares(p->trainer, &squares));
     MZ_TRY(mz_comm_sum(p->comm, &squares, 1));
     *norm = sqrt(squares);
-    return MZ_OK;
-}
-
-mz_err mz_pipe_counts(mz_pipe *p, int64_t layer, int32_t *counts, double *load, int64_t n)
-{
-    for (int64_t e = 0; e < n; e++) load[e] = 0.0;
-    for (int64_t i = 0; i < p->slots; i++) {
-        mz_tensor view;
-        MZ_TRY(mz_model_slot(p->model, i));
-        MZ_TRY(mz_model_router_counts(p->model, layer, &view));
-        MZ_TRY(mz_download(p->queue, counts, &view));
-        MZ_TRY(mz_queue_sync(p->queue));
-        for (int64_t e = 0; e < n; e++) load[e] += (double)counts[e];
-    }
     return MZ_OK;
 }
 

@@ -38,9 +38,8 @@ void mz_pipe_free(mz_pipe *pipe); /* NULL is legal */
 
 /* Micro-batch i of n, asked for twice: before its forward and before its backward. */
 typedef mz_err mz_pipe_fill(void *user, int64_t i, mz_batch *batch, mz_loss_options *o);
-/* All forward and backward calls of a step; *sum, where not NULL, receives the weighted loss on the
- * last rank and 0 elsewhere. */
-mz_err mz_pipe_run(mz_pipe *pipe, int64_t n, mz_pipe_fill *fill, void *user, double *sum);
+/* All forward and backward calls of a step; the last rank's trainer notes the losses. */
+mz_err mz_pipe_run(mz_pipe *pipe, int64_t n, mz_pipe_fill *fill, void *user);
 /* One batch, the same on every rank, forward alone from rank to rank; on the last one the model is
  * as after mz_model_forward. Between two steps. */
 mz_err mz_pipe_forward(mz_pipe *pipe, const mz_batch *batch);
@@ -48,8 +47,7 @@ mz_err mz_pipe_forward(mz_pipe *pipe, const mz_batch *batch);
 mz_err mz_pipe_norm(mz_pipe *pipe, double *norm);
 /* After the update: a borrowed table's weights to the last rank. */
 mz_err mz_pipe_share(mz_pipe *pipe);
-/* Counts of experts of one layer, which this rank has, over all its slots. */
-mz_err mz_pipe_counts(mz_pipe *pipe, int64_t layer, int32_t *counts, double *load, int64_t n);
+/* Counts of experts, of all slots. */
 mz_err mz_pipe_zero_counts(mz_pipe *pipe);
 
 #endif

@@ -9,6 +9,9 @@
 #include <math.h>
 #include <string.h>
 
+/* Micro-batches whose losses may be on their way at once. */
+enum { MZ_NOTES = 32 };
+
 struct mz_trainer {
     mz_queue *queue;
     mz_model *model;
@@ -21,7 +24,12 @@ struct mz_trainer {
     bool *frozen;         /* [params->n] */
     const mz_param *lent; /* NULL: none */
     double *norm_host;    /* [params->n] sums of squares as they come, acc */
-    double *loss_host;    /* one micro-batch's losses as they come, acc */
+    /* what was noted of the step's micro-batches, their losses one behind the other */
+    unsigned char *loss_host; /* as they come, acc */
+    float *weight_host;
+    int64_t noted[MZ_NOTES]; /* tokens of each */
+    int64_t n_noted, noted_tokens, batches_max;
+    double loss_sum; /* of those that made room for others */
 };
 
 static mz_err bind_ops(mz_trainer *t, int64_t largest, mz_dtype dtype)
@@ -94,6 +102,7 @@ void mz_trainer_free(mz_trainer *t)
     mz_buffer_free(t->norm);
     mz_mem_free(t->frozen);
     mz_mem_free(t->loss_host);
+    mz_mem_free(t->weight_host);
     mz_mem_free(t->norm_host);
     mz_mem_free(t);
 }
@@ -148,37 +157,82 @@ mz_err mz_trainer_sync_masters(mz_trainer *t)
 
 mz_err mz_trainer_begin(mz_trainer *t)
 {
+    t->n_noted = t->noted_tokens = 0;
+    t->loss_sum = 0.0;
     return mz_model_zero_grads(t->model);
 }
 
-mz_err mz_trainer_reserve(mz_trainer *t, int64_t tokens)
+/* ---- losses ---- */
+
+mz_err mz_trainer_reserve(mz_trainer *t, int64_t tokens, int64_t batches)
 {
-    if (tokens <= t->tokens_max) return MZ_OK;
-    MZ_TRY(mz_mem_grow(&t->loss_host, tokens, sizeof *t->loss_host));
-    t->tokens_max = tokens;
+    const int64_t many = batches < MZ_NOTES ? batches : MZ_NOTES;
+    if (tokens <= t->tokens_max && many <= t->batches_max) return MZ_OK;
+    const int64_t more = many > t->batches_max ? many : t->batches_max;
+    const int64_t wide = tokens > t->tokens_max ? tokens : t->tokens_max;
+    MZ_NEED(t->n_noted == 0, "losses are on their way");
+    MZ_TRY(mz_mem_grow(&t->loss_host, wide * more, mz_dtype_bytes(t->acc)));
+    MZ_TRY(mz_mem_grow(&t->weight_host, wide * more, sizeof *t->weight_host));
+    t->tokens_max = wide;
+    t->batches_max = more;
     return MZ_OK;
+}
+
+/* Each by itself first: the bits of a step do not depend on how many were noted at once. */
+static void fold(mz_trainer *t)
+{
+    const double *wide = (const double *)(const void *)t->loss_host;
+    const float *narrow = (const float *)(const void *)t->loss_host;
+    int64_t at = 0;
+    for (int64_t i = 0; i < t->n_noted; i++) {
+        double sum = 0.0;
+        for (const int64_t end = at + t->noted[i]; at < end; at++)
+            sum += (double)t->weight_host[at] * (t->acc == MZ_F64 ? wide[at] : (double)narrow[at]);
+        t->loss_sum += sum;
+    }
+    t->n_noted = t->noted_tokens = 0;
+}
+
+mz_err mz_trainer_note(mz_trainer *t, const mz_batch *batch, const mz_tensor *loss)
+{
+    MZ_NEED(t && batch && loss && loss->dtype == t->acc, "an argument is NULL, or other losses");
+    if (t->n_noted > 0 && (t->n_noted == t->batches_max || batch->tokens > t->tokens_max)) {
+        MZ_TRY(mz_queue_sync(t->queue));
+        fold(t);
+    }
+    MZ_TRY(mz_trainer_reserve(t, batch->tokens, 1));
+    const size_t n = (size_t)batch->tokens, at = (size_t)t->noted_tokens;
+    if (n > 0) memcpy(t->weight_host + at, batch->weight, n * sizeof *batch->weight);
+    t->noted[t->n_noted++] = batch->tokens;
+    t->noted_tokens += batch->tokens;
+    return mz_download(t->queue, t->loss_host + at * mz_dtype_bytes(t->acc), loss);
+}
+
+double mz_trainer_losses(mz_trainer *t)
+{
+    fold(t);
+    const double sum = t->loss_sum;
+    t->loss_sum = 0.0;
+    return sum;
 }
 
 mz_err mz_trainer_sum(mz_trainer *t, const mz_batch *batch, const mz_tensor *loss, double *sum)
 {
-    MZ_TRY(mz_trainer_reserve(t, batch->tokens));
-    MZ_TRY(mz_download(t->queue, t->loss_host, loss));
+    MZ_TRY(mz_trainer_note(t, batch, loss));
     MZ_TRY(mz_queue_sync(t->queue));
-    *sum = 0.0;
-    const float *as_float = (const float *)(const void *)t->loss_host;
-    for (int64_t i = 0; i < batch->tokens; i++)
-        *sum += (double)batch->weight[i] *
-                (loss->dtype == MZ_F64 ? t->loss_host[i] : (double)as_float[i]);
+    *sum = mz_trainer_losses(t);
     return MZ_OK;
 }
 
-mz_err mz_trainer_micro(mz_trainer *t, const mz_batch *batch, const mz_loss_options *o, double *sum)
+mz_err mz_trainer_micro(mz_trainer *t, const mz_batch *batch, const mz_loss_options *o)
 {
     mz_tensor loss;
     MZ_TRY(mz_model_forward(t->model, batch));
     MZ_TRY(mz_model_loss(t->model, batch, o, &loss));
-    return sum ? mz_trainer_sum(t, batch, &loss, sum) : MZ_OK;
+    return mz_trainer_note(t, batch, &loss);
 }
+
+/* ---- the update ---- */
 
 /* Of each parameter by itself on the chip, then added up here: so the sum has the same bits whether
  * the parameters lie on one rank or on the parts of a pipeline. */
@@ -249,7 +303,6 @@ mz_err mz_trainer_apply(mz_trainer *t, const mz_optim *o, double norm)
         args.k.adamw.weight_decay = decays ? o->weight_decay : 0.0;
         MZ_TRY(mz_forward(own ? t->adamw : t->adamw_copy, &args));
     }
-    MZ_TRY(mz_queue_sync(t->queue));
     t->step++;
     return MZ_OK;
 }

@@ -6,7 +6,8 @@
  *
  * Source: Loshchilov & Hutter 2019, arXiv:1711.05101; clipping as torch.nn.utils.clip_grad_norm_.
  * Floor:  train. May use model, op, chip, base.
- * Time:   micro enqueues and returns; update waits for the queue (it needs the norm).
+ * Time:   micro and apply enqueue and return; norm waits, and with it what was noted of losses is
+ *         there: a step waits once. What fails in apply is told by the next wait.
  * Owner:  a trainer owns master weights and moments, borrows model and queue.
  * Errors: MZ_ENUMERIC where the gradient norm is NaN or infinite: nothing was changed. */
 #ifndef MZ_TRAIN_STEP_H
@@ -27,11 +28,14 @@ mz_err mz_trainer_sync_masters(mz_trainer *t);
 
 /* Zeroes the gradients: the start of a step. */
 mz_err mz_trainer_begin(mz_trainer *t);
-/* Forward, loss and backward of one micro-batch. *sum, where not NULL, receives sum_t weight[t]
- * loss[t] (waits). */
-mz_err mz_trainer_micro(mz_trainer *t, const mz_batch *batch, const mz_loss_options *o,
-                        double *sum);
-/* sum_t weight[t] loss[t] of a loss that the model gave for this batch (waits). */
+/* Forward, loss and backward of one micro-batch, whose loss is noted. */
+mz_err mz_trainer_micro(mz_trainer *t, const mz_batch *batch, const mz_loss_options *o);
+/* Notes a loss that the model gave for this batch. Waits only where more are on their way than
+ * there is room for. */
+mz_err mz_trainer_note(mz_trainer *t, const mz_batch *batch, const mz_tensor *loss);
+/* After a wait: the sum of weight[t] loss[t] over what was noted since the last call. */
+double mz_trainer_losses(mz_trainer *t);
+/* note, a wait, losses. */
 mz_err mz_trainer_sum(mz_trainer *t, const mz_batch *batch, const mz_tensor *loss, double *sum);
 /* Clips and steps; *norm is the norm before clipping. */
 mz_err mz_trainer_update(mz_trainer *t, const mz_optim *o, double *norm);
@@ -43,8 +47,9 @@ mz_err mz_trainer_squares(mz_trainer *t, double *squares);
 mz_err mz_trainer_apply(mz_trainer *t, const mz_optim *o, double norm);
 /* From now on apply moves only what belongs to elements first .. end-1 of the flat gradients. */
 void mz_trainer_own(mz_trainer *t, int64_t first, int64_t end);
-/* Books what micro needs on the host for batches of up to `tokens`, so that no step allocates. */
-mz_err mz_trainer_reserve(mz_trainer *t, int64_t tokens);
+/* Books what micro needs on the host for so many batches a step of up to `tokens`, so that no step
+ * allocates. */
+mz_err mz_trainer_reserve(mz_trainer *t, int64_t tokens, int64_t batches);
 int64_t mz_trainer_step(const mz_trainer *t); /* updates made so far */
 
 /* Parameters whose name begins so are not moved any more, not even by weight decay. */

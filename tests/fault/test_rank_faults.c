@@ -481,7 +481,7 @@ static void test_chip(void **state)
 {
     (void)state;
     check_chip("[{\"where\": \"launch\", \"op\": \"adamw\", \"at\": 30, \"kind\": \"late\"}]",
-               "chip", "update", "adamw");
+               "chip", "share", "adamw");
     check_chip("[{\"where\": \"launch\", \"op\": \"rmsnorm\", \"at\": 30, \"kind\": "
                "\"hang_ms\", \"ms\": 30000}]",
                "stuck", "compute", "has been stuck for");

@@ -67,11 +67,11 @@ static void step(world *w)
 {
     const mz_optim o = {1e-2, 0.9, 0.95, 1e-8, 0.1, 1.0};
     const mz_loss_options lo = {.backward = true};
-    double loss = 0.0, norm = 0.0;
+    double norm = 0.0;
     tiny_ok(mz_trainer_begin(w->trainer));
-    tiny_ok(mz_trainer_micro(w->trainer, &w->t.b.batch, &lo, &loss));
+    tiny_ok(mz_trainer_micro(w->trainer, &w->t.b.batch, &lo));
     tiny_ok(mz_trainer_update(w->trainer, &o, &norm));
-    mz_spikes_took(&w->p.spikes, loss, norm);
+    mz_spikes_took(&w->p.spikes, mz_trainer_losses(w->trainer), norm);
     w->p.step++;
     w->p.samples += 3;
     w->p.tokens += TINY_T;

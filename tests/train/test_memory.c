@@ -87,7 +87,7 @@ static void bind_all(mz_config (*make)(void), mz_dtype dtype)
         mz_err err = mz_queue_open(&q, device);
         if (err == MZ_OK) err = mz_model_new(&m, q, &c, &o);
         if (err == MZ_OK) err = mz_trainer_new(&t, q, m);
-        if (err == MZ_OK) err = mz_trainer_reserve(t, TINY_T);
+        if (err == MZ_OK) err = mz_trainer_reserve(t, TINY_T, 2);
         mz_trainer_free(t);
         mz_model_free(m);
         mz_queue_close(q);

@@ -64,6 +64,7 @@ static void step(const char *spec, mz_config (*network)(void), mz_work *work, do
     w.t.queue->work = work;
     tiny_ok(mz_loop_step(w.loop, &w.p, &w.r));
     w.t.queue->work = NULL;
+    tiny_ok(mz_queue_sync(w.t.queue)); /* the update is done and counted too */
     *formula = w.r.flop;
     mz_str_clear(&rows);
 }

@@ -17,21 +17,25 @@ extern "C" {
 typedef int aclError;
 typedef void *aclrtStream;
 typedef void *aclrtContext;
+typedef void *aclrtEvent;
 
 enum {
     ACL_ERROR_REPEAT_INITIALIZE = 100002,
     ACL_ERROR_COMPILING_STUB_MODE = 100039,
     ACL_ERROR_RT_STREAM_SYNC_TIMEOUT = 507046,
+    ACL_ERROR_RT_EVENT_SYNC_TIMEOUT = 507047,
     ACL_MEMCPY_HOST_TO_DEVICE = 1,
     ACL_MEMCPY_DEVICE_TO_HOST = 2,
     ACL_MEMCPY_DEVICE_TO_DEVICE = 3,
     ACL_MEM_MALLOC_HUGE_FIRST = 0,
     ACL_HBM_MEM = 1,
     ACL_OPT_DETERMINISTIC = 0,
+    ACL_EVENT_SYNC = 1,
+    ACL_EVENT_RECORDED_STATUS_COMPLETE = 1,
 };
 
 typedef int aclrtMemMallocPolicy, aclrtMemcpyKind, aclrtMemAttr, aclSysParamOpt,
-    aclrtFloatOverflowMode;
+    aclrtFloatOverflowMode, aclrtEventRecordedStatus;
 
 aclError aclInit(const char *configPath);
 const char *aclGetRecentErrMsg(void);
@@ -56,6 +60,11 @@ aclError aclrtCreateStream(aclrtStream *stream);
 aclError aclrtDestroyStream(aclrtStream stream);
 aclError aclrtDestroyStreamForce(aclrtStream stream);
 aclError aclrtSynchronizeStreamWithTimeout(aclrtStream stream, int32_t ms);
+aclError aclrtCreateEventExWithFlag(aclrtEvent *event, uint32_t flag);
+aclError aclrtDestroyEvent(aclrtEvent event);
+aclError aclrtRecordEvent(aclrtEvent event, aclrtStream stream);
+aclError aclrtQueryEventStatus(aclrtEvent event, aclrtEventRecordedStatus *status);
+aclError aclrtSynchronizeEventWithTimeout(aclrtEvent event, int32_t ms);
 aclError aclrtCtxSetSysParamOpt(aclSysParamOpt option, int64_t value);
 aclError aclrtSetSysParamOpt(aclSysParamOpt option, int64_t value);
 aclError aclrtGetDeviceSatMode(aclrtFloatOverflowMode *mode);

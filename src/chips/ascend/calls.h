@@ -29,6 +29,11 @@
     X(aclrtDestroyStream)                                                                          \
     X(aclrtDestroyStreamForce)                                                                     \
     X(aclrtSynchronizeStreamWithTimeout)                                                           \
+    X(aclrtCreateEventExWithFlag)                                                                  \
+    X(aclrtDestroyEvent)                                                                           \
+    X(aclrtRecordEvent)                                                                            \
+    X(aclrtQueryEventStatus)                                                                       \
+    X(aclrtSynchronizeEventWithTimeout)                                                            \
     X(aclrtCtxSetSysParamOpt)                                                                      \
     X(aclrtSetSysParamOpt)                                                                         \
     X(aclrtGetDeviceSatMode)

@@ -206,6 +206,7 @@ mz_err mz_acl_load(const mz_acl **acl, const char *driver_path)
     X(507034, "a vector core ran out of time")                                                     \
     X(507035, "an exception in a vector core")                                                     \
     X(507046, "the stream did not finish in time")                                                 \
+    X(507047, "the stream did not come to an event in time")                                       \
     X(507048, "a collective did not finish in time: another rank died or fell behind")             \
     X(507053, "an uncorrectable memory error")                                                     \
     X(507054, "a multi-bit ECC error of the HBM")                                                  \

@@ -87,8 +87,9 @@ static sequences sequences_of(mz_npu *n, const mz_args *args, int32_t lone[2])
     lone[1] = (int32_t)args->attention.q->dim[0];
     if (!n->queue) return (sequences){lone, 1};
     if (args->k.attention.cu_host) return (sequences){args->k.attention.cu_host, count - 1};
-    n->err = mz_ascend_read_ids(n->queue, cu, count);
-    return (sequences){(const int32_t *)(const void *)n->queue->pinned, n->err ? 0 : count - 1};
+    const int32_t *read = NULL;
+    n->err = mz_ascend_read_ids(n->queue, cu, count, &read);
+    return (sequences){read, n->err ? 0 : count - 1};
 }
 
 /* Tokens start .. end-1 of t [T,H,K] as [1,length,H,K]. */

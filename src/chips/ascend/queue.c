@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* chips/ascend/queue.c - a stream, and copies through pinned memory.
  *
- * Only copies from and to pinned memory run beside the host. Uploads are written into the queue's
- * pinned block at once; downloads land there and are handed on by the next sync. A copy too large
- * for the block goes directly, and the runtime waits for it.
+ * Only copies from and to pinned memory run beside the host. Uploads are written into it at once,
+ * part after part; an event says when the device has read a part, which is waited for only where
+ * the host is a round ahead of it. Downloads land there and are handed on by the next sync; one too
+ * large goes directly, and the runtime waits for it.
  *
- * Floor:  chips.   Time: a sync waits at most chip->wait_ms. */
+ * Floor:  chips.   Time: a wait takes at most chip->wait_ms. */
 #include "base/mem.h"
 #include "chips/ascend/group.h"
 
@@ -21,29 +22,54 @@ static unsigned char *address(const mz_buffer *buf, size_t offset)
     return (unsigned char *)buf->handle + offset;
 }
 
+static unsigned char *landing_room(const mz_ascend_queue *q)
+{
+    return q->pinned + MZ_ASCEND_STAGE;
+}
+
 /* ---- opening, closing ---- */
+
+static mz_err check(mz_ascend_queue *q, int code, const char *call)
+{
+    return code == 0 ? MZ_OK : mz_ascend_fail(q->chip, code, call);
+}
+
+static mz_err build(mz_ascend_queue *q)
+{
+    const mz_acl *acl = q->chip->acl;
+    void *pinned = NULL;
+    MZ_TRY(check(q, acl->aclrtMallocHost(&pinned, (size_t)2 * MZ_ASCEND_STAGE), "aclrtMallocHost"));
+    q->pinned = pinned;
+    for (int i = 0; i < MZ_ASCEND_PARTS; i++)
+        MZ_TRY(check(q, acl->aclrtCreateEventExWithFlag(&q->left[i], ACL_EVENT_SYNC),
+                     "aclrtCreateEventExWithFlag"));
+    return check(q, acl->aclrtCreateStream(&q->stream), "aclrtCreateStream");
+}
+
+static void free_queue(mz_ascend_queue *q)
+{
+    const mz_acl *acl = q->chip->acl;
+    for (int i = 0; i < MZ_ASCEND_PARTS; i++)
+        if (q->left[i]) (void)acl->aclrtDestroyEvent(q->left[i]);
+    if (q->spare) (void)acl->aclrtFree(q->spare);
+    if (q->pinned) (void)acl->aclrtFreeHost(q->pinned);
+    mz_mem_free(q);
+}
 
 mz_err mz_ascend_queue_open(mz_queue *outer)
 {
     mz_ascend *chip = outer->device->state;
     mz_ascend_queue *q = NULL;
-    void *pinned = NULL;
     MZ_TRY(mz_ascend_here(chip));
     MZ_TRY(mz_mem_new(&q, 1, sizeof *q));
     q->chip = chip;
-    int code = chip->acl->aclrtMallocHost(&pinned, MZ_ASCEND_STAGE);
-    if (code != 0) {
-        mz_mem_free(q);
-        return mz_ascend_fail(chip, code, "aclrtMallocHost");
-    }
-    q->pinned = pinned;
-    code = chip->acl->aclrtCreateStream(&q->stream);
-    if (code != 0) {
-        (void)chip->acl->aclrtFreeHost(pinned);
-        mz_mem_free(q);
-        return mz_ascend_fail(chip, code, "aclrtCreateStream");
+    const mz_err err = build(q);
+    if (err != MZ_OK) {
+        free_queue(q);
+        return err;
     }
     outer->state = q;
+    outer->takes_uploads = true;
     return MZ_OK;
 }
 
@@ -66,9 +92,7 @@ void mz_ascend_queue_close(mz_queue *outer)
         (void)acl->aclrtDestroyStream(q->stream);
     else
         (void)acl->aclrtDestroyStreamForce(q->stream); /* the other one would wait */
-    if (q->spare) (void)acl->aclrtFree(q->spare);
-    (void)acl->aclrtFreeHost(q->pinned);
-    mz_mem_free(q);
+    free_queue(q);
 }
 
 /* ---- waiting ---- */
@@ -92,7 +116,8 @@ mz_err mz_ascend_drain(mz_ascend_queue *q)
     const int code = wait(q);
     const int n = q->n_landings;
     q->n_landings = 0;
-    q->pinned_used = 0;
+    q->landed = q->part_used = 0;
+    memset(q->is_left, 0, sizeof q->is_left);
     add_counts(q);
     const bool had_collective = q->has_collective;
     q->has_collective = false;
@@ -121,39 +146,71 @@ static mz_err copy(mz_ascend_queue *q, void *dst, const void *src, size_t bytes,
     return code == 0 ? MZ_OK : mz_ascend_fail(q->chip, code, "aclrtMemcpyAsync");
 }
 
-mz_err mz_ascend_read_ids(mz_ascend_queue *q, const mz_tensor *t, int64_t count)
+mz_err mz_ascend_read_ids(mz_ascend_queue *q, const mz_tensor *t, int64_t count,
+                          const int32_t **ids)
 {
     const size_t bytes = (size_t)count * sizeof(int32_t);
     MZ_NEED(bytes <= MZ_ASCEND_STAGE, "more than %d sequences in a call",
             (int)(MZ_ASCEND_STAGE / sizeof(int32_t)));
     MZ_TRY(mz_ascend_drain(q));
-    MZ_TRY(copy(q, q->pinned, address(t->buf, t->offset_bytes), bytes, ACL_MEMCPY_DEVICE_TO_HOST));
+    MZ_TRY(copy(q, landing_room(q), address(t->buf, t->offset_bytes), bytes,
+                ACL_MEMCPY_DEVICE_TO_HOST));
+    *ids = (const int32_t *)(const void *)landing_room(q);
     return mz_ascend_drain(q);
 }
 
-/* Room in the pinned block, after a sync if need be; NULL for what is too large for it. */
-static mz_err stage(mz_ascend_queue *q, size_t bytes, unsigned char **room)
+/* On to the next part, which the device may still read from. */
+static mz_err next_part(mz_ascend_queue *q)
 {
-    const size_t aligned = (bytes + 63) / 64 * 64;
-    *room = NULL;
-    if (aligned > MZ_ASCEND_STAGE) return MZ_OK;
-    if (aligned > MZ_ASCEND_STAGE - q->pinned_used || q->n_landings == MZ_ASCEND_LANDINGS)
-        MZ_TRY(mz_ascend_drain(q));
-    *room = q->pinned + q->pinned_used;
-    q->pinned_used += aligned;
-    return MZ_OK;
+    const mz_acl *acl = q->chip->acl;
+    aclrtEventRecordedStatus status = ACL_EVENT_RECORDED_STATUS_COMPLETE;
+    MZ_TRY(check(q, acl->aclrtRecordEvent(q->left[q->part], q->stream), "aclrtRecordEvent"));
+    q->is_left[q->part] = true;
+    q->part = (q->part + 1) % MZ_ASCEND_PARTS;
+    q->part_used = 0;
+    if (!q->is_left[q->part]) return MZ_OK;
+    MZ_TRY(
+        check(q, acl->aclrtQueryEventStatus(q->left[q->part], &status), "aclrtQueryEventStatus"));
+    q->is_left[q->part] = status != ACL_EVENT_RECORDED_STATUS_COMPLETE;
+    if (!q->is_left[q->part]) return MZ_OK;
+    const int code = acl->aclrtSynchronizeEventWithTimeout(q->left[q->part], q->chip->wait_ms);
+    q->is_stuck = code == ACL_ERROR_RT_EVENT_SYNC_TIMEOUT;
+    q->is_left[q->part] = code != 0;
+    return check(q, code, "aclrtSynchronizeEventWithTimeout");
 }
 
 mz_err mz_ascend_upload(mz_queue *outer, mz_buffer *dst, size_t offset, const void *host,
                         size_t bytes)
 {
+    enum { PART = MZ_ASCEND_STAGE / MZ_ASCEND_PARTS, ALIGN = 64 };
     mz_ascend_queue *q = queue_of(outer);
-    unsigned char *room = NULL;
+    const unsigned char *from = host;
     MZ_TRY(mz_ascend_here(q->chip));
-    MZ_TRY(stage(q, bytes, &room));
-    if (room) memcpy(room, host, bytes);
     q->counts.bytes_up += (int64_t)bytes;
-    return copy(q, address(dst, offset), room ? room : host, bytes, ACL_MEMCPY_HOST_TO_DEVICE);
+    while (bytes > 0) {
+        if (q->part_used >= PART || (bytes > PART - q->part_used && bytes <= PART))
+            MZ_TRY(next_part(q));
+        const size_t left = PART - q->part_used, n = bytes < left ? bytes : left;
+        unsigned char *room = q->pinned + (size_t)q->part * PART + q->part_used;
+        memcpy(room, from, n);
+        MZ_TRY(copy(q, address(dst, offset), room, n, ACL_MEMCPY_HOST_TO_DEVICE));
+        q->part_used += (n + ALIGN - 1) / ALIGN * ALIGN;
+        from += n, offset += n, bytes -= n;
+    }
+    return MZ_OK;
+}
+
+/* Where it lands, after a sync if need be; NULL for what is too large. */
+static mz_err stage(mz_ascend_queue *q, size_t bytes, unsigned char **room)
+{
+    const size_t aligned = (bytes + 63) / 64 * 64;
+    *room = NULL;
+    if (aligned > MZ_ASCEND_STAGE) return MZ_OK;
+    if (aligned > MZ_ASCEND_STAGE - q->landed || q->n_landings == MZ_ASCEND_LANDINGS)
+        MZ_TRY(mz_ascend_drain(q));
+    *room = landing_room(q) + q->landed;
+    q->landed += aligned;
+    return MZ_OK;
 }
 
 mz_err mz_ascend_download(mz_queue *outer, void *host, const mz_buffer *src, size_t offset,

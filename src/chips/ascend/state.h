@@ -13,7 +13,8 @@
 
 /* MASK: rows and columns of the causal mask that the attention operators take. */
 enum { MZ_ASCEND_MASK = 2048 };
-enum { MZ_ASCEND_STAGE = 4 << 20, MZ_ASCEND_LANDINGS = 64 };
+/* PARTS: of the pinned memory that uploads go through. */
+enum { MZ_ASCEND_STAGE = 4 << 20, MZ_ASCEND_PARTS = 4, MZ_ASCEND_LANDINGS = 256 };
 
 typedef struct mz_ascend {
     const mz_acl *acl;
@@ -37,8 +38,11 @@ typedef struct mz_ascend_landing {
 typedef struct mz_ascend_queue {
     mz_ascend *chip;
     aclrtStream stream;
-    unsigned char *pinned;
-    size_t pinned_used;
+    unsigned char *pinned; /* MZ_ASCEND_STAGE for uploads, as much for downloads */
+    int part;              /* that uploads are written to */
+    size_t part_used, landed;
+    aclrtEvent left[MZ_ASCEND_PARTS]; /* passes when the device has read the part */
+    bool is_left[MZ_ASCEND_PARTS];    /* recorded, and not known to have passed */
     mz_ascend_landing landing[MZ_ASCEND_LANDINGS];
     int n_landings;
     bool is_stuck;       /* a wait ran out: the next ones do not take as long again */
@@ -67,8 +71,10 @@ mz_err mz_ascend_copy(mz_queue *q, mz_buffer *dst, size_t dst_offset, const mz_b
 mz_err mz_ascend_zero(mz_queue *q, mz_buffer *dst, size_t offset, size_t bytes);
 /* Waits for the stream and lands downloads. */
 mz_err mz_ascend_drain(mz_ascend_queue *q);
-/* Waits, and puts the first `count` numbers of a dense I32 tensor at the front of q->pinned. */
-mz_err mz_ascend_read_ids(mz_ascend_queue *q, const mz_tensor *t, int64_t count);
+/* Waits, and reads the first `count` numbers of a dense I32 tensor; they stand until the next
+ * download. */
+mz_err mz_ascend_read_ids(mz_ascend_queue *q, const mz_tensor *t, int64_t count,
+                          const int32_t **ids);
 
 /* ---- ops.c: the slots ---- */
 /* One operator: what its passes call. Both are run at bind too, where they only plan (npu.h). */

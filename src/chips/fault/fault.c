@@ -125,6 +125,7 @@ static mz_err queue_open(mz_queue *outer)
         return err;
     }
     outer->state = q;
+    outer->takes_uploads = q->inner->takes_uploads;
     return MZ_OK;
 }
 

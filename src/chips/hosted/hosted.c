@@ -118,6 +118,7 @@ static mz_err queue_open(mz_queue *outer)
     }
     q->host->stands_in = true;
     outer->state = q;
+    outer->takes_uploads = q->device->takes_uploads;
     return MZ_OK;
 }
 

@@ -38,7 +38,7 @@ foreach(key bf16 infnan streams memory_mib cube vector mhz)
 endforeach()
 set(more "gb_per_s: ([0-9]+), f32_share: ([0-9]+)") # nine groups are all that CMake has
 foreach(line ${MIZAN_EMU_CHIPS})
-  if(line MATCHES "^(launch_ns|host_ns|host_gb_per_s): ([0-9]+)$")
+  if(line MATCHES "^(launch_ns|host_ns|host_gb_per_s|link_gb_per_s): ([0-9]+)$")
     string(TOUPPER ${CMAKE_MATCH_1} name)
     string(APPEND defines "#define EMU_${name} ${CMAKE_MATCH_2}\n")
   elseif(line MATCHES "^  - \\{${keys}, (.*)\\}$")

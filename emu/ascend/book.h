@@ -25,6 +25,7 @@ typedef struct emu_cost {
 void emu_cost_of(const emu_call *c, emu_cost *cost);
 int64_t emu_time_of(const emu_cost *cost); /* ns, modelled, as all below */
 int64_t emu_time_of_copy(int64_t bytes, bool over_the_link);
+int64_t emu_time_of_link(int64_t bytes); /* between two devices */
 int64_t emu_time_of_host(void);
 
 /* ---- counters of a device (counters.c) ---- */
@@ -36,6 +37,8 @@ int64_t emu_time_of_host(void);
     X(bytes_up)     /* copied from the host */                                                     \
     X(bytes_down)   /* copied to the host */                                                       \
     X(bytes_within) /* copied on the device, and filled */                                         \
+    X(collectives)  /* tasks of HCCL */                                                            \
+    X(link_bytes)   /* sent to other ranks, as modelled: every device has a link to every other */ \
     X(host_waits)   /* calls that wait: for a stream, an event, the device, a copy */              \
     X(allocations)                                                                                 \
     X(bytes_in_use)                                                                                \
@@ -114,8 +117,10 @@ const emu_fault *emu_fault_next(const char *call, int device, unsigned kinds);
 /* At the beginning of a call that works on this thread's device: 0, or what it must give back: the
  * code of a lost device, or of a fault. */
 int emu_gate(const char *call);
-/* What an emulated HCCL call gives back: 0, or the planned HcclResult (9, a timeout). */
+/* The same for a call of HCCL: 0, or an HcclResult. */
 int emu_gate_hccl(const char *call);
+/* What a planned hccl_timeout makes of a call that makes a communicator: 0, or its code (9). */
+int emu_gate_connect(const char *call);
 /* "major.minor.patch" of the plan; false: nothing was planned. */
 bool emu_fault_version(int32_t version[3]);
 void emu_flip(emu_call *c, const emu_fault *f); /* after the task ran */

@@ -77,6 +77,7 @@ static uint16_t to_f16(double x)
     if (isnan(x)) return sign | 0x7E00;
     const double a = fabs(x);
     if (a >= 65520.0) return sign | 0x7C00;
+    if (!(a > 0.0)) return sign; /* has no exponent */
     (void)frexp(a, &exponent);
     const int scale = exponent < -13 ? -24 : exponent - 11; /* of the last bit */
     const double units = nearbyint(ldexp(a, -scale));

@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { FAULTS = 64, WHY = 320 };
+enum { HCCL_MEMORY = 3, HCCL_INTERNAL = 4, HCCL_RUNTIME = 15, HCCL_CODES = 2000 };
 
 /* ---- the plan's words ---- */
 
@@ -270,12 +271,33 @@ int emu_gate(const char *call)
     return emu_fail(f->code, "%s fails (planned)", call);
 }
 
+/* Codes of the runtime are none of HCCL: a lost device is 15, what has no memory 3, another 4. */
 int emu_gate_hccl(const char *call)
+{
+    const emu_context *here = emu_here();
+    if (!here) return HCCL_RUNTIME;
+    const emu_fault *f = emu_fault_next(call, here->device->number, EMU_FAULTS_ENTRY);
+    pthread_mutex_lock(&emu_lock);
+    const int lost = here->device->lost;
+    pthread_mutex_unlock(&emu_lock);
+    if (lost && strcmp(call, "HcclCommDestroy") != 0) /* what is put away */
+        return emu_fail(HCCL_RUNTIME, "%s: device %d is lost (%d)", call, here->device->number,
+                        lost);
+    if (!f) return 0;
+    const int code = f->code < HCCL_CODES          ? f->code
+                     : f->kind == EMU_FAULT_MEMORY ? HCCL_MEMORY
+                                                   : HCCL_INTERNAL;
+    return emu_fail(
+        code, f->kind == EMU_FAULT_MEMORY ? "%s: no memory left (planned)" : "%s fails (planned)",
+        call);
+}
+
+int emu_gate_connect(const char *call)
 {
     const emu_context *here = emu_here();
     const emu_fault *f =
         here ? emu_fault_next(call, here->device->number, 1U << EMU_FAULT_HCCL) : NULL;
-    return f ? emu_fail(f->code, "EI0002: %s does not end in time (planned)", call) : 0;
+    return f ? emu_fail(f->code, "EI0006: %s: no rank answers in time (planned)", call) : 0;
 }
 
 bool emu_fault_version(int32_t version[3])

@@ -112,6 +112,11 @@ int64_t emu_time_of_copy(int64_t bytes, bool over_the_link)
     return (int64_t)((double)bytes / per_s * 1e9) + EMU_LAUNCH_NS;
 }
 
+int64_t emu_time_of_link(int64_t bytes)
+{
+    return (int64_t)((double)bytes / EMU_LINK_GB_PER_S) + EMU_LAUNCH_NS;
+}
+
 int64_t emu_time_of_host(void)
 {
     return EMU_HOST_NS;

@@ -58,6 +58,8 @@ emu_device *emu_owner(const void *at);
 /* The client's device i; NULL, which is noted, where it was not set. */
 emu_device *emu_device_of(int i, const char *call);
 bool emu_is_pinned(const void *at);
+/* Counts so many allocations more, and how much is in use now. */
+void emu_count_memory(const emu_device *d, int64_t allocations);
 /* Whether this is a live object of that kind, and its number, which no other object ever had. */
 uint64_t emu_object_new(const void *at);
 uint64_t emu_object_of(const void *at); /* 0: there is none */

@@ -343,7 +343,7 @@ const mz_command mz_cmd_emu = {
         "  flip             a bit of an output is wrong: argument, element, bit\n"
         "  ecc              the device is lost to a memory error, 507054\n"
         "  device_lost      the device's heartbeat is lost, 507010\n"
-        "  hccl_timeout     a collective gives 9\n"
+        "  hccl_timeout     a collective does not end in time, 507048\n"
         "  missing_library  library: libopapi_nn.so is not there\n"
         "  missing_symbol   symbol: aclnnMm is not there\n"
         "  version          version: 1.9.0 is what the driver says\n",

@@ -71,11 +71,12 @@ void mz_emu_sum_print(const json_t *sum, const char *soc)
 {
     const json_t *total = json_object_get(sum, "total");
     const size_t n = json_array_size(json_object_get(sum, "processes"));
-    char peak[32], up[32], down[32];
+    char peak[32], up[32], down[32], sent[32];
 #define OF(name) ((double)json_integer_value(json_object_get(total, name)))
     mz_str_bytes(peak, OF("bytes_peak"));
     mz_str_bytes(up, OF("bytes_up"));
     mz_str_bytes(down, OF("bytes_down"));
+    mz_str_bytes(sent, OF("link_bytes"));
     if (n == 0)
         fprintf(stderr, "emulated %s: no process opened the driver\n", soc);
     else
@@ -86,5 +87,8 @@ void mz_emu_sum_print(const json_t *sum, const char *soc)
                 soc, n, n == 1 ? "" : "es", OF("operators"), OF("cube_flop") * 1e-9,
                 OF("vector_flop") * 1e-9, up, down, peak, OF("host_waits"), OF("faults"),
                 OF("modelled_ns") * 1e-6);
+    if (OF("collectives") > 0)
+        fprintf(stderr, "emulated %s: %.0f collectives, %s sent to other devices\n", soc,
+                OF("collectives"), sent);
 #undef OF
 }

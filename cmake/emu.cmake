@@ -14,6 +14,8 @@ set_target_properties(mizan_emu_ascend PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${MIZ
 install(TARGETS mizan_emu_ascend LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/mizan/emu/ascend COMPONENT program)
 # The same sums on every host: no product is fused with one.
 set_source_files_properties(emu/ascend/ops_matmul.c PROPERTIES COMPILE_OPTIONS "-O3;-ffp-contract=off")
+# Integers wrap, as those of the device do.
+set_source_files_properties(emu/ascend/ops_map.c PROPERTIES COMPILE_OPTIONS "-fwrapv")
 
 file(WRITE ${CMAKE_BINARY_DIR}/emu/empty.c.new "typedef int emulated_driver_name;\n")
 file(COPY_FILE ${CMAKE_BINARY_DIR}/emu/empty.c.new ${CMAKE_BINARY_DIR}/emu/empty.c ONLY_IF_DIFFERENT)

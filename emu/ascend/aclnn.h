@@ -205,7 +205,240 @@ typedef char *emu_kind_Z;
     X(Index, T, L, O)                                                                              \
     X(Mean, T, A, B, Y, O)                                                                         \
     X(MseLoss, T, T, I, O)                                                                         \
-    X(MseLossBackward, T, T, T, I, O)
+    X(MseLossBackward, T, T, T, I, O)                                                              \
+    X(InplaceSub, T, T, S)                                                                         \
+    X(InplaceSubs, T, S, S)                                                                        \
+    X(InplaceDiv, O, T)                                                                            \
+    X(InplaceDivs, O, S)                                                                           \
+    X(DivMod, T, T, I, O)                                                                          \
+    X(DivMods, T, S, I, O)                                                                         \
+    X(InplaceDivMod, O, T, I)                                                                      \
+    X(InplaceDivMods, O, S, I)                                                                     \
+    X(FloorDivide, T, T, O)                                                                        \
+    X(FloorDivides, T, S, O)                                                                       \
+    X(InplaceFloorDivide, O, T)                                                                    \
+    X(InplaceFloorDivides, O, S)                                                                   \
+    X(RemainderTensorTensor, T, T, O)                                                              \
+    X(RemainderTensorScalar, T, S, O)                                                              \
+    X(RemainderScalarTensor, S, T, O)                                                              \
+    X(InplaceRemainderTensorTensor, O, T)                                                          \
+    X(InplaceRemainderTensorScalar, O, S)                                                          \
+    X(FmodTensor, T, T, O)                                                                         \
+    X(FmodScalar, T, S, O)                                                                         \
+    X(InplaceFmodTensor, O, T)                                                                     \
+    X(InplaceFmodScalar, O, S)                                                                     \
+    X(Sign, T, O)                                                                                  \
+    X(Signbit, T, O)                                                                               \
+    X(Addcdiv, T, T, T, S, O)                                                                      \
+    X(Addcmul, T, T, T, S, O)                                                                      \
+    X(Lerp, T, T, T, O)                                                                            \
+    X(InplaceLerp, O, T, T)                                                                        \
+    X(PowTensorTensor, T, T, O)                                                                    \
+    X(InplacePowTensorScalar, O, S)                                                                \
+    X(InplacePowTensorTensor, O, T)                                                                \
+    X(ClampMin, T, S, O)                                                                           \
+    X(ClampMax, T, S, O)                                                                           \
+    X(InplaceClampMax, O, S)                                                                       \
+    X(ClampMinTensor, T, T, O)                                                                     \
+    X(ClampMaxTensor, T, T, O)                                                                     \
+    X(InplaceClampMinTensor, O, T)                                                                 \
+    X(InplaceClampMaxTensor, O, T)                                                                 \
+    X(ClampTensor, T, T, T, O)                                                                     \
+    X(InplaceEqTensor, O, T)                                                                       \
+    X(InplaceNeTensor, O, T)                                                                       \
+    X(InplaceLtTensor, O, T)                                                                       \
+    X(InplaceGtTensor, O, T)                                                                       \
+    X(InplaceGeTensor, O, T)                                                                       \
+    X(InplaceLeTensor, O, T)                                                                       \
+    X(InplaceEqScalar, O, S)                                                                       \
+    X(InplaceNeScalar, O, S)                                                                       \
+    X(InplaceLtScalar, O, S)                                                                       \
+    X(InplaceGtScalar, O, S)                                                                       \
+    X(InplaceGeScalar, O, S)                                                                       \
+    X(InplaceLeScalar, O, S)                                                                       \
+    X(IsPosInf, T, O)                                                                              \
+    X(IsNegInf, T, O)                                                                              \
+    X(IsClose, T, T, D, D, B, O)                                                                   \
+    X(InplaceMaskedFillTensor, O, T, T)                                                            \
+    X(LogicalXor, T, T, O)                                                                         \
+    X(InplaceLogicalAnd, O, T)                                                                     \
+    X(InplaceLogicalOr, O, T)                                                                      \
+    X(InplaceLogicalNot, O)                                                                        \
+    X(BitwiseXorTensor, T, T, O)                                                                   \
+    X(BitwiseXorScalar, T, S, O)                                                                   \
+    X(InplaceBitwiseAndTensor, O, T)                                                               \
+    X(InplaceBitwiseXorTensor, O, T)                                                               \
+    X(InplaceBitwiseAndScalar, O, S)                                                               \
+    X(InplaceBitwiseXorScalar, O, S)                                                               \
+    X(LeftShift, T, T, O)                                                                          \
+    X(LeftShifts, T, S, O)                                                                         \
+    X(RightShift, T, T, O)                                                                         \
+    X(RoundDecimals, T, I, O)                                                                      \
+    X(InplaceRoundDecimals, O, I)                                                                  \
+    X(InplaceFloor, O)                                                                             \
+    X(InplaceCeil, O)                                                                              \
+    X(Trunc, T, O)                                                                                 \
+    X(Frac, T, O)                                                                                  \
+    X(InplaceFrac, O)                                                                              \
+    X(NanToNum, T, F, F, F, O)                                                                     \
+    X(InplaceNanToNum, O, F, F, F)                                                                 \
+    X(InplaceSigmoid, O)                                                                           \
+    X(InplaceTanh, O)                                                                              \
+    X(TanhBackward, T, T, O)                                                                       \
+    X(InplaceRelu, O)                                                                              \
+    X(InplaceReciprocal, O)                                                                        \
+    X(InplaceSqrt, O)                                                                              \
+    X(InplaceRsqrt, O)                                                                             \
+    X(InplaceExp, O)                                                                               \
+    X(Exp2, T, O)                                                                                  \
+    X(InplaceExp2, O)                                                                              \
+    X(Expm1, T, O)                                                                                 \
+    X(InplaceExpm1, O)                                                                             \
+    X(InplaceLog, O)                                                                               \
+    X(Log2, T, O)                                                                                  \
+    X(InplaceLog2, O)                                                                              \
+    X(Log10, T, O)                                                                                 \
+    X(InplaceLog10, O)                                                                             \
+    X(Log1p, T, O)                                                                                 \
+    X(InplaceLog1p, O)                                                                             \
+    X(InplaceSin, O)                                                                               \
+    X(InplaceCos, O)                                                                               \
+    X(Tan, T, O)                                                                                   \
+    X(InplaceTan, O)                                                                               \
+    X(Sinh, T, O)                                                                                  \
+    X(InplaceSinh, O)                                                                              \
+    X(Cosh, T, O)                                                                                  \
+    X(InplaceCosh, O)                                                                              \
+    X(Asin, T, O)                                                                                  \
+    X(InplaceAsin, O)                                                                              \
+    X(Acos, T, O)                                                                                  \
+    X(InplaceAcos, O)                                                                              \
+    X(Atan, T, O)                                                                                  \
+    X(InplaceAtan, O)                                                                              \
+    X(Asinh, T, O)                                                                                 \
+    X(InplaceAsinh, O)                                                                             \
+    X(Acosh, T, O)                                                                                 \
+    X(InplaceAcosh, O)                                                                             \
+    X(Atanh, T, O)                                                                                 \
+    X(InplaceAtanh, O)                                                                             \
+    X(Erf, T, O)                                                                                   \
+    X(InplaceErf, O)                                                                               \
+    X(Erfc, T, O)                                                                                  \
+    X(InplaceErfc, O)                                                                              \
+    X(Erfinv, T, O)                                                                                \
+    X(InplaceErfinv, O)                                                                            \
+    X(Sinc, T, O)                                                                                  \
+    X(InplaceSinc, O)                                                                              \
+    X(Gelu, T, O)                                                                                  \
+    X(GeluBackward, T, T, O)                                                                       \
+    X(GeluV2, T, I, O)                                                                             \
+    X(GeluBackwardV2, T, T, Z, O)                                                                  \
+    X(Mish, T, O)                                                                                  \
+    X(InplaceMish, O)                                                                              \
+    X(MishBackward, T, T, O)                                                                       \
+    X(Hardswish, T, O)                                                                             \
+    X(InplaceHardswish, O)                                                                         \
+    X(HardswishBackward, T, T, O)                                                                  \
+    X(Hardsigmoid, T, O)                                                                           \
+    X(InplaceHardsigmoid, O)                                                                       \
+    X(HardsigmoidBackward, T, T, O)                                                                \
+    X(Hardtanh, T, S, S, O)                                                                        \
+    X(InplaceHardtanh, O, S, S)                                                                    \
+    X(HardtanhBackward, T, T, S, S, O)                                                             \
+    X(LeakyRelu, T, S, O)                                                                          \
+    X(InplaceLeakyRelu, O, S)                                                                      \
+    X(LeakyReluBackward, T, T, S, B, O)                                                            \
+    X(Elu, T, S, S, S, O)                                                                          \
+    X(InplaceElu, O, S, S, S)                                                                      \
+    X(EluBackward, T, S, S, S, B, T, O)                                                            \
+    X(Celu, T, S, O)                                                                               \
+    X(InplaceCelu, O, S)                                                                           \
+    X(Softplus, T, S, S, O)                                                                        \
+    X(SoftplusBackward, T, T, S, S, O)                                                             \
+    X(Threshold, T, S, S, O)                                                                       \
+    X(InplaceThreshold, O, S, S)                                                                   \
+    X(ThresholdBackward, T, T, S, O)                                                               \
+    X(Softshrink, T, S, O)                                                                         \
+    X(SoftshrinkBackward, T, T, S, O)                                                              \
+    X(Hardshrink, T, S, O)                                                                         \
+    X(HardshrinkBackward, T, T, S, O)                                                              \
+    X(LogSigmoidForward, T, O, O)                                                                  \
+    X(LogSigmoid, T, O)                                                                            \
+    X(LogSigmoidBackward, T, T, T, O)                                                              \
+    X(Logit, T, D, O)                                                                              \
+    X(Atan2, T, T, O)                                                                              \
+    X(LogAddExp, T, T, O)                                                                          \
+    X(XLogYTensor, T, T, O)                                                                        \
+    X(L1LossBackward, T, T, T, I, O)                                                               \
+    X(KlDivBackward, T, T, T, I, B, O)                                                             \
+    X(SmoothL1LossBackward, T, T, T, I, F, O)                                                      \
+    X(BinaryCrossEntropyBackward, T, T, T, T, I, O)                                                \
+    X(BinaryCrossEntropyWithLogitsBackward, T, T, T, T, T, I, O)                                   \
+    X(ReduceNansum, T, A, B, Y, O)                                                                 \
+    X(Prod, T, Y, O)                                                                               \
+    X(ProdDim, T, I, B, Y, O)                                                                      \
+    X(Min, T, O)                                                                                   \
+    X(Amax, T, A, B, O)                                                                            \
+    X(Amin, T, A, B, O)                                                                            \
+    X(MaxDim, T, I, B, O, O)                                                                       \
+    X(MinDim, T, I, B, O, O)                                                                       \
+    X(ArgMin, T, I, B, O)                                                                          \
+    X(Aminmax, T, A, B, O, O)                                                                      \
+    X(AminmaxDim, T, I, B, O, O)                                                                   \
+    X(AminmaxAll, T, O, O)                                                                         \
+    X(VarCorrection, T, A, I, B, O)                                                                \
+    X(VarMean, T, A, I, B, O, O)                                                                   \
+    X(Std, T, A, I, B, O)                                                                          \
+    X(StdMeanCorrection, T, A, I, B, O, O)                                                         \
+    X(LogSumExp, T, A, B, O)                                                                       \
+    X(Norm, T, S, A, B, O)                                                                         \
+    X(Median, T, O)                                                                                \
+    X(NanMedian, T, O)                                                                             \
+    X(MedianDim, T, I, B, O, O)                                                                    \
+    X(Kthvalue, T, I, I, B, O, O)                                                                  \
+    X(L1Loss, T, T, I, O)                                                                          \
+    X(SmoothL1Loss, T, T, I, F, O)                                                                 \
+    X(KlDiv, T, T, I, B, O)                                                                        \
+    X(BinaryCrossEntropy, T, T, T, I, O)                                                           \
+    X(BinaryCrossEntropyWithLogits, T, T, T, T, I, O)                                              \
+    X(Scatter, T, I, T, T, I, O)                                                                   \
+    X(ScatterValue, T, I, T, S, I, O)                                                              \
+    X(InplaceScatter, O, I, T, T, I)                                                               \
+    X(InplaceScatterValue, O, I, T, S, I)                                                          \
+    X(IndexFill, T, I, T, S, O)                                                                    \
+    X(IndexFillTensor, T, I, A, S, O)                                                              \
+    X(InplaceIndexFill, O, I, T, S)                                                                \
+    X(InplaceIndexFillTensor, O, I, A, S)                                                          \
+    X(IndexCopy, T, I, T, T, O)                                                                    \
+    X(InplaceIndexCopy, O, I, T, T)                                                                \
+    X(Take, T, T, O)                                                                               \
+    X(InplacePut, O, T, T, B)                                                                      \
+    X(Repeat, T, A, O)                                                                             \
+    X(Roll, T, A, A, O)                                                                            \
+    X(Flip, T, A, O)                                                                               \
+    X(RepeatInterleave, T, T, I, O)                                                                \
+    X(RepeatInterleaveInt, T, I, I, O)                                                             \
+    X(RepeatInterleaveWithDim, T, T, I, I, O)                                                      \
+    X(RepeatInterleaveIntWithDim, T, I, I, I, O)                                                   \
+    X(Tril, T, I, O)                                                                               \
+    X(InplaceTriu, O, I)                                                                           \
+    X(InplaceTril, O, I)                                                                           \
+    X(Eye, I, I, O)                                                                                \
+    X(Trace, T, O)                                                                                 \
+    X(OneHot, T, I, T, T, I, O)                                                                    \
+    X(Bincount, T, T, I, O)                                                                        \
+    X(SearchSorted, T, T, B, B, T, O)                                                              \
+    X(SearchSorteds, T, S, B, B, T, O)                                                             \
+    X(Linspace, S, S, I, O)                                                                        \
+    X(Range, S, S, S, O)                                                                           \
+    X(Equal, T, T, O)                                                                              \
+    X(RotaryPositionEmbeddingGrad, T, T, T, T, I, O, O, O)                                         \
+    X(SwiGlu, T, I, O)                                                                             \
+    X(SwiGluGrad, T, T, I, O)                                                                      \
+    X(Topk, T, I, I, B, B, O, O)                                                                   \
+    X(Cumprod, T, S, Y, O)                                                                         \
+    X(Cummax, T, I, O, O)                                                                          \
+    X(Cummin, T, I, O, O)
 
 /* f(kind, number) for each kind, numbers falling to 1. */
 #define EMU_EACH(f, ...) EMU_EACH_(EMU_COUNT(__VA_ARGS__), f, __VA_ARGS__)

@@ -34,8 +34,9 @@ static const emu_op *find_in(const emu_op *ops, const char *name)
 const emu_op *emu_op_find(const char *name)
 {
     const emu_op *const lists[] = {
-        emu_ops_map,  emu_ops_matmul,    emu_ops_rows, emu_ops_softmax, emu_ops_order,
-        emu_ops_rope, emu_ops_attention, emu_ops_loss, emu_ops_client,  emu_ops_foreach};
+        emu_ops_map,   emu_ops_matmul,    emu_ops_rows, emu_ops_softmax, emu_ops_order,
+        emu_ops_rope,  emu_ops_attention, emu_ops_loss, emu_ops_client,  emu_ops_foreach,
+        emu_ops_curve, emu_ops_fold,      emu_ops_index};
     const emu_op *op = NULL;
     for (size_t i = 0; !op && i < sizeof lists / sizeof *lists; i++) op = find_in(lists[i], name);
     return op;
@@ -68,7 +69,7 @@ static bool keep(emu_arg *a, char kind, emu_value v)
     }
     if (kind == 'S') {
         const aclScalar *s = v.p;
-        a->n = 1, a->d = s->d, a->i = s->i;
+        a->n = 1, a->d = s->d, a->i = s->i, a->type = s->type;
     } else if (kind == 'N') {
         const aclScalarList *list = v.p;
         a->reals = malloc((size_t)(list->n + 1) * sizeof *a->reals);

@@ -99,7 +99,7 @@ static uint16_t to_bf16(double x)
     for (int64_t i = 0; i < n; i++) {                                                              \
         T v;                                                                                       \
         memcpy(&v, at + i * stride * (int64_t)sizeof v, sizeof v);                                 \
-        to[i] = (double)(expression);                                                              \
+        to[i] = (expression);                                                                      \
     }                                                                                              \
     return
 
@@ -107,13 +107,13 @@ void emu_load(double *to, int type, const unsigned char *at, int64_t stride, int
 {
     switch (type) {
     case EMU_FLOAT:
-        LOAD(float, v);
+        LOAD(float, (double)v);
     case EMU_DOUBLE:
         LOAD(double, v);
     case EMU_FLOAT16:
-        LOAD(uint16_t, from_f16(v));
+        LOAD(uint16_t, (double)from_f16(v));
     case EMU_BF16:
-        LOAD(uint16_t, from_bits((uint32_t)v << 16));
+        LOAD(uint16_t, (double)from_bits((uint32_t)v << 16));
     case EMU_INT8:
         LOAD(int8_t, v);
     case EMU_INT16:
@@ -121,11 +121,49 @@ void emu_load(double *to, int type, const unsigned char *at, int64_t stride, int
     case EMU_INT32:
         LOAD(int32_t, v);
     case EMU_INT64:
-        LOAD(int64_t, v);
+        LOAD(int64_t, (double)v);
     case EMU_UINT64:
-        LOAD(uint64_t, v);
+        LOAD(uint64_t, (double)v);
     default:
         LOAD(uint8_t, v);
+    }
+}
+
+void emu_load_whole(int64_t *to, int type, const unsigned char *at, int64_t stride, int64_t n)
+{
+    switch (type) {
+    case EMU_INT8:
+        LOAD(int8_t, v);
+    case EMU_INT16:
+        LOAD(int16_t, v);
+    case EMU_INT32:
+        LOAD(int32_t, v);
+    case EMU_INT64:
+    case EMU_UINT64:
+        LOAD(int64_t, v);
+    default:
+        LOAD(uint8_t, v);
+    }
+}
+
+#define STORE_WHOLE(T, expression)                                                                 \
+    for (int64_t i = 0; i < n; i++) {                                                              \
+        const T v = (T)(expression);                                                               \
+        memcpy(at + i * stride * (int64_t)sizeof v, &v, sizeof v);                                 \
+    }                                                                                              \
+    return
+
+void emu_store_whole(int type, unsigned char *at, int64_t stride, const int64_t *from, int64_t n)
+{
+    switch (emu_size_of(type)) {
+    case 2:
+        STORE_WHOLE(uint16_t, from[i]);
+    case 4:
+        STORE_WHOLE(uint32_t, from[i]);
+    case 8:
+        STORE_WHOLE(int64_t, from[i]);
+    default:
+        STORE_WHOLE(uint8_t, type == EMU_BOOL ? from[i] != 0 : from[i]);
     }
 }
 

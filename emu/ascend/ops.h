@@ -6,6 +6,8 @@
 
 #include "ascend/state.h"
 
+#include <string.h>
+
 /* The element `at` elements behind the first. */
 static inline double emu_get(const emu_tensor *t, int64_t at)
 {
@@ -28,6 +30,29 @@ static inline int64_t emu_place(const emu_tensor *t, int from, int64_t e)
         e /= t->dim[i];
     }
     return at;
+}
+
+/* Where element `e` of the shape of `of`, counted row by row, stands in t, which spreads to it. */
+static inline int64_t emu_spread_place(const emu_tensor *t, const emu_tensor *of, int64_t e)
+{
+    int64_t at = 0;
+    for (int i = of->rank - 1; i >= 0; i--) {
+        const int own = i + t->rank - of->rank;
+        if (own >= 0 && t->dim[own] != 1) at += e % of->dim[i] * t->stride[own];
+        e /= of->dim[i];
+    }
+    return at;
+}
+
+/* Copies an element; one of the same type as it is. */
+static inline void emu_move(const emu_call *c, const emu_tensor *y, int64_t to, const emu_tensor *x,
+                            int64_t from)
+{
+    const size_t size = emu_size_of(x->type);
+    if (x->type == y->type)
+        memcpy(y->at + to * (int64_t)size, x->at + from * (int64_t)size, size);
+    else
+        emu_put(c, y, to, emu_get(x, from));
 }
 
 static inline bool emu_same_shape(const emu_tensor *a, const emu_tensor *b)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* emu/ascend/ops_client.c - operators of networks that Huawei's PyTorch adapter calls and Mizan
- * does not: embedding, joined tensors, triangles, extremes, pads, the loss on log-softmax. */
+ * does not: embedding, joined tensors, pads, the loss on log-softmax. */
 #include "ascend/ops.h"
 
 #include <math.h>
@@ -29,7 +29,7 @@ static void run_embedding(emu_call *c)
         const int64_t row = emu_index(c, ids, emu_place(ids, 0, t), w->dim[0]);
         if (row < 0) return;
         for (int64_t i = 0; i < D; i++)
-            emu_put(c, y, emu_place(y, 0, t * D + i), emu_get(w, emu_place(w, 0, row * D + i)));
+            emu_move(c, y, emu_place(y, 0, t * D + i), w, emu_place(w, 0, row * D + i));
     }
 }
 
@@ -63,7 +63,7 @@ static void run_embedding_back(emu_call *c)
     }
 }
 
-/* ---- Cat(tensors, dim, out), Triu(self, diagonal, out) ---- */
+/* ---- Cat(tensors, dim, out) ---- */
 
 static aclnnStatus check_cat(emu_call *c)
 {
@@ -96,29 +96,8 @@ static void run_cat(emu_call *c)
         emu_tensor part = *y; /* of the output, as large as x */
         for (int i = 0; i < y->rank; i++) part.dim[i] = x->dim[i];
         for (int64_t e = 0, n = emu_count(x); e < n; e++)
-            emu_put(c, y, from * y->stride[axis] + emu_place(&part, 0, e),
-                    emu_get(x, emu_place(x, 0, e)));
+            emu_move(c, y, from * y->stride[axis] + emu_place(&part, 0, e), x, emu_place(x, 0, e));
         from += x->dim[axis];
-    }
-}
-
-static aclnnStatus check_triu(emu_call *c)
-{
-    static const int args[] = {0, 2};
-    const aclnnStatus code = emu_want(c, args, 2);
-    if (code != 0) return code;
-    return emu_same(emu_t(c, 0), emu_t(c, 2)) && emu_t(c, 0)->rank >= 2
-               ? 0
-               : emu_refuse(c, "self and output differ, or are no matrices");
-}
-
-static void run_triu(emu_call *c)
-{
-    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 2);
-    const int64_t columns = x->dim[x->rank - 1], rows = x->dim[x->rank - 2];
-    for (int64_t e = 0, n = emu_count(x); e < n; e++) {
-        const bool is_kept = e % columns - e / columns % rows >= c->arg[1].i;
-        emu_put(c, y, emu_place(y, 0, e), is_kept ? emu_get(x, emu_place(x, 0, e)) : 0.0);
     }
 }
 
@@ -209,12 +188,12 @@ static void run_nll_back(emu_call *c)
 static int64_t row_place(const emu_tensor *t, int axis, int64_t row)
 {
     emu_tensor rest = *t;
-    rest.dim[axis] = 1;
+    if (t->rank) rest.dim[axis] = 1;
     return emu_place(&rest, 0, row);
 }
 
-/* ---- Stack(tensors, dim, out), Max(self, out), ArgMax(self, dim, keep, out), Cumsum(self, dim,
- *      type, out) ---- */
+/* ---- Stack(tensors, dim, out), Cumsum, Cumprod (self, dim, type, out), Cummax, Cummin
+ *      (self, dim, values, places) ---- */
 
 static aclnnStatus check_stack(emu_call *c)
 {
@@ -245,85 +224,61 @@ static void run_stack(emu_call *c)
     for (int k = 0; k < c->arg[0].n; k++) {
         const emu_tensor *x = &c->arg[0].tensor[k];
         for (int64_t e = 0, n = emu_count(x); e < n; e++)
-            emu_put(c, y, k * y->stride[axis] + emu_place(&part, 0, e),
-                    emu_get(x, emu_place(x, 0, e)));
+            emu_move(c, y, k * y->stride[axis] + emu_place(&part, 0, e), x, emu_place(x, 0, e));
     }
 }
 
-static aclnnStatus check_max(emu_call *c)
+/* The axis is an integer, or a number of any type. */
+static int64_t running_dim(const emu_call *c)
 {
-    static const int args[] = {0, 1};
-    const aclnnStatus code = emu_want(c, args, 2);
+    return c->arg[1].kind == 'S' ? (int64_t)c->arg[1].d : c->arg[1].i;
+}
+
+static aclnnStatus check_running(emu_call *c)
+{
+    static const int args[] = {0, 3, 1}, both[] = {0, 2, 3};
+    const bool has_place = c->arg[2].kind == 'O';
+    const aclnnStatus code =
+        has_place ? emu_want(c, both, 3) : emu_want(c, args, c->arg[1].kind == 'S' ? 3 : 2);
     if (code != 0) return code;
-    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 1);
-    return emu_count(x) > 0 && emu_count(y) == 1 && x->type == y->type
-               ? 0
-               : emu_refuse(c, "there is nothing, or the output is no single number of its type");
-}
-
-static void run_max(emu_call *c)
-{
-    const emu_tensor *x = emu_t(c, 0);
-    double most = emu_get(x, 0);
-    for (int64_t e = 1, n = emu_count(x); e < n; e++) {
-        const double v = emu_get(x, emu_place(x, 0, e));
-        if (v > most || isnan(v)) most = v;
-    }
-    emu_put(c, emu_t(c, 1), 0, most);
-}
-
-static aclnnStatus check_argmax(emu_call *c)
-{
-    static const int args[] = {0, 3};
-    const aclnnStatus code = emu_want(c, args, 2);
-    if (code != 0) return code;
-    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 3);
-    const int axis = emu_axis(x, c->arg[1].i);
-    if (axis < 0 || x->dim[axis] == 0 || !emu_is_index(y))
-        return emu_refuse(c, "there is no such axis, nothing on it, or the output is no index");
-    return emu_count(y) == emu_count(x) / x->dim[axis]
-               ? 0
-               : emu_refuse(c, "the output has another shape than rows along the axis");
-}
-
-/* The first of equal ones. */
-static void run_argmax(emu_call *c)
-{
-    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 3);
-    const int axis = emu_axis(x, c->arg[1].i);
-    for (int64_t r = 0, rows = emu_count(y); r < rows; r++) {
-        const int64_t from = row_place(x, axis, r);
-        int64_t best = 0;
-        for (int64_t i = 1; i < x->dim[axis]; i++)
-            if (emu_get(x, from + i * x->stride[axis]) > emu_get(x, from + best * x->stride[axis]))
-                best = i;
-        emu_put(c, y, emu_place(y, 0, r), (double)best);
-    }
-}
-
-static aclnnStatus check_cumsum(emu_call *c)
-{
-    static const int args[] = {0, 3};
-    const aclnnStatus code = emu_want(c, args, 2);
-    if (code != 0) return code;
-    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 3);
-    if (emu_axis(x, c->arg[1].i) < 0 || !emu_same_shape(x, y))
+    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, has_place ? 2 : 3);
+    if ((x->rank && emu_axis(x, running_dim(c)) < 0) || !emu_same_shape(x, y) ||
+        (has_place && !emu_same_shape(x, emu_t(c, 3))))
         return emu_refuse(c, "there is no such axis, or the output has another shape");
-    return y->type == c->arg[2].i ? 0
-                                  : emu_refuse(c, "the output is not of the type that is named");
+    return has_place || y->type == c->arg[2].i
+               ? 0
+               : emu_refuse(c, "the output is not of the type that is named");
 }
 
-static void run_cumsum(emu_call *c)
+/* The sum, product, largest or smallest of those so far: which, by a letter of the name. */
+static double so_far(char which, double old, double x, bool *is_new)
 {
-    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 3);
-    const int axis = emu_axis(x, c->arg[1].i);
-    const int64_t n = x->dim[axis], rows = n ? emu_count(x) / n : 0;
+    const double most = which == 'a' ? 1.0 : -1.0;
+    *is_new = which != 's' && which != 'p' && (most * x >= most * old || isnan(x)) && !isnan(old);
+    if (which == 's') return old + x;
+    return which == 'p' ? old * x : *is_new ? x : old;
+}
+
+static void run_running(emu_call *c)
+{
+    const char *name = c->op->name, which = strncmp(name, "Cumm", 4) == 0 ? name[4] : name[3];
+    const emu_tensor *x = emu_t(c, 0), *places = c->arg[2].kind == 'O' ? emu_t(c, 3) : NULL;
+    const emu_tensor *y = emu_t(c, places ? 2 : 3);
+    const int axis = x->rank ? emu_axis(x, running_dim(c)) : 0;
+    const int64_t n = x->rank ? x->dim[axis] : 1, rows = n ? emu_count(x) / n : 0;
     for (int64_t r = 0; r < rows; r++) {
         const int64_t from = row_place(x, axis, r), to = row_place(y, axis, r);
-        double sum = 0.0;
+        double value = which == 'p' ? 1.0 : 0.0;
+        int64_t place = 0;
         for (int64_t i = 0; i < n; i++) {
-            sum += emu_get(x, from + i * x->stride[axis]);
-            emu_put(c, y, to + i * y->stride[axis], sum);
+            const double v = emu_get(x, from + i * x->stride[axis]);
+            bool is_new = false;
+            value = places && i == 0 ? v : so_far(which, value, v, &is_new);
+            if (is_new) place = i;
+            emu_put(c, y, to + i * y->stride[axis], value);
+            if (places)
+                emu_put(c, places, row_place(places, axis, r) + i * places->stride[axis],
+                        (double)place);
         }
     }
 }
@@ -369,11 +324,11 @@ const emu_op emu_ops_client[] = {
     {"Embedding", check_embedding, run_embedding},
     {"EmbeddingDenseBackward", check_embedding_back, run_embedding_back},
     {"Cat", check_cat, run_cat},
-    {"Triu", check_triu, run_triu},
     {"Stack", check_stack, run_stack},
-    {"Max", check_max, run_max},
-    {"ArgMax", check_argmax, run_argmax},
-    {"Cumsum", check_cumsum, run_cumsum},
+    {"Cumsum", check_running, run_running},
+    {"Cumprod", check_running, run_running},
+    {"Cummax", check_running, run_running},
+    {"Cummin", check_running, run_running},
     {"ConstantPadNd", check_pad, run_pad},
     {"NLLLoss", check_nll_loss, run_nll_loss},
     {"NLLLossBackward", check_nll_back, run_nll_back},

@@ -1,319 +1,307 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* emu/ascend/ops_map.c - operators that make each element of the output from one of each input;
- * inputs of fewer or shorter axes are spread as the documentation says.
- *
- * A piece of a row at a time, as doubles, rounded once at the end: in f32 that is what one rounding
- * of the exact result gives. */
-#include "ascend/ops.h"
+/* emu/ascend/ops_map.c - sums, products, comparisons, bits and roundings, element by element. */
+#include "ascend/map.h"
 
-#include <math.h>
 #include <string.h>
 
-enum { PIECE = 256, INPUTS = 3 };
+#define A x[0][i]
+#define B x[1][i]
+#define C x[2][i]
 
-/* Where the inputs and the output of one operator stand among its arguments. */
-typedef struct mapping {
-    int n_in, in[INPUTS], out;
-    void (*fn)(const emu_call *c, int64_t n, double *y, double (*x)[PIECE]);
-} mapping;
+/* ---- helpers that have a form for each kind of number ---- */
 
-/* ---- the loop ---- */
-
-/* ---- types ---- */
-
-static bool is_one_of(const emu_call *c, const char *const *names)
+static double divided(double a, double b, double mode) /* 0 true, 1 towards 0, 2 down */
 {
-    while (*names && strcmp(*names, c->op->name) != 0) names++;
-    return *names != NULL;
+    if (mode < 1.0) return a / b;
+    if (mode < 2.0) return trunc(a / b);
+    double rest = fmod(a, b);
+    if (!(b < 0.0) && !(b > 0.0)) return a / b;
+    if ((rest < 0.0 || rest > 0.0) && (b < 0.0) != (rest < 0.0)) rest += b;
+    return nearbyint((a - rest) / b);
 }
 
-/* Two elements of what is written at one place. */
-static bool laps_over(const emu_tensor *t)
+/* Nothing divided by 0 is 0: the device does not stop. */
+static int64_t whole_divided(int64_t a, int64_t b, int64_t mode)
 {
-    for (int i = 0; i < t->rank; i++)
-        if (t->dim[i] > 1 && t->stride[i] == 0) return true;
-    return false;
+    if (b == 0) return 0;
+    if (b == -1) return -a;
+    return a / b - (mode == 2 && a % b != 0 && (a < 0) != (b < 0));
 }
 
-static aclnnStatus check_types(const emu_call *c, const mapping *m)
+static double remaining(double a, double b)
 {
-    static const char *const asks[] = {
-        "LtScalar", "LtTensor",   "EqTensor",  "IsFinite",   "NeTensor", "GtTensor",
-        "GeTensor", "LeTensor",   "EqScalar",  "NeScalar",   "GtScalar", "GeScalar",
-        "LeScalar", "LogicalAnd", "LogicalOr", "LogicalNot", NULL};
-    static const char *const curves[] = {"Silu", "SiluBackward", "Sigmoid", "SigmoidBackward",
-                                         NULL};
-    const emu_tensor *y = c->arg[m->out].tensor;
-    if (laps_over(y)) return emu_refuse(c, "elements of the output lie at one place");
-    if (is_one_of(c, asks) && y->type != EMU_BOOL) return emu_refuse(c, "the output is not BOOL");
-    if (strcmp(c->op->name, "Cast") == 0 && c->arg[1].i != y->type)
-        return emu_refuse(c, "the output is not of the type that is named");
-    if (strcmp(c->op->name, "SWhere") == 0) {
-        const int type = c->arg[0].tensor->type;
-        return type == EMU_BOOL || type == EMU_UINT8 ? 0 : emu_refuse(c, "a condition not BOOL");
-    }
-    for (int i = 0; is_one_of(c, curves) && i < m->n_in; i++)
-        if (c->arg[m->in[i]].tensor->type != y->type || !emu_is_float(y->type))
-            return emu_refuse(c, "inputs and output are not of one float type");
-    return 0;
+    const double rest = fmod(a, b);
+    return (rest < 0.0 || rest > 0.0) && (b < 0.0) != (rest < 0.0) ? rest + b : rest;
 }
 
-static aclnnStatus check_map(const emu_call *c, const mapping *m)
+static int64_t whole_rest(int64_t a, int64_t b)
 {
-    const emu_tensor *y = c->arg[m->out].tensor;
-    int64_t stride[EMU_RANK];
-    if (!c->arg[m->out].n)
-        return emu_fail(EMU_NN_NULLPTR, "aclnn%s: argument %d is NULL", c->op->name, m->out + 1);
-    for (int i = 0; i < m->n_in; i++) {
-        const emu_arg *a = &c->arg[m->in[i]];
-        if (!a->n)
-            return emu_fail(EMU_NN_NULLPTR, "aclnn%s: argument %d is NULL", c->op->name,
-                            m->in[i] + 1);
-        if (a->tensor[0].type == EMU_DOUBLE)
-            return emu_fail(EMU_NN_INVALID, "aclnn%s: argument %d is DOUBLE", c->op->name,
-                            m->in[i] + 1);
-        if (!emu_spread(&a->tensor[0], y, stride))
-            return emu_fail(EMU_NN_INVALID,
-                            "aclnn%s: argument %d does not spread to the output's shape",
-                            c->op->name, m->in[i] + 1);
-    }
-    for (int i = 0; i < c->n; i++)
-        if (c->arg[i].kind == 'S' && !c->arg[i].n && strcmp(c->op->name, "Clamp") != 0)
-            return emu_fail(EMU_NN_NULLPTR, "aclnn%s: argument %d is NULL", c->op->name, i + 1);
-    return check_types(c, m);
+    return b == 0 || b == -1 ? 0 : a % b;
 }
 
-typedef struct walk {
-    const mapping *map;
-    emu_tensor *y, *in[INPUTS];
-    int64_t stride[INPUTS][EMU_RANK];
-} walk;
-
-static void run_row(const emu_call *c, const walk *w, const int64_t at[INPUTS + 1])
+static int64_t whole_remaining(int64_t a, int64_t b)
 {
-    double x[INPUTS][PIECE], y[PIECE];
-    const int last = w->y->rank - 1;
-    const int64_t length = last < 0 ? 1 : w->y->dim[last];
-    const int64_t step = last < 0 ? 1 : w->y->stride[last];
-    for (int64_t j = 0; j < length; j += PIECE) {
-        const int64_t n = length - j < PIECE ? length - j : PIECE;
-        for (int i = 0; i < w->map->n_in; i++) {
-            const int64_t s = last < 0 ? 0 : w->stride[i][last];
-            const size_t size = emu_size_of(w->in[i]->type);
-            emu_load(x[i], w->in[i]->type, w->in[i]->at + (size_t)(at[i] + j * s) * size, s, n);
-        }
-        w->map->fn(c, n, y, x);
-        const size_t size = emu_size_of(w->y->type);
-        emu_store(w->y->type, w->y->at + (size_t)(at[INPUTS] + j * step) * size, step, y, n,
-                  c->device->overflow);
-    }
+    const int64_t rest = whole_rest(a, b);
+    return rest != 0 && (b < 0) != (rest < 0) ? rest + b : rest;
 }
 
-static void run_map(emu_call *c, const mapping *m)
+static int64_t power_whole(int64_t a, int64_t n)
 {
-    walk w = {.map = m, .y = c->arg[m->out].tensor};
-    if (emu_count(w.y) == 0) return;
-    for (int i = 0; i < m->n_in; i++) {
-        w.in[i] = c->arg[m->in[i]].tensor;
-        (void)emu_spread(w.in[i], w.y, w.stride[i]);
-    }
-    int64_t index[EMU_RANK] = {0};
-    for (bool more = true; more;) {
-        int64_t at[INPUTS + 1] = {0};
-        for (int d = 0; d < w.y->rank - 1; d++) {
-            for (int i = 0; i < m->n_in; i++) at[i] += index[d] * w.stride[i][d];
-            at[INPUTS] += index[d] * w.y->stride[d];
-        }
-        run_row(c, &w, at);
-        int d = w.y->rank - 2;
-        while (d >= 0 && ++index[d] == w.y->dim[d]) index[d--] = 0;
-        more = d >= 0;
-    }
+    int64_t y = 1;
+    if (n < 0) return a == 1 ? 1 : a == -1 ? (n % 2 ? -1 : 1) : 0;
+    for (; n; n /= 2, a *= a)
+        if (n % 2) y *= a;
+    return y;
+}
+
+static int64_t shifted(int64_t a, int64_t by) /* to the left; to the right below 0 */
+{
+    if (by <= -63) return a < 0 ? -1 : 0;
+    return by < 0 ? a >> -by : by > 63 ? 0 : (int64_t)((uint64_t)a << by);
 }
 
 /* ---- what they compute ---- */
 
-#define EACH(name, expression)                                                                     \
-    static void fn_##name(const emu_call *c, int64_t n, double *y, double(*x)[PIECE])              \
-    {                                                                                              \
-        (void)c, (void)x;                                                                          \
-        for (int64_t i = 0; i < n; i++) y[i] = (expression);                                       \
-    }
-#define A x[0][i]
-#define B x[1][i]
-EACH(add, A + c->arg[2].d * B)
-EACH(adds, A + c->arg[2].d * c->arg[1].d)
-EACH(mul, A *B)
-EACH(muls, A * c->arg[1].d)
-EACH(div, A / B)
-EACH(copy, A)
-EACH(fill, c->arg[1].d)
-EACH(zero, 0.0)
-EACH(finite, isfinite(A) ? 1.0 : 0.0)
-EACH(silu, A / (1.0 + exp(-A)))
-EACH(sigmoid, 1.0 / (1.0 + exp(-A)))
-EACH(sigmoid_backward, A *B *(1.0 - B))
+EMU_BOTH(add, A + S[2] * B)
+EMU_BOTH(adds, A + S[2] * S[1])
+EMU_BOTH(sub, A - S[2] * B)
+EMU_BOTH(subs, A - S[2] * S[1])
+EMU_BOTH(rsubs, S[1] - S[2] * A)
+EMU_BOTH(mul, A *B)
+EMU_BOTH(muls, A *S[1])
+EMU_REAL(div, A / B)
+EMU_REAL(divs, A / S[1])
+EMU_REAL(div_mode, divided(A, B, (double)c->arg[2].i))
+EMU_WHOLE(div_mode, whole_divided(A, B, c->arg[2].i))
+EMU_REAL(divs_mode, divided(A, S[1], (double)c->arg[2].i))
+EMU_WHOLE(divs_mode, whole_divided(A, S[1], c->arg[2].i))
+EMU_REAL(floor_div, divided(A, B, 2.0))
+EMU_WHOLE(floor_div, whole_divided(A, B, 2))
+EMU_REAL(floor_divs, divided(A, S[1], 2.0))
+EMU_WHOLE(floor_divs, whole_divided(A, S[1], 2))
+EMU_REAL(remainder, remaining(A, B))
+EMU_WHOLE(remainder, whole_remaining(A, B))
+EMU_REAL(remainders, remaining(A, S[1]))
+EMU_WHOLE(remainders, whole_remaining(A, S[1]))
+EMU_REAL(remainder_of, remaining(S[0], A))
+EMU_WHOLE(remainder_of, whole_remaining(S[0], A))
+EMU_REAL(fmod, fmod(A, B))
+EMU_WHOLE(fmod, whole_rest(A, B))
+EMU_REAL(fmods, fmod(A, S[1]))
+EMU_WHOLE(fmods, whole_rest(A, S[1]))
+EMU_BOTH(copy, A)
+EMU_BOTH(fill, S[1])
+EMU_BOTH(zero, 0)
+EMU_BOTH(one, 1)
+EMU_BOTH(neg, -A)
+EMU_BOTH(abs, A < 0 ? -A : A)
+EMU_BOTH(sign, (A > 0) - (A < 0) + (A <= A ? 0 : A))
+EMU_REAL(signbit, signbit(A) != 0)
+EMU_REAL(addcdiv, A + S[3] * B / C)
+EMU_BOTH(addcmul, A + S[3] * B * C)
+EMU_REAL(lerp, A + S[2] * (B - A))
+EMU_REAL(lerp_each, A + C * (B - A))
+EMU_REAL(power, pow(A, S[1]))
+EMU_WHOLE(power, power_whole(A, S[1]))
+EMU_REAL(power_of, pow(S[0], A))
+EMU_WHOLE(power_of, power_whole(S[0], A))
+EMU_REAL(power_each, pow(A, B))
+EMU_WHOLE(power_each, power_whole(A, B))
+EMU_BOTH(larger, A <= A && !(A > B) ? B : A)
+EMU_BOTH(smaller, A <= A && !(A < B) ? B : A)
 
-EACH(less_scalar, A < c->arg[1].d ? 1.0 : 0.0)
-EACH(less, A < B ? 1.0 : 0.0)
-EACH(equal, A <= B && A >= B ? 1.0 : 0.0)
-EACH(choose, A<0 || A> 0 ? B : x[2][i])
-
-/* The adapter's. */
-EACH(sub, A - c->arg[2].d * B)
-EACH(subs, A - c->arg[2].d * c->arg[1].d)
-EACH(rsubs, c->arg[1].d - c->arg[2].d * A)
-EACH(divs, A / c->arg[1].d)
-EACH(one, 1.0)
-EACH(addcdiv, A + c->arg[3].d * B / x[2][i])
-EACH(addcmul, A + c->arg[3].d * B * x[2][i])
-EACH(neg, -A)
-EACH(abs, fabs(A))
-EACH(reciprocal, 1.0 / A)
-EACH(sqrt, sqrt(A))
-EACH(rsqrt, 1.0 / sqrt(A))
-EACH(exp, exp(A))
-EACH(log, log(A))
-EACH(sin, sin(A))
-EACH(cos, cos(A))
-EACH(tanh, tanh(A))
-EACH(relu, A < 0.0 ? 0.0 : A)
 /* Either bound may be absent. */
-EACH(clamp,
-     c->arg[1].n &&A<c->arg[1].d ? c->arg[1].d : c->arg[2].n && A> c->arg[2].d ? c->arg[2].d : A)
-EACH(power, pow(A, c->arg[1].d))
-EACH(power_of, pow(c->arg[0].d, A))
-EACH(larger, isnan(A) || A > B ? A : B)
-EACH(smaller, isnan(A) || A < B ? A : B)
-EACH(differs, A <= B && A >= B ? 0.0 : 1.0)
-EACH(greater, A > B ? 1.0 : 0.0)
-EACH(at_least, A >= B ? 1.0 : 0.0)
-EACH(at_most, A <= B ? 1.0 : 0.0)
-EACH(equal_scalar, A <= c->arg[1].d && A >= c->arg[1].d ? 1.0 : 0.0)
-EACH(differs_scalar, A <= c->arg[1].d && A >= c->arg[1].d ? 0.0 : 1.0)
-EACH(greater_scalar, A > c->arg[1].d ? 1.0 : 0.0)
-EACH(at_least_scalar, A >= c->arg[1].d ? 1.0 : 0.0)
-EACH(at_most_scalar, A <= c->arg[1].d ? 1.0 : 0.0)
-EACH(both, (double)((int64_t)A &(int64_t)B))
-EACH(either, (double)((int64_t)A | (int64_t)B))
-EACH(round, rint(A))
-EACH(floor, floor(A))
-EACH(ceil, ceil(A))
-EACH(logical_and, (A < 0.0 || A > 0.0) && (B < 0.0 || B > 0.0) ? 1.0 : 0.0)
-EACH(logical_or, A<0.0 || A> 0.0 || B < 0.0 || B > 0.0 ? 1.0 : 0.0)
-EACH(logical_not, A<0.0 || A> 0.0 ? 0.0 : 1.0)
-EACH(both_scalar, (double)((int64_t)A & c->arg[1].i))
-EACH(either_scalar, (double)((int64_t)A | c->arg[1].i))
-EACH(lerp, A + c->arg[2].d * (B - A))
-EACH(masked, B<0.0 || B> 0.0 ? c->arg[2].d : A)
+EMU_BOTH(clamp, c->arg[2].n &&A > S[2]    ? S[2]
+                : c->arg[1].n && A < S[1] ? (c->arg[2].n && S[1] > S[2] ? S[2] : S[1])
+                                          : A)
+EMU_BOTH(clamp_least, A < S[1] ? S[1] : A)
+EMU_BOTH(clamp_most, A > S[1] ? S[1] : A)
+EMU_BOTH(clamp_each, c->arg[2].n && (A > C || (c->arg[1].n && B > C)) ? C
+                     : c->arg[1].n && A < B                           ? B
+                                                                      : A)
 
-static void fn_not(const emu_call *c, int64_t n, double *y, double (*x)[PIECE])
-{
-    const bool is_bool = c->arg[0].tensor->type == EMU_BOOL;
-    for (int64_t i = 0; i < n; i++)
-        y[i] = is_bool ? (A < 0.0 || A > 0.0 ? 0.0 : 1.0) : (double)~(int64_t)A;
-}
+EMU_BOTH(equal, A <= B && A >= B)
+EMU_BOTH(differs, !(A <= B && A >= B))
+EMU_BOTH(less, A < B)
+EMU_BOTH(greater, A > B)
+EMU_BOTH(at_least, A >= B)
+EMU_BOTH(at_most, A <= B)
+EMU_BOTH(equal_scalar, A <= S[1] && A >= S[1])
+EMU_BOTH(differs_scalar, !(A <= S[1] && A >= S[1]))
+EMU_BOTH(less_scalar, A < S[1])
+EMU_BOTH(greater_scalar, A > S[1])
+EMU_BOTH(at_least_scalar, A >= S[1])
+EMU_BOTH(at_most_scalar, A <= S[1])
+EMU_REAL(finite, isfinite(A) ? 1.0 : 0.0)
+EMU_REAL(infinite_up, isinf(A) && A > 0.0)
+EMU_REAL(infinite_down, isinf(A) && A < 0.0)
+EMU_REAL(close, (A <= B && A >= B) ||
+                    (isfinite(A) && isfinite(B) && fabs(A - B) <= S[3] + S[2] * fabs(B)) ||
+                    (c->arg[4].i && isnan(A) && isnan(B)))
 
-/* 2 (self - target) of the gradient; of the mean (reduction 1) by the number of elements. */
-static void fn_mse_backward(const emu_call *c, int64_t n, double *y, double (*x)[PIECE])
-{
-    const double by = c->arg[3].i == 1 ? (double)emu_count(c->arg[1].tensor) : 1.0;
-    for (int64_t i = 0; i < n; i++) y[i] = A * 2.0 * (B - x[2][i]) / by;
-}
+#define IS(a) ((a) < 0 || (a) > 0 || !((a) <= (a))) /* what is no number is true */
+EMU_BOTH(choose, IS(A) ? B : C)
+EMU_BOTH(masked, IS(B) ? S[2] : A)
+EMU_BOTH(masked_each, IS(B) ? C : A)
+EMU_BOTH(logical_and, IS(A) && IS(B))
+EMU_BOTH(logical_or, IS(A) || IS(B))
+EMU_BOTH(logical_xor, IS(A) != IS(B))
+EMU_BOTH(logical_not, !IS(A))
+EMU_BOTH(both, (int64_t)A &(int64_t)B)
+EMU_BOTH(either, (int64_t)A | (int64_t)B)
+EMU_BOTH(exclusive, (int64_t)A ^ (int64_t)B)
+EMU_BOTH(both_scalar, (int64_t)A &(int64_t)S[1])
+EMU_BOTH(either_scalar, (int64_t)A | (int64_t)S[1])
+EMU_BOTH(exclusive_scalar, (int64_t)A ^ (int64_t)S[1])
+EMU_BOTH(invert, c->arg[0].tensor->type == EMU_BOOL ? !IS(A) : ~(int64_t)A)
+EMU_BOTH(left, shifted((int64_t)A, (int64_t)B))
+EMU_BOTH(left_scalar, shifted((int64_t)A, (int64_t)S[1]))
+EMU_BOTH(right, shifted((int64_t)A, -(int64_t)B))
 
-static void fn_silu_backward(const emu_call *c, int64_t n, double *y, double (*x)[PIECE])
-{
-    (void)c;
-    for (int64_t i = 0; i < n; i++) {
-        const double s = 1.0 / (1.0 + exp(-B));
-        y[i] = A * s * (1.0 + B * (1.0 - s));
-    }
-}
+EMU_REAL(round, rint(A))
+EMU_REAL(floor, floor(A))
+EMU_REAL(ceil, ceil(A))
+EMU_REAL(trunc, trunc(A))
+EMU_REAL(frac, A - trunc(A))
+EMU_REAL(round_at, rint(A *pow(10.0, (double)c->arg[1].i)) / pow(10.0, (double)c->arg[1].i))
+EMU_REAL(to_number, isnan(A) ? S[1] : isinf(A) && A > 0.0 ? S[2] : isinf(A) ? S[3] : A)
 
-/* X(name, inputs, where they stand, where the output stands, function) */
+/* X(name, where the output stands, flags, function, its form for integers, inputs...) */
+#define ASKS EMU_MAP_ASKS
 #define MAP_LIST(X)                                                                                \
-    X(Add, 2, 0, 1, 3, add)                                                                        \
-    X(Adds, 1, 0, 0, 3, adds)                                                                      \
-    X(InplaceAdd, 2, 0, 1, 0, add)                                                                 \
-    X(InplaceAdds, 1, 0, 0, 0, adds)                                                               \
-    X(Mul, 2, 0, 1, 2, mul)                                                                        \
-    X(Muls, 1, 0, 0, 2, muls)                                                                      \
-    X(Div, 2, 0, 1, 2, div)                                                                        \
-    X(Cast, 1, 0, 0, 2, copy)                                                                      \
-    X(InplaceCopy, 1, 1, 0, 0, copy)                                                               \
-    X(InplaceFillScalar, 0, 0, 0, 0, fill)                                                         \
-    X(InplaceZero, 0, 0, 0, 0, zero)                                                               \
-    X(IsFinite, 1, 0, 0, 1, finite)                                                                \
-    X(Silu, 1, 0, 0, 1, silu)                                                                      \
-    X(SiluBackward, 2, 0, 1, 2, silu_backward)                                                     \
-    X(Sigmoid, 1, 0, 0, 1, sigmoid)                                                                \
-    X(SigmoidBackward, 2, 0, 1, 2, sigmoid_backward)                                               \
-    X(LtScalar, 1, 0, 0, 2, less_scalar)                                                           \
-    X(LtTensor, 2, 0, 1, 2, less)                                                                  \
-    X(EqTensor, 2, 0, 1, 2, equal)                                                                 \
-    X(SWhere, 3, 0, 1, 3, choose)                                                                  \
-    X(Sub, 2, 0, 1, 3, sub)                                                                        \
-    X(Subs, 1, 0, 0, 3, subs)                                                                      \
-    X(Rsubs, 1, 0, 0, 3, rsubs)                                                                    \
-    X(Divs, 1, 0, 0, 2, divs)                                                                      \
-    X(InplaceMul, 2, 0, 1, 0, mul)                                                                 \
-    X(InplaceMuls, 1, 0, 0, 0, muls)                                                               \
-    X(InplaceOne, 0, 0, 0, 0, one)                                                                 \
-    X(InplaceAddcdiv, 3, 0, 1, 0, addcdiv)                                                         \
-    X(InplaceAddcmul, 3, 0, 1, 0, addcmul)                                                         \
-    X(Neg, 1, 0, 0, 1, neg)                                                                        \
-    X(Abs, 1, 0, 0, 1, abs)                                                                        \
-    X(Reciprocal, 1, 0, 0, 1, reciprocal)                                                          \
-    X(Sqrt, 1, 0, 0, 1, sqrt)                                                                      \
-    X(Rsqrt, 1, 0, 0, 1, rsqrt)                                                                    \
-    X(Exp, 1, 0, 0, 1, exp)                                                                        \
-    X(Log, 1, 0, 0, 1, log)                                                                        \
-    X(Sin, 1, 0, 0, 1, sin)                                                                        \
-    X(Cos, 1, 0, 0, 1, cos)                                                                        \
-    X(Tanh, 1, 0, 0, 1, tanh)                                                                      \
-    X(Relu, 1, 0, 0, 1, relu)                                                                      \
-    X(Clamp, 1, 0, 0, 3, clamp)                                                                    \
-    X(PowTensorScalar, 1, 0, 0, 2, power)                                                          \
-    X(PowScalarTensor, 1, 1, 0, 2, power_of)                                                       \
-    X(Maximum, 2, 0, 1, 2, larger)                                                                 \
-    X(Minimum, 2, 0, 1, 2, smaller)                                                                \
-    X(NeTensor, 2, 0, 1, 2, differs)                                                               \
-    X(GtTensor, 2, 0, 1, 2, greater)                                                               \
-    X(GeTensor, 2, 0, 1, 2, at_least)                                                              \
-    X(LeTensor, 2, 0, 1, 2, at_most)                                                               \
-    X(EqScalar, 1, 0, 0, 2, equal_scalar)                                                          \
-    X(NeScalar, 1, 0, 0, 2, differs_scalar)                                                        \
-    X(GtScalar, 1, 0, 0, 2, greater_scalar)                                                        \
-    X(GeScalar, 1, 0, 0, 2, at_least_scalar)                                                       \
-    X(LeScalar, 1, 0, 0, 2, at_most_scalar)                                                        \
-    X(BitwiseAndTensor, 2, 0, 1, 2, both)                                                          \
-    X(BitwiseOrTensor, 2, 0, 1, 2, either)                                                         \
-    X(BitwiseNot, 1, 0, 0, 1, not )                                                                \
-    X(InplaceMaskedFillScalar, 2, 0, 1, 0, masked)                                                 \
-    X(Round, 1, 0, 0, 1, round)                                                                    \
-    X(Floor, 1, 0, 0, 1, floor)                                                                    \
-    X(Ceil, 1, 0, 0, 1, ceil)                                                                      \
-    X(LogicalAnd, 2, 0, 1, 2, logical_and)                                                         \
-    X(LogicalOr, 2, 0, 1, 2, logical_or)                                                           \
-    X(LogicalNot, 1, 0, 0, 1, logical_not)                                                         \
-    X(BitwiseAndScalar, 1, 0, 0, 2, both_scalar)                                                   \
-    X(BitwiseOrScalar, 1, 0, 0, 2, either_scalar)                                                  \
-    X(Lerps, 2, 0, 1, 3, lerp)                                                                     \
-    X(InplaceLerps, 2, 0, 1, 0, lerp)                                                              \
-    X(InplaceFillTensor, 1, 1, 0, 0, copy)                                                         \
-    X(MseLossBackward, 3, 0, 1, 4, mse_backward)
+    X(Add, 3, 0, add, add, 0, 1)                                                                   \
+    X(Adds, 3, 0, adds, adds, 0)                                                                   \
+    X(InplaceAdd, 0, 0, add, add, 0, 1)                                                            \
+    X(InplaceAdds, 0, 0, adds, adds, 0)                                                            \
+    X(Sub, 3, 0, sub, sub, 0, 1)                                                                   \
+    X(Subs, 3, 0, subs, subs, 0)                                                                   \
+    X(InplaceSub, 0, 0, sub, sub, 0, 1)                                                            \
+    X(InplaceSubs, 0, 0, subs, subs, 0)                                                            \
+    X(Rsubs, 3, 0, rsubs, rsubs, 0)                                                                \
+    X(Mul, 2, 0, mul, mul, 0, 1)                                                                   \
+    X(Muls, 2, 0, muls, muls, 0)                                                                   \
+    X(InplaceMul, 0, 0, mul, mul, 0, 1)                                                            \
+    X(InplaceMuls, 0, 0, muls, muls, 0)                                                            \
+    X(Div, 2, 0, div, none, 0, 1)                                                                  \
+    X(Divs, 2, 0, divs, none, 0)                                                                   \
+    X(InplaceDiv, 0, 0, div, none, 0, 1)                                                           \
+    X(InplaceDivs, 0, 0, divs, none, 0)                                                            \
+    X(DivMod, 3, 0, div_mode, div_mode, 0, 1)                                                      \
+    X(DivMods, 3, 0, divs_mode, divs_mode, 0)                                                      \
+    X(InplaceDivMod, 0, 0, div_mode, div_mode, 0, 1)                                               \
+    X(InplaceDivMods, 0, 0, divs_mode, divs_mode, 0)                                               \
+    X(FloorDivide, 2, 0, floor_div, floor_div, 0, 1)                                               \
+    X(FloorDivides, 2, 0, floor_divs, floor_divs, 0)                                               \
+    X(InplaceFloorDivide, 0, 0, floor_div, floor_div, 0, 1)                                        \
+    X(InplaceFloorDivides, 0, 0, floor_divs, floor_divs, 0)                                        \
+    X(RemainderTensorTensor, 2, 0, remainder, remainder, 0, 1)                                     \
+    X(RemainderTensorScalar, 2, 0, remainders, remainders, 0)                                      \
+    X(RemainderScalarTensor, 2, 0, remainder_of, remainder_of, 1)                                  \
+    X(InplaceRemainderTensorTensor, 0, 0, remainder, remainder, 0, 1)                              \
+    X(InplaceRemainderTensorScalar, 0, 0, remainders, remainders, 0)                               \
+    X(FmodTensor, 2, 0, fmod, fmod, 0, 1)                                                          \
+    X(FmodScalar, 2, 0, fmods, fmods, 0)                                                           \
+    X(InplaceFmodTensor, 0, 0, fmod, fmod, 0, 1)                                                   \
+    X(InplaceFmodScalar, 0, 0, fmods, fmods, 0)                                                    \
+    X(Cast, 2, 0, copy, copy, 0)                                                                   \
+    X(InplaceCopy, 0, 0, copy, copy, 1)                                                            \
+    X(InplaceFillScalar, 0, 0, fill, fill, -1)                                                     \
+    X(InplaceFillTensor, 0, 0, copy, copy, 1)                                                      \
+    X(InplaceZero, 0, 0, zero, zero, -1)                                                           \
+    X(InplaceOne, 0, 0, one, one, -1)                                                              \
+    X(Neg, 1, 0, neg, neg, 0)                                                                      \
+    X(Abs, 1, 0, abs, abs, 0)                                                                      \
+    X(Sign, 1, 0, sign, sign, 0)                                                                   \
+    X(Signbit, 1, ASKS, signbit, none, 0)                                                          \
+    X(Addcdiv, 4, 0, addcdiv, none, 0, 1, 2)                                                       \
+    X(Addcmul, 4, 0, addcmul, addcmul, 0, 1, 2)                                                    \
+    X(InplaceAddcdiv, 0, 0, addcdiv, none, 0, 1, 2)                                                \
+    X(InplaceAddcmul, 0, 0, addcmul, addcmul, 0, 1, 2)                                             \
+    X(Lerps, 3, 0, lerp, none, 0, 1)                                                               \
+    X(InplaceLerps, 0, 0, lerp, none, 0, 1)                                                        \
+    X(Lerp, 3, 0, lerp_each, none, 0, 1, 2)                                                        \
+    X(InplaceLerp, 0, 0, lerp_each, none, 0, 1, 2)                                                 \
+    X(PowTensorScalar, 2, 0, power, power, 0)                                                      \
+    X(PowScalarTensor, 2, 0, power_of, power_of, 1)                                                \
+    X(PowTensorTensor, 2, 0, power_each, power_each, 0, 1)                                         \
+    X(InplacePowTensorScalar, 0, 0, power, power, 0)                                               \
+    X(InplacePowTensorTensor, 0, 0, power_each, power_each, 0, 1)                                  \
+    X(Maximum, 2, 0, larger, larger, 0, 1)                                                         \
+    X(Minimum, 2, 0, smaller, smaller, 0, 1)                                                       \
+    X(Clamp, 3, 0, clamp, clamp, 0)                                                                \
+    X(ClampMin, 2, 0, clamp_least, clamp_least, 0)                                                 \
+    X(ClampMax, 2, 0, clamp_most, clamp_most, 0)                                                   \
+    X(InplaceClampMax, 0, 0, clamp_most, clamp_most, 0)                                            \
+    X(ClampMinTensor, 2, 0, larger, larger, 0, 1)                                                  \
+    X(ClampMaxTensor, 2, 0, smaller, smaller, 0, 1)                                                \
+    X(InplaceClampMinTensor, 0, 0, larger, larger, 0, 1)                                           \
+    X(InplaceClampMaxTensor, 0, 0, smaller, smaller, 0, 1)                                         \
+    X(EqTensor, 2, ASKS, equal, equal, 0, 1)                                                       \
+    X(NeTensor, 2, ASKS, differs, differs, 0, 1)                                                   \
+    X(LtTensor, 2, ASKS, less, less, 0, 1)                                                         \
+    X(GtTensor, 2, ASKS, greater, greater, 0, 1)                                                   \
+    X(GeTensor, 2, ASKS, at_least, at_least, 0, 1)                                                 \
+    X(LeTensor, 2, ASKS, at_most, at_most, 0, 1)                                                   \
+    X(EqScalar, 2, ASKS, equal_scalar, equal_scalar, 0)                                            \
+    X(NeScalar, 2, ASKS, differs_scalar, differs_scalar, 0)                                        \
+    X(LtScalar, 2, ASKS, less_scalar, less_scalar, 0)                                              \
+    X(GtScalar, 2, ASKS, greater_scalar, greater_scalar, 0)                                        \
+    X(GeScalar, 2, ASKS, at_least_scalar, at_least_scalar, 0)                                      \
+    X(LeScalar, 2, ASKS, at_most_scalar, at_most_scalar, 0)                                        \
+    X(InplaceEqTensor, 0, 0, equal, equal, 0, 1)                                                   \
+    X(InplaceNeTensor, 0, 0, differs, differs, 0, 1)                                               \
+    X(InplaceLtTensor, 0, 0, less, less, 0, 1)                                                     \
+    X(InplaceGtTensor, 0, 0, greater, greater, 0, 1)                                               \
+    X(InplaceGeTensor, 0, 0, at_least, at_least, 0, 1)                                             \
+    X(InplaceLeTensor, 0, 0, at_most, at_most, 0, 1)                                               \
+    X(InplaceEqScalar, 0, 0, equal_scalar, equal_scalar, 0)                                        \
+    X(InplaceNeScalar, 0, 0, differs_scalar, differs_scalar, 0)                                    \
+    X(InplaceLtScalar, 0, 0, less_scalar, less_scalar, 0)                                          \
+    X(InplaceGtScalar, 0, 0, greater_scalar, greater_scalar, 0)                                    \
+    X(InplaceGeScalar, 0, 0, at_least_scalar, at_least_scalar, 0)                                  \
+    X(InplaceLeScalar, 0, 0, at_most_scalar, at_most_scalar, 0)                                    \
+    X(IsFinite, 1, ASKS, finite, none, 0)                                                          \
+    X(IsPosInf, 1, ASKS, infinite_up, none, 0)                                                     \
+    X(IsNegInf, 1, ASKS, infinite_down, none, 0)                                                   \
+    X(IsClose, 5, ASKS, close, none, 0, 1)                                                         \
+    X(SWhere, 3, 0, choose, choose, 0, 1, 2)                                                       \
+    X(InplaceMaskedFillScalar, 0, 0, masked, masked, 0, 1)                                         \
+    X(InplaceMaskedFillTensor, 0, 0, masked_each, masked_each, 0, 1, 2)                            \
+    X(LogicalAnd, 2, ASKS, logical_and, logical_and, 0, 1)                                         \
+    X(LogicalOr, 2, ASKS, logical_or, logical_or, 0, 1)                                            \
+    X(LogicalXor, 2, ASKS, logical_xor, logical_xor, 0, 1)                                         \
+    X(LogicalNot, 1, ASKS, logical_not, logical_not, 0)                                            \
+    X(InplaceLogicalAnd, 0, 0, logical_and, logical_and, 0, 1)                                     \
+    X(InplaceLogicalOr, 0, 0, logical_or, logical_or, 0, 1)                                        \
+    X(InplaceLogicalNot, 0, 0, logical_not, logical_not, 0)                                        \
+    X(BitwiseAndTensor, 2, 0, both, both, 0, 1)                                                    \
+    X(BitwiseOrTensor, 2, 0, either, either, 0, 1)                                                 \
+    X(BitwiseXorTensor, 2, 0, exclusive, exclusive, 0, 1)                                          \
+    X(BitwiseAndScalar, 2, 0, both_scalar, both_scalar, 0)                                         \
+    X(BitwiseOrScalar, 2, 0, either_scalar, either_scalar, 0)                                      \
+    X(BitwiseXorScalar, 2, 0, exclusive_scalar, exclusive_scalar, 0)                               \
+    X(InplaceBitwiseAndTensor, 0, 0, both, both, 0, 1)                                             \
+    X(InplaceBitwiseXorTensor, 0, 0, exclusive, exclusive, 0, 1)                                   \
+    X(InplaceBitwiseAndScalar, 0, 0, both_scalar, both_scalar, 0)                                  \
+    X(InplaceBitwiseXorScalar, 0, 0, exclusive_scalar, exclusive_scalar, 0)                        \
+    X(BitwiseNot, 1, 0, invert, invert, 0)                                                         \
+    X(LeftShift, 2, 0, left, left, 0, 1)                                                           \
+    X(LeftShifts, 2, 0, left_scalar, left_scalar, 0)                                               \
+    X(RightShift, 2, 0, right, right, 0, 1)                                                        \
+    X(Round, 1, 0, round, copy, 0)                                                                 \
+    X(RoundDecimals, 2, 0, round_at, none, 0)                                                      \
+    X(InplaceRoundDecimals, 0, 0, round_at, none, 0)                                               \
+    X(Floor, 1, 0, floor, copy, 0)                                                                 \
+    X(InplaceFloor, 0, 0, floor, copy, 0)                                                          \
+    X(Ceil, 1, 0, ceil, copy, 0)                                                                   \
+    X(InplaceCeil, 0, 0, ceil, copy, 0)                                                            \
+    X(Trunc, 1, 0, trunc, copy, 0)                                                                 \
+    X(Frac, 1, 0, frac, zero, 0)                                                                   \
+    X(InplaceFrac, 0, 0, frac, zero, 0)                                                            \
+    X(NanToNum, 4, 0, to_number, none, 0)                                                          \
+    X(InplaceNanToNum, 0, 0, to_number, none, 0)
 
-#define MAP_DEFINE(name, n, i0, i1, o, f)                                                          \
-    static const mapping map_##name = {n, {i0, i1, 2}, o, fn_##f};                                 \
-    static aclnnStatus check_##name(emu_call *c)                                                   \
-    {                                                                                              \
-        return check_map(c, &map_##name);                                                          \
-    }                                                                                              \
-    static void run_##name(emu_call *c)                                                            \
-    {                                                                                              \
-        run_map(c, &map_##name);                                                                   \
-    }
-MAP_LIST(MAP_DEFINE)
+MAP_LIST(EMU_MAP_DEFINE)
+EMU_MAP_DEFINE_(ClampTensor, 3, 1, 0, clamp_each, clamp_each, 0, 1, 2)
 
-#define MAP_ROW(name, n, i0, i1, o, f) {#name, check_##name, run_##name},
-const emu_op emu_ops_map[] = {MAP_LIST(MAP_ROW){NULL, NULL, NULL}};
+const emu_op emu_ops_map[] = {MAP_LIST(EMU_MAP_ROW) EMU_MAP_ROW(ClampTensor, 3){NULL, NULL, NULL}};

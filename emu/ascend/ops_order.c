@@ -71,26 +71,59 @@ static aclnnStatus check_sort(emu_call *c)
                                                         : 0;
 }
 
-static void run_sort(emu_call *c)
+/* The first of each row in order into the outputs, as many as those are long. */
+static void run_ordered(emu_call *c, const order *o, int axis, int out)
 {
-    const emu_tensor *x = emu_t(c, 0), *values = emu_t(c, 4), *indices = emu_t(c, 5);
-    const int axis = emu_axis(x, c->arg[2].i);
-    const int64_t n = x->dim[axis];
-    const order o = {c->arg[1].i != 0, c->arg[3].i != 0};
+    const emu_tensor *x = emu_t(c, 0), *values = emu_t(c, out), *indices = emu_t(c, out + 1);
+    const int64_t n = x->dim[axis], k = values->dim[axis];
     emu_tensor rows[3] = {*x, *values, *indices};
     item *v = malloc((size_t)(2 * n + 1) * sizeof *v);
-    for (int k = 0; k < 3; k++) rows[k].dim[axis] = 1;
+    for (int t = 0; t < 3; t++) rows[t].dim[axis] = 1;
     for (int64_t e = 0, count = emu_count(&rows[0]); v && n > 0 && e < count; e++) {
         const int64_t from = emu_place(&rows[0], 0, e), to = emu_place(&rows[1], 0, e),
                       id = emu_place(&rows[2], 0, e);
         for (int64_t i = 0; i < n; i++) v[i] = (item){emu_get(x, from + i * x->stride[axis]), i};
-        sort_items(&o, v, v + n, n);
-        for (int64_t i = 0; i < n; i++) {
-            emu_put(c, values, to + i * values->stride[axis], v[i].x);
+        sort_items(o, v, v + n, n);
+        for (int64_t i = 0; i < k; i++) {
+            emu_move(c, values, to + i * values->stride[axis], x, from + v[i].i * x->stride[axis]);
             emu_put(c, indices, id + i * indices->stride[axis], (double)v[i].i);
         }
     }
     free(v);
+}
+
+static void run_sort(emu_call *c)
+{
+    const order o = {c->arg[1].i != 0, c->arg[3].i != 0};
+    const emu_tensor *x = emu_t(c, 0);
+    if (x->rank > 0) run_ordered(c, &o, emu_axis(x, c->arg[2].i), 4);
+}
+
+static void run_topk(emu_call *c)
+{
+    const order o = {true, c->arg[3].i != 0};
+    run_ordered(c, &o, emu_axis(emu_t(c, 0), c->arg[2].i), 5);
+}
+
+/* ---- Topk(self, k, dim, largest, sorted, values, indices) ---- */
+
+static aclnnStatus check_topk(emu_call *c)
+{
+    static const int args[] = {0, 5, 6};
+    const aclnnStatus code = emu_want(c, args, 3);
+    if (code != 0) return code;
+    const emu_tensor *x = emu_t(c, 0), *values = emu_t(c, 5), *indices = emu_t(c, 6);
+    const int axis = x->rank ? emu_axis(x, c->arg[2].i) : -1;
+    if (axis < 0) return emu_refuse(c, "there is no such axis");
+    if (c->arg[1].i < 0 || c->arg[1].i > x->dim[axis])
+        return emu_refuse(c, "k is more than there are");
+    if (values->type != x->type || indices->type != EMU_INT64 || !emu_same_shape(values, indices))
+        return emu_refuse(c, "values are of another type, or indices not INT64 of their shape");
+    for (int i = 0; i < x->rank; i++)
+        if (values->rank != x->rank || values->dim[i] != (i == axis ? c->arg[1].i : x->dim[i]))
+            return emu_refuse(c, "values have another shape than the k largest");
+    return x->type == EMU_BOOL || x->type == EMU_DOUBLE ? emu_refuse(c, "a type it does not sort")
+                                                        : 0;
 }
 
 /* ---- Gather(self, dim, index, out), ScatterAdd(self, dim, index, src, out) ---- */
@@ -137,7 +170,7 @@ static void run_gather(emu_call *c)
     const int axis = emu_axis(x, c->arg[1].i);
     for (int64_t e = 0, n = emu_count(index); e < n; e++) {
         const int64_t at = pointed(c, index, x, axis, e);
-        if (at >= 0) emu_put(c, y, emu_place(y, 0, e), emu_get(x, at));
+        if (at >= 0) emu_move(c, y, emu_place(y, 0, e), x, at);
     }
 }
 
@@ -163,7 +196,7 @@ static void run_scatter_add(emu_call *c)
     emu_tensor src = *emu_t(c, 3); /* only as much of it as the index has */
     for (int i = 0; i < src.rank; i++) src.dim[i] = index->dim[i];
     for (int64_t e = 0, n = emu_count(y); e < n; e++)
-        emu_put(c, y, emu_place(y, 0, e), emu_get(x, emu_place(x, 0, e)));
+        emu_move(c, y, emu_place(y, 0, e), x, emu_place(x, 0, e));
     for (int64_t e = 0, n = emu_count(index); e < n; e++) {
         const int64_t at = pointed(c, index, y, axis, e);
         if (at >= 0) emu_put(c, y, at, emu_get(y, at) + emu_get(&src, emu_place(&src, 0, e)));
@@ -296,8 +329,8 @@ static void run_index(emu_call *c)
             if (named < 0) return;
             const int64_t at = named + emu_place(&before, 0, o);
             for (int64_t j = 0; j < each; j++)
-                emu_put(c, t.y, emu_place(t.y, 0, (o * count + e) * each + j),
-                        emu_get(t.x, at + emu_place(t.x, t.first + t.n, j)));
+                emu_move(c, t.y, emu_place(t.y, 0, (o * count + e) * each + j), t.x,
+                         at + emu_place(t.x, t.first + t.n, j));
         }
 }
 
@@ -325,11 +358,8 @@ static void run_arange(emu_call *c)
 }
 
 const emu_op emu_ops_order[] = {
-    {"Sort", check_sort, run_sort},
-    {"Gather", check_gather, run_gather},
-    {"ScatterAdd", check_scatter_add, run_scatter_add},
-    {"IndexPutImpl", check_put, run_put},
-    {"Index", check_index, run_index},
-    {"Arange", check_arange, run_arange},
-    {NULL, NULL, NULL},
+    {"Sort", check_sort, run_sort},       {"Topk", check_topk, run_topk},
+    {"Gather", check_gather, run_gather}, {"ScatterAdd", check_scatter_add, run_scatter_add},
+    {"IndexPutImpl", check_put, run_put}, {"Index", check_index, run_index},
+    {"Arange", check_arange, run_arange}, {NULL, NULL, NULL},
 };

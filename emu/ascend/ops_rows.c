@@ -1,187 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* emu/ascend/ops_rows.c - sums over axes, slices by index, RMS norms, AdamW: computed in double,
+/* emu/ascend/ops_rows.c - slices by index, RMS norms, AdamW: computed in double,
  * rounded once. An index that names nothing ends in a fault of the vector core. */
 #include "ascend/ops.h"
 
 #include <math.h>
-
-/* ---- ReduceSum, Mean (self, dims, keep, type, out), Any, All (self, dims, keep, out),
- *      LinalgVectorNorm(self, order, dims, keep, type, out): over the axes named, or all where none
- *      is ---- */
-
-/* Where the axes and the output stand, and what is done with each element and at the end. */
-typedef struct fold {
-    int dims, out;
-    bool has_type; /* named before the output */
-    double first;
-    double (*take)(double sum, double x, double order);
-    double (*give)(double sum, int64_t n, double order);
-} fold;
-
-static double take_sum(double sum, double x, double order)
-{
-    (void)order;
-    return sum + x;
-}
-
-static double take_any(double sum, double x, double order)
-{
-    (void)order;
-    return x < 0.0 || x > 0.0 ? 1.0 : sum;
-}
-
-static double take_all(double sum, double x, double order)
-{
-    (void)order;
-    return x < 0.0 || x > 0.0 ? sum : 0.0;
-}
-
-static double take_power(double sum, double x, double order)
-{
-    return sum + pow(fabs(x), order);
-}
-
-static double give_sum(double sum, int64_t n, double order)
-{
-    (void)n, (void)order;
-    return sum;
-}
-
-static double give_mean(double sum, int64_t n, double order)
-{
-    (void)order;
-    return sum / (double)n;
-}
-
-static double give_root(double sum, int64_t n, double order)
-{
-    (void)n;
-    return pow(sum, 1.0 / order);
-}
-
-static const fold SUM = {1, 4, true, 0.0, take_sum, give_sum},
-                  MEAN = {1, 4, true, 0.0, take_sum, give_mean},
-                  ANY = {1, 3, false, 0.0, take_any, give_sum},
-                  ALL = {1, 3, false, 1.0, take_all, give_sum},
-                  NORM = {2, 5, true, 0.0, take_power, give_root};
-
-/* Which axes are folded, as bits. -1: one is none, or named twice. */
-static int folded_axes(const emu_call *c, const fold *f, const emu_tensor *x)
-{
-    const emu_arg *dims = &c->arg[f->dims];
-    int bits = 0;
-    for (int i = 0; i < dims->n; i++) {
-        const int axis = emu_axis(x, dims->ints[i]);
-        if (axis < 0 || bits >> axis & 1) return -1;
-        bits |= 1 << axis;
-    }
-    return dims->n == 0 ? (1 << x->rank) - 1 : bits;
-}
-
-static aclnnStatus check_shape(const emu_call *c, const fold *f, int bits)
-{
-    const emu_tensor *x = c->arg[0].tensor, *y = c->arg[f->out].tensor;
-    const bool is_kept = c->arg[f->dims + 1].i != 0;
-    int at = 0;
-    for (int i = 0; i < x->rank; i++) {
-        const bool is_folded = bits >> i & 1;
-        if (is_folded && !is_kept) continue;
-        if (at == y->rank || y->dim[at++] != (is_folded ? 1 : x->dim[i]))
-            return emu_refuse(c, "the output has another shape than the sum");
-    }
-    return at == y->rank ? 0 : emu_refuse(c, "the output has more axes than the sum");
-}
-
-static aclnnStatus check_fold(const emu_call *c, const fold *f)
-{
-    const int args[] = {0, f->out};
-    const aclnnStatus code = emu_want(c, args, 2);
-    if (code != 0) return code;
-    const int bits = folded_axes(c, f, c->arg[0].tensor);
-    if (!c->arg[f->dims].object)
-        return emu_fail(EMU_NN_NULLPTR, "aclnn%s: dims is NULL", c->op->name);
-    if (bits < 0) return emu_refuse(c, "there is no such axis, or it is named twice");
-    if (f->has_type && c->arg[f->out].tensor->type != c->arg[f->out - 1].i)
-        return emu_refuse(c, "the output is not of the type that is named");
-    if (f == &NORM && !(c->arg[1].n && c->arg[1].d >= 1.0 && isfinite(c->arg[1].d)))
-        return emu_refuse(c, "an order that is not emulated: from 1 on, and finite");
-    return check_shape(c, f, bits);
-}
-
-/* x with the axes that are kept in front of those that are folded; how many it keeps. */
-static int sort_axes(const emu_tensor *x, int bits, emu_tensor *kept, emu_tensor *folded)
-{
-    *kept = *folded = *x;
-    kept->rank = folded->rank = 0;
-    for (int i = 0; i < x->rank; i++) {
-        emu_tensor *to = bits >> i & 1 ? folded : kept;
-        to->dim[to->rank] = x->dim[i];
-        to->stride[to->rank++] = x->stride[i];
-    }
-    return kept->rank;
-}
-
-static void run_fold(emu_call *c, const fold *f)
-{
-    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, f->out);
-    const double order = f == &NORM ? c->arg[1].d : 0.0;
-    emu_tensor kept, folded;
-    (void)sort_axes(x, folded_axes(c, f, x), &kept, &folded);
-    const int64_t each = emu_count(&folded);
-    for (int64_t e = 0, n = emu_count(y); e < n; e++) {
-        const int64_t at = emu_place(&kept, 0, e);
-        double sum = f->first;
-        for (int64_t i = 0; i < each; i++)
-            sum = f->take(sum, emu_get(x, at + emu_place(&folded, 0, i)), order);
-        emu_put(c, y, emu_place(y, 0, e), f->give(sum, each, order));
-    }
-}
-
-#define FOLD_LIST(X)                                                                               \
-    X(ReduceSum, SUM)                                                                              \
-    X(Mean, MEAN)                                                                                  \
-    X(Any, ANY)                                                                                    \
-    X(All, ALL)                                                                                    \
-    X(LinalgVectorNorm, NORM)
-#define FOLD_DEFINE(name, f)                                                                       \
-    static aclnnStatus check_##name(emu_call *c)                                                   \
-    {                                                                                              \
-        return check_fold(c, &(f));                                                                \
-    }                                                                                              \
-    static void run_##name(emu_call *c)                                                            \
-    {                                                                                              \
-        run_fold(c, &(f));                                                                         \
-    }
-FOLD_LIST(FOLD_DEFINE)
-
-/* ---- MseLoss(self, target, reduction, out): each (0), their mean (1), their sum (2) ---- */
-
-static aclnnStatus check_mse(emu_call *c)
-{
-    static const int args[] = {0, 1, 3};
-    const aclnnStatus code = emu_want(c, args, 3);
-    if (code != 0) return code;
-    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 3);
-    const int64_t reduction = c->arg[2].i;
-    if (reduction < 0 || reduction > 2) return emu_refuse(c, "there is no such reduction");
-    if (!emu_same(x, emu_t(c, 1)) || x->type != y->type)
-        return emu_refuse(c, "self, target and output differ");
-    const bool fits = reduction == 0 ? emu_same_shape(x, y) : emu_count(y) == 1;
-    return fits ? 0 : emu_refuse(c, "the output has another shape than the loss");
-}
-
-static void run_mse(emu_call *c)
-{
-    const emu_tensor *x = emu_t(c, 0), *t = emu_t(c, 1), *y = emu_t(c, 3);
-    const int64_t n = emu_count(x), reduction = c->arg[2].i;
-    double sum = 0.0;
-    for (int64_t e = 0; e < n; e++) {
-        const double d = emu_get(x, emu_place(x, 0, e)) - emu_get(t, emu_place(t, 0, e));
-        if (reduction == 0) emu_put(c, y, emu_place(y, 0, e), d * d);
-        sum += d * d;
-    }
-    if (reduction > 0) emu_put(c, y, 0, reduction == 1 ? sum / (double)n : sum);
-}
 
 /* ---- IndexSelect(self, dim, index, out), IndexAdd(self, dim, index, source, alpha, out) ---- */
 
@@ -224,8 +46,8 @@ static void run_select(emu_call *c)
     for (int64_t i = 0; length > 0 && i < y->dim[axis]; i++) {
         const int64_t row = emu_index(c, index, i * index->stride[0], x->dim[axis]);
         for (int64_t j = 0; row >= 0 && j < length; j++)
-            emu_put(c, y, i * y->stride[axis] + emu_place(&to, 0, j),
-                    emu_get(x, row * x->stride[axis] + emu_place(&from, 0, j)));
+            emu_move(c, y, i * y->stride[axis] + emu_place(&to, 0, j), x,
+                     row * x->stride[axis] + emu_place(&from, 0, j));
     }
 }
 
@@ -250,7 +72,7 @@ static void run_add(emu_call *c)
     const int64_t length = emu_count(&from);
     if (y->at != x->at)
         for (int64_t e = 0, n = emu_count(y); e < n; e++)
-            emu_put(c, y, emu_place(y, 0, e), emu_get(x, emu_place(x, 0, e)));
+            emu_move(c, y, emu_place(y, 0, e), x, emu_place(x, 0, e));
     const bool is_turned = emu_turns_round(c);
     for (int64_t turn = 0, n = rows->dim[axis]; length > 0 && turn < n; turn++) {
         const int64_t i = is_turned ? n - 1 - turn : turn;
@@ -439,12 +261,7 @@ static void run_adamw(emu_call *c)
 }
 
 const emu_op emu_ops_rows[] = {
-#define FOLD_ROW(name, f) {#name, check_##name, run_##name},
-    FOLD_LIST(FOLD_ROW){"MseLoss", check_mse, run_mse},
-    {"IndexSelect", check_select, run_select},
-    {"IndexAdd", check_add, run_add},
-    {"RmsNorm", check_norm, run_norm},
-    {"RmsNormGrad", check_norm_grad, run_norm_grad},
-    {"ApplyAdamWV2", check_adamw, run_adamw},
-    {NULL, NULL, NULL},
+    {"IndexSelect", check_select, run_select}, {"IndexAdd", check_add, run_add},
+    {"RmsNorm", check_norm, run_norm},         {"RmsNormGrad", check_norm_grad, run_norm_grad},
+    {"ApplyAdamWV2", check_adamw, run_adamw},  {NULL, NULL, NULL},
 };

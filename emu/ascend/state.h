@@ -111,6 +111,7 @@ typedef struct emu_arg {
     double *reals; /* N */
     int64_t i;     /* B C I U Y, and S of an integer type */
     double d;      /* F D, and S */
+    int type;      /* of S */
     char text[16];
     const void *object; /* what was given, and its number: it must live until phase 2 */
     uint64_t id;
@@ -179,11 +180,14 @@ int64_t emu_count(const emu_tensor *t);
 void emu_load(double *to, int type, const unsigned char *at, int64_t stride, int64_t n);
 void emu_store(int type, unsigned char *at, int64_t stride, const double *from, int64_t n,
                int overflow);
+/* The same of integers: what is too wide for the type loses its upper bits. */
+void emu_load_whole(int64_t *to, int type, const unsigned char *at, int64_t stride, int64_t n);
+void emu_store_whole(int type, unsigned char *at, int64_t stride, const int64_t *from, int64_t n);
 
 /* ---- the operators ---- */
 extern const emu_op emu_ops_map[], emu_ops_matmul[], emu_ops_rows[], emu_ops_softmax[],
     emu_ops_order[], emu_ops_rope[], emu_ops_attention[], emu_ops_loss[], emu_ops_client[],
-    emu_ops_foreach[]; /* end with a NULL name */
+    emu_ops_foreach[], emu_ops_curve[], emu_ops_fold[], emu_ops_index[]; /* end with a NULL name */
 
 /* Whether the chip that is imitated has no kernel of this operator (lacks.c). */
 bool emu_soc_lacks(const char *op);

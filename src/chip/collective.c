@@ -66,9 +66,10 @@ void mz_collective_leave(mz_queue *q)
     if (q && table_of(q)) table_of(q)->leave(innermost(q));
 }
 
-/* What the chip refuses at once is reported like an operator's launch. */
-static mz_err told(const mz_queue *q, mz_err err)
+/* What the chip refuses at once is reported like an operator's launch, and waited for like one. */
+static mz_err told(mz_queue *q, mz_err err)
 {
+    if (err == MZ_OK && q->device->options.sync_each) return mz_queue_sync(q);
     return err == MZ_ECHIP ? mz_queue_report(q, err) : err;
 }
 

@@ -15,14 +15,15 @@ extern "C" {
 typedef int HcclResult, HcclDataType, HcclReduceOp, HcclConfig;
 typedef void *HcclComm;
 
-enum { HCCL_ROOT_INFO_BYTES = 4108 };
-typedef struct HcclRootInfo {
-    char internal[HCCL_ROOT_INFO_BYTES];
+#ifndef MZ_HCCL_TYPES_GIVEN /* by another header that is held against this one (tests/abi) */
+typedef struct HcclRootInfoDef {
+    char bytes[4108];
 } HcclRootInfo;
 
 union HcclConfigValue {
     int32_t value;
 };
+#endif
 
 enum {
     HCCL_DATA_TYPE_FP32 = 4,

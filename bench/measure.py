@@ -4,7 +4,8 @@
   measure.py [--threads N] [--rounds N] [--steps N] [--only train,text] [--all] [--out FILE.csv]
 
 train   the networks of bench/models.py; tokens of a step after one that is not counted   peer: PyTorch + transformers
-text    SmolLM2-135M as GGUF of several types; prefill of 512 tokens, 64 more one by one  peer: llama.cpp
+text    SmolLM2-135M as GGUF of several types; prefill of 512 and 2,048 tokens, 64 more   peer: llama.cpp
+        one by one, with the share of the speed at which memory was read alone
 --all also tries the peers' settings that were slower when they were looked for. A peer that is not installed or fails is
 named on stderr and left out."""
 
@@ -25,8 +26,8 @@ MIZAN = os.environ.get("MIZAN_PROGRAM", str(ROOT / "build" / "mizan"))
 PYTHON = os.environ.get("MIZAN_PEERS_PYTHON", str(ROOT / ".cache/peers/bin/python"))
 PEERS = pathlib.Path(os.environ.get("MIZAN_PEERS", ROOT / ".cache/peers"))
 NODE, TEXT = PEERS / "node", PEERS / "smollm2"
-PREFILL, DECODE, KINDS = 512, 64, ["bf16", "q8_0", "q4_1", "f16"]
-FIELDS = ["part", "what", "who", "setting", "round", "repetition", "tokens", "ns", "peak_bytes"]
+PREFILLS, DECODE, KINDS = [512, 2048], 64, ["bf16", "q8_0", "q4_1", "q4_0", "f16"]
+FIELDS = ["part", "what", "who", "setting", "round", "repetition", "tokens", "ns", "peak_bytes", "read_share"]
 
 
 class Rows:
@@ -38,9 +39,9 @@ class Rows:
         self.csv = csv.DictWriter(self.file, FIELDS)
         self.csv.writeheader()
 
-    def put(self, key, who, setting, turn, times, tokens, peak=0):
+    def put(self, key, who, setting, turn, times, tokens, peak=0, share=""):
         for i, ns in enumerate(times):
-            self.csv.writerow(dict(zip(FIELDS, [*key, who, setting, turn, i, tokens, int(ns), peak])))
+            self.csv.writerow(dict(zip(FIELDS, [*key, who, setting, turn, i, tokens, int(ns), peak, share])))
         self.file.flush()
         rate = tokens * len(times) / sum(times) * 1e9
         print(f"  {key[1]:28} {who:10} {setting:14} {rate:9.1f} tokens/s", flush=True)
@@ -82,38 +83,50 @@ def train(rows, options, work):
                     rows.put(("train", name), "pytorch", setting, turn, peer["ns"], tokens, peer["peak_bytes"])
 
 
-def text(rows, options, work):
-    found = sorted(TEXT.glob("*.gguf"))
-    if not found:
-        print("measure: no SmolLM2 in .cache/peers, `tools/check_peers smollm2` brings it", file=sys.stderr)
-        return
-    plain = work / "f32.gguf"
-    files = {"q4_1": found[0]}
-    subprocess.run([MIZAN, "convert", found[0], plain, "--to", "gguf", "--type", "f32"], check=True, capture_output=True)
+def text_files(work):
+    """SmolLM2 in every type; the packaged one as it is."""
+    plain, files = work / "f32.gguf", {"q4_1": sorted(TEXT.glob("*.gguf"))[0]}
+    subprocess.run([MIZAN, "convert", files["q4_1"], plain, "--to", "gguf", "--type", "f32"], check=True, capture_output=True)
     for kind in KINDS:
         if kind not in files:
             files[kind] = work / f"{kind}.gguf"
             subprocess.run([MIZAN, "convert", plain, files[kind], "--to", "gguf", "--type", kind], check=True, capture_output=True)
+    return files
+
+
+def text_mizan(rows, options, kind, file, turn):
+    """Every type as it lies, computed in f32 and in bf16."""
+    for dtype in [None, "bf16"]:
+        more = ["--threads", options.threads, "--json", *(["--dtype", dtype] if dtype else [])]
+        setting = kind + (" in bf16" if dtype else "")
+        for positions in PREFILLS:
+            out = answer([MIZAN, "bench", "prefill", file, "--positions", positions, "--repetitions", 2, *more])
+            if not out:
+                sys.exit("measure: our own prefill failed")
+            rows.put(("text", f"prefill {positions} {kind}"), "mizan", setting, turn, out["prefill_ns"], positions)
+        out = answer([MIZAN, "bench", "decode", file, "--positions", PREFILLS[0], "--repetitions", DECODE, *more])
+        if not out:
+            sys.exit("measure: our own decoding failed")
+        rows.put(("text", f"decode {kind}"), "mizan", setting, turn, out["decode_ns"], 1, share=out["read_share"])
+
+
+def text(rows, options, work):
+    if not list(TEXT.glob("*.gguf")):
+        print("measure: no SmolLM2 in .cache/peers, `tools/check_peers smollm2` brings it", file=sys.stderr)
+        return
+    files = text_files(work)
     if NODE.is_dir():
         shutil.copy(ROOT / "bench/llama_speed.mjs", NODE)
-    ids = work / "ids.json"
-    ids.write_text(json.dumps([1000 + i * 7919 % 20000 for i in range(PREFILL)]), encoding="utf-8")
     for kind in KINDS:
         for turn in range(options.rounds):
-            for setting in [kind, "bf16 in bf16"] if kind == "bf16" else [kind]:
-                more = ["--dtype", "bf16"] if setting != kind else []
-                out = answer([MIZAN, "generate", files[kind], "--ids", ids, "--max-tokens", DECODE + 1, "--temperature", 0,
-                              "--threads", options.threads, "--json", *more])
-                if not out:
-                    sys.exit("measure: our own generation failed")
-                rates = {"prefill 512": (PREFILL, out["prefill_tokens_per_s"]), "decode": (DECODE, out["decode_tokens_per_s"])}
-                for what, (tokens, rate) in rates.items():
-                    if rate:
-                        rows.put(("text", f"{what} {kind}"), "mizan", setting, turn, [tokens / rate * 1e9], tokens, out["peak_bytes"])
-            peer = answer(["node", "llama_speed.mjs", files[kind].resolve(), options.threads, PREFILL, DECODE], cwd=NODE) if NODE.is_dir() else None
-            if peer:
-                rows.put(("text", f"prefill 512 {kind}"), "llama.cpp", kind, turn, [peer["prefill_ns"]], PREFILL)
-                rows.put(("text", f"decode {kind}"), "llama.cpp", kind, turn, [peer["decode_ns"]], DECODE)
+            text_mizan(rows, options, kind, files[kind], turn)
+            for positions in PREFILLS if NODE.is_dir() else []:
+                tokens = DECODE if positions == PREFILLS[0] else 0
+                peer = answer(["node", "llama_speed.mjs", files[kind].resolve(), options.threads, positions, tokens], cwd=NODE)
+                if peer:
+                    rows.put(("text", f"prefill {positions} {kind}"), "llama.cpp", kind, turn, [peer["prefill_ns"]], positions)
+                if peer and tokens:
+                    rows.put(("text", f"decode {kind}"), "llama.cpp", kind, turn, [peer["decode_ns"]], tokens)
 
 
 def main():

@@ -28,9 +28,11 @@ MODELS = {
 }
 
 
-def write(folder, name):
-    """config.json, rows.jsonl and train.yaml of a model; gives the folder."""
-    config, samples, positions, _ = MODELS[name]
+def write(folder, name, samples=None, positions=None):
+    """config.json, rows.jsonl and train.yaml of a model, with other samples of a step if so said; gives the folder."""
+    config, usual, length, _ = MODELS[name]
+    samples, positions = samples or usual, positions or length
+    config = {**config, "max_position_embeddings": max(config["max_position_embeddings"], positions)}
     folder = pathlib.Path(folder) / name.replace(" ", "-")
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(1)

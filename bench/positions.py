@@ -36,7 +36,7 @@ def law(points):
     return (y0 - b * n1) / n0, b
 
 
-def plot(points, a, b, path):
+def plot(points, a, b, path, title="decode, tokens/s (to {:.0f}) against cached positions; the line is a + b n"):
     xs, top = [math.log2(n) for n, _ in points], max(1e9 / min(ns, a + b * n) for n, ns in points)
 
     def at(n, ns):
@@ -46,7 +46,7 @@ def plot(points, a, b, path):
     line = " ".join(at(n, a + b * n) for n, _ in points)
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDE}" height="{HIGH}" font-family="sans-serif" font-size="12">',
              f'<rect width="{WIDE}" height="{HIGH}" fill="white"/>',
-             f'<text x="{EDGE}" y="24">decode, tokens/s (to {top:.0f}) against cached positions; the line is a + b n</text>',
+             f'<text x="{EDGE}" y="24">{title.format(top)}</text>',
              f'<polyline points="{line}" fill="none" stroke="#888"/>']
     for n, ns in points:
         x, y = at(n, ns).split(",")

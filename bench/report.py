@@ -1,40 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the CSVs of measure.py and `mizan bench` to a table, an SVG roofline and docs/performance.md.
+"""From what bench/run left in a folder (peers.csv of measure.py, gemm.json and bandwidth.json of `mizan bench`, threads.csv,
+sequence.* and positions.* of scaling.py and positions.py) to tables, an SVG roofline and docs/performance.md.
 
-  report.py PEERS.csv GEMM.json BANDWIDTH.json [--page docs/performance.md --picture docs/plots/roofline.svg]"""
+  report.py FOLDER [--page docs/performance.md --plots docs/plots]"""
 
 import argparse
 import csv
 import datetime
 import json
 import pathlib
+import shutil
 import statistics
 
 NOTES = pathlib.Path(__file__).resolve().parent / "notes.md"
 
 
 def rates(path):
-    """{(part, what): {(who, setting): [tokens/s, one a round]}} and the largest peak in bytes of each."""
-    out, peaks = {}, {}
+    """{(part, what): {(who, setting): [tokens/s, one a round]}}, the largest peak in bytes of each, and the middle share of
+    the speed of memory of each that has one."""
+    out, peaks, shares = {}, {}, {}
     with open(path, encoding="utf-8") as file:
         rounds = {}
         for row in csv.DictReader(file):
             key = row["part"], row["what"], row["who"], row["setting"]
             rounds.setdefault(key, {}).setdefault(row["round"], []).append((int(row["tokens"]), int(row["ns"])))
             peaks[key] = max(peaks.get(key, 0), int(row["peak_bytes"] or 0))
+            if row.get("read_share"):
+                shares.setdefault(key, []).append(float(row["read_share"]))
     for (part, what, who, setting), turns in rounds.items():
         speed = [sum(t for t, _ in turn) / sum(ns for _, ns in turn) * 1e9 for turn in turns.values()]
         out.setdefault((part, what), {})[who, setting] = speed
-    return out, peaks
+    return out, peaks, {key: statistics.median(all_of) for key, all_of in shares.items()}
 
 
 def spread(values):
     return f"{(max(values) - min(values)) / statistics.median(values) * 50:.0f} %"
 
 
-def table(found, peaks):
+def table(found, peaks, shares):
     """Rows of text: our best setting, the peer's, and the median of the ratios of each round."""
-    lines = [["what", "tokens/s", "±", "peer", "tokens/s", "±", "ratio", "memory"]]
+    lines = [["what", "tokens/s", "±", "peer", "tokens/s", "±", "ratio", "memory", "of the read speed"]]
     for (part, what), who in found.items():
         own = {k[1]: v for k, v in who.items() if k[0] == "mizan"}
         setting, ours = max(own.items(), key=lambda k: statistics.median(k[1]))
@@ -46,7 +51,26 @@ def table(found, peaks):
             mine, theirs = peaks[part, what, "mizan", setting], peaks[(part, what, *best)]
             line += [" ".join(best), f"{statistics.median(peers[best]):.0f}", spread(peers[best]),
                      f"{statistics.median(pairs):.2f}", f"{mine / theirs:.2f}" if mine and theirs else ""]
-        lines.append(line + [""] * (8 - len(line)))
+        share = shares.get((part, what, "mizan", setting))
+        lines.append(line + [""] * (8 - len(line)) + [f"{100 * share:.0f} %" if share else ""])
+    return lines
+
+
+def against_best(found):
+    """Prefill of every type beside the type that the peer is fastest with."""
+    lines = [["prefill", "tokens/s", "the peer's best", "tokens/s", "ratio"]]
+    rows = {}
+    for (part, what), who in found.items():
+        words = what.split()
+        if part == "text" and words[0] == "prefill":
+            for (name, setting), speed in who.items():
+                rows.setdefault((words[1], name), []).append((statistics.median(speed), setting, words[2]))
+    for (positions, name), own in rows.items():
+        if name == "mizan" and (positions, "llama.cpp") in rows:
+            theirs, type_of, _ = max(rows[positions, "llama.cpp"])
+            for kind in sorted({k for _, _, k in own}):
+                ours, setting, _ = max(row for row in own if row[2] == kind)
+                lines.append([f"{positions} tokens, {setting}", f"{ours:.0f}", f"llama.cpp {type_of}", f"{theirs:.0f}", f"{ours / theirs:.2f}"])
     return lines
 
 
@@ -98,32 +122,49 @@ def roofline(chip, points):
     return "\n".join(out) + "\n"
 
 
+def grown(folder):
+    """What scaling.py found: more threads, longer samples, and the law beside each length."""
+    lines = [["what", "figure"]]
+    for what, times in list(csv.reader(open(folder / "threads.csv", encoding="utf-8")))[1:] if (folder / "threads.csv").exists() else []:
+        lines.append([what, f"{float(times):.2f} times as fast"])
+    for name, what in {"sequence": "training of llama 7.3M, samples of {} positions", "positions": "decoding behind {} positions"}.items():
+        path = folder / f"{name}.csv"
+        for n, ns, law in list(csv.reader(open(path, encoding="utf-8")))[1:] if path.exists() else []:
+            lines.append([what.format(n), f"{1e9 / float(ns):.0f} tokens/s (the law: {1e9 / float(law):.0f})"])
+    return lines
+
+
 def main():
     read = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    read.add_argument("peers", type=pathlib.Path)
-    read.add_argument("gemm", type=pathlib.Path)
-    read.add_argument("bandwidth", type=pathlib.Path)
+    read.add_argument("folder", type=pathlib.Path)
     read.add_argument("--page", type=pathlib.Path)
-    read.add_argument("--picture", type=pathlib.Path)
+    read.add_argument("--plots", type=pathlib.Path)
     options = read.parse_args()
-    found, peaks = rates(options.peers)
-    chip = json.loads(options.gemm.read_text(encoding="utf-8"))
-    chip["bandwidth"] = json.loads(options.bandwidth.read_text(encoding="utf-8"))
-    points, lines = gemms(chip), table(found, peaks)
+    found, peaks, shares = rates(options.folder / "peers.csv")
+    chip = json.loads((options.folder / "gemm.json").read_text(encoding="utf-8"))
+    chip["bandwidth"] = json.loads((options.folder / "bandwidth.json").read_text(encoding="utf-8"))
+    points, lines, against = gemms(chip), table(found, peaks, shares), against_best(found)
     best = {d: max(p[2] for p in points if p[3] == d) for d in {p[3] for p in points}}
     products = [["product", "dtype", "GFLOP/s", "share of the best"]]
     products += [[name, dtype, f"{y:.0f}", f"{100 * y / best[dtype]:.0f} %"] for name, _, y, dtype in points]
-    print(as_text(lines) + "\n\n" + as_text(products) if lines[1:] else as_text(products))
-    if options.picture:
-        options.picture.parent.mkdir(parents=True, exist_ok=True)
-        options.picture.write_text(roofline(chip, points), encoding="utf-8")
+    tables = [t for t in [lines, against, grown(options.folder)] if t[1:]]
+    print("\n\n".join(as_text(t) for t in [*tables, products]))
+    pictures = "![roofline](plots/roofline.svg)\n\n"
+    if options.plots:
+        options.plots.mkdir(parents=True, exist_ok=True)
+        (options.plots / "roofline.svg").write_text(roofline(chip, points), encoding="utf-8")
+        for name in ["sequence", "positions"]:
+            if (options.folder / f"{name}.svg").exists():
+                shutil.copy(options.folder / f"{name}.svg", options.plots)
+                pictures += f"![{name}](plots/{name}.svg)\n\n"
     if options.page:
         options.page.write_text(
             f"# How fast\n\n`make bench` wrote this page on {datetime.date.today()}: {chip['model']}, {chip['isa']}, {chip['threads']} threads. "
             "Both sides have the same threads and take turns; a figure is the median of the rounds, ± half of their range, "
-            "the ratio the median of the rounds' ratios, ours to the peer's. Memory is our most to the peer's.\n\n"
-            f"{as_markdown(lines)}\n\n![roofline](plots/roofline.svg)\n\n{as_markdown(products)}\n\n{NOTES.read_text(encoding='utf-8')}",
-            encoding="utf-8")
+            "the ratio the median of the rounds' ratios, ours to the peer's. Memory is our most to the peer's. A share of the read speed "
+            "counts the weights' bytes once a token, beside reading memory and doing nothing else.\n\n"
+            + "\n\n".join(as_markdown(t) for t in tables)
+            + f"\n\n{pictures}{as_markdown(products)}\n\n{NOTES.read_text(encoding='utf-8')}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@
  *
  * `stored` of a weight: the dtype it lies in, where that is not the compute dtype: F32, BF16, F16
  * or a block type. 0 (MZ_F64) says that it is the compute dtype. Forward only; what is computed
- * with is the number that is stored, expanded while the operator runs, never the whole weight at
- * once.
+ * with is the number that is stored, rounded to dtype, made while the operator runs and never for
+ * the whole weight at once.
  *
  * Gradients of activations are OVERWRITTEN, gradients of weights are ADDED TO.
  * Floor:  chip. May use tensor, base.   Compiles as C++ too. */

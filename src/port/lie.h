@@ -11,7 +11,7 @@ typedef struct mz_lie {
     const mz_config *config;
     const mz_queue *q;
     mz_dtype dtype; /* that is computed in */
-    bool only_same; /* tensors of another dtype are converted to it, as was asked for */
+    bool only_same; /* others are converted to it, as was asked; not where bf16 saves no memory */
     bool was_said[MZ_DTYPE_COUNT];
 } mz_lie;
 

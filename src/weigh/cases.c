@@ -89,12 +89,14 @@ static void random_block(mz_case *c, mz_quant q, unsigned char *b)
     }
 }
 
-mz_err mz_case_weight(mz_case *c, int i, mz_dtype dtype, int rank, const int64_t *dim)
+mz_err mz_case_weight(mz_case *c, int i, mz_dtype dtype, mz_dtype computed, int rank,
+                      const int64_t *dim)
 {
     mz_case_arg *a = &c->arg[i];
     const int64_t block = mz_dtype_block(dtype), bytes = (int64_t)mz_dtype_block_bytes(dtype);
     mz_quant quant;
     float x[256];
+    a->computed = dtype == computed ? MZ_F64 : computed;
     if (!mz_dtype_quant(dtype, &quant)) return mz_case_real(c, i, dtype, rank, dim, 1.0);
     MZ_TRY(place(c, i, dtype, rank, dim));
     MZ_TRY(hold(c, i));

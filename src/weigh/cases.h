@@ -25,6 +25,7 @@ typedef struct mz_case_arg {
     double *values; /* [count] what it holds before the call; NULL = nothing (an output) */
     unsigned char *blocks; /* the same in its dtype, dense, where that is a block type; else NULL */
     double n, norms;       /* of the bound; n 0 = only the first form */
+    mz_dtype computed;     /* what a weight stored in another dtype is rounded to; 0 where not */
 } mz_case_arg;
 
 typedef struct mz_case {
@@ -46,7 +47,8 @@ bool mz_case_chance(mz_case *c, double p);
 /* ---- arguments; i from MZ_ARG ---- */
 mz_err mz_case_real(mz_case *c, int i, mz_dtype dtype, int rank, const int64_t *dim, double scale);
 /* A weight in `dtype`: a float type, or random blocks whose numbers are about 1. */
-mz_err mz_case_weight(mz_case *c, int i, mz_dtype dtype, int rank, const int64_t *dim);
+mz_err mz_case_weight(mz_case *c, int i, mz_dtype dtype, mz_dtype computed, int rank,
+                      const int64_t *dim);
 /* Sometimes another dtype to store a weight in than d; else 0, which says d. */
 mz_dtype mz_case_stored(mz_case *c, mz_dtype d);
 mz_err mz_case_ids(mz_case *c, int i, int rank, const int64_t *dim, int64_t low, int64_t high);

@@ -94,7 +94,7 @@ static mz_err matmul(mz_case *c, mz_dtype d)
     const int ci = MZ_ARG(matmul.c), a = MZ_ARG(matmul.a), b = MZ_ARG(matmul.b);
     MZ_TRY(matrix(c, a, d, m->trans_a ? K : M, m->trans_a ? M : K));
     if (m->stored != MZ_F64)
-        MZ_TRY(mz_case_weight(c, b, m->stored, 2, DIMS(N, K)));
+        MZ_TRY(mz_case_weight(c, b, m->stored, d, 2, DIMS(N, K)));
     else
         MZ_TRY(matrix(c, b, d, m->trans_b ? N : K, m->trans_b ? K : N));
     mz_case_loose(c, b, MZ_LOOSE_ROWS);
@@ -127,7 +127,7 @@ static mz_err experts(mz_case *c, mz_dtype d)
         offsets[e] = e == E ? (int32_t)T : (int32_t)mz_case_some(c, offsets[e - 1], T);
     const int w = MZ_ARG(experts.w), dw = MZ_ARG(experts.dw), xi = MZ_ARG(experts.x);
     MZ_TRY(mz_case_real(c, xi, d, 2, DIMS(T, x->K), 1.0));
-    MZ_TRY(mz_case_weight(c, w, mz_stored_dtype(x->stored, d), 3, DIMS(E, x->N, x->K)));
+    MZ_TRY(mz_case_weight(c, w, mz_stored_dtype(x->stored, d), d, 3, DIMS(E, x->N, x->K)));
     MZ_TRY(mz_case_list(c, MZ_ARG(experts.offsets), 1, DIMS(E + 1), offsets));
     MZ_TRY(mz_case_out(c, MZ_ARG(experts.y), d, 2, DIMS(T, x->N)));
     mz_case_bound(c, MZ_ARG(experts.y), (double)x->K,
@@ -241,7 +241,7 @@ static mz_err embed(mz_case *c, mz_dtype d)
     const int64_t D = block > 1 ? block * mz_case_some(c, 1, 4) : mz_case_some(c, 1, 90);
     *e = (mz_embed_desc){.dtype = d, .T_max = T, .V = V, .D = D, .stored = stored};
     c->backward = e->backward = stored == MZ_F64 && mz_case_chance(c, 0.6);
-    MZ_TRY(mz_case_weight(c, MZ_ARG(embed.w), mz_stored_dtype(stored, d), 2, DIMS(V, D)));
+    MZ_TRY(mz_case_weight(c, MZ_ARG(embed.w), mz_stored_dtype(stored, d), d, 2, DIMS(V, D)));
     if (!e->backward && block == 1) mz_case_sow(c, MZ_ARG(embed.w), true);
     MZ_TRY(mz_case_ids(c, MZ_ARG(embed.ids), 1, DIMS(T), 0, V));
     MZ_TRY(mz_case_out(c, MZ_ARG(embed.y), d, 2, DIMS(T, D)));

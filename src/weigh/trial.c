@@ -137,6 +137,18 @@ static void fill_blocks(unsigned char *to, const mz_case_arg *a)
         memcpy(to + bytes_of(a->dtype, place_of(a, j)), a->blocks + bytes_of(a->dtype, j), row);
 }
 
+/* x in the argument's dtype. What the reference multiplies is not the number that a weight is
+ * stored as, but that one rounded to what is computed in (chip/desc.h). */
+static mz_err put(unsigned char *to, const mz_case_arg *a, double x)
+{
+    unsigned char rounded[sizeof x];
+    if (a->dtype == MZ_F64 && a->computed != MZ_F64) {
+        MZ_TRY(mz_convert(rounded, a->computed, &x, MZ_F64, 1));
+        MZ_TRY(mz_convert(&x, MZ_F64, rounded, a->computed, 1));
+    }
+    return mz_convert(to, a->dtype, &x, MZ_F64, 1);
+}
+
 static mz_err fill(mz_trial *t, const mz_case *c, int i)
 {
     const mz_case_arg *a = &c->arg[i];
@@ -150,7 +162,7 @@ static mz_err fill(mz_trial *t, const mz_case *c, int i)
         if (a->dtype == MZ_I32)
             memcpy(to, &id, sizeof id);
         else
-            MZ_TRY(mz_convert(to, a->dtype, &a->values[j], MZ_F64, 1));
+            MZ_TRY(put(to, a, a->values[j]));
     }
     return MZ_OK;
 }

@@ -237,19 +237,25 @@ static void weights_are_the_file(void **state)
     clear(&b);
 }
 
-/* A dtype that is asked for is what all weights are in; those that are in it already stay. */
+/* Weights are unpacked to a dtype that is asked for; what is no wider than bf16 stays for that. */
 static void weights_of_the_dtype_asked_for_stay(void **state)
 {
     (void)state;
-    static const mz_ggml TYPES[] = {MZ_GGML_BF16, MZ_GGML_Q8_0};
-    for (int i = 0; i < MZ_COUNT(TYPES); i++) {
+    static const struct {
+        mz_ggml type;
+        mz_dtype asked, lies;
+        bool stays;
+    } WANT[] = {{MZ_GGML_BF16, MZ_BF16, MZ_BF16, true}, {MZ_GGML_Q8_0, MZ_BF16, MZ_Q8_0, true},
+                {MZ_GGML_F16, MZ_BF16, MZ_F16, true},   {MZ_GGML_F32, MZ_BF16, MZ_BF16, false},
+                {MZ_GGML_Q8_0, MZ_F32, MZ_F32, false},  {MZ_GGML_BF16, MZ_F32, MZ_F32, false}};
+    for (int i = 0; i < MZ_COUNT(WANT); i++) {
         char path[PATH_BYTES];
         bound b;
-        save_as(path, "llama", TYPES[i]);
-        need(bind_in(&b, "cpu", path, MZ_BF16, false));
+        save_as(path, "llama", WANT[i].type);
+        need(bind_in(&b, "cpu", path, WANT[i].asked, false));
         const mz_param *up = param(&b, "model.layers.0.mlp.up_proj.weight");
-        assert_int_equal(up->w.dtype, MZ_BF16);
-        assert_int_equal(up->outside, TYPES[i] == MZ_GGML_BF16);
+        assert_int_equal(up->w.dtype, WANT[i].lies);
+        assert_int_equal(up->outside, WANT[i].stays);
         clear(&b);
     }
 }

@@ -2,6 +2,7 @@
 /* tests/op/test_cpu_stored.c - products with stored weights on the CPU: what weigh/ does not ask. A
  * row of c has the same bits alone and among others, on any number of threads; an embedding is the
  * reference expansion to the bit; sums over more than one piece of K; refusals of the door. */
+#include "base/num.h"
 #include "op/op.h"
 #include "tensor/quant.h"
 #include "tests/op/cpu_rig.h"
@@ -92,7 +93,9 @@ static void near_the_double_loop(const mz_tensor *c, const mz_tensor *a, const m
             double sum = 0.0, a2 = 0.0;
             for (int64_t k = 0; k < K; k++) {
                 const double x = mz_at(a, m * K + k);
-                sum += x * row[k];
+                float y = (float)row[k];
+                if (a->dtype == MZ_BF16) y = mz_bf16_to_f32(mz_f32_to_bf16(y)); /* desc.h */
+                sum += x * (double)y;
                 a2 += x * x;
             }
             assert_true(rig_near(mz_at(c, m * N + n), sum, a->dtype, K, norm2 * a2));
@@ -134,16 +137,18 @@ static void threads_change_no_bit(void **state)
 {
     (void)state;
     static const int THREADS[] = {1, 2, 3, 8};
+    static const mz_dtype DTYPES[] = {MZ_F32, MZ_BF16};
     const int64_t dim[2] = {M, K};
     float first[M * N];
-    for (int rows = 1; rows <= M; rows += M - 1)
+    for (int kind = 0; kind < 4; kind++)
         for (int t = 0; t < MZ_COUNT(THREADS); t++) {
+            const int64_t rows = kind % 2 ? M : 1;
             rig r;
             mz_rng rng;
             assert_true(rig_open(&r, NULL, THREADS[t]));
             mz_rng_init(&rng, 5, 3);
             const mz_tensor w = weight(&r, MZ_Q4_K, N, 5);
-            const mz_tensor whole = rig_tensor(&r, MZ_F32, 2, dim, (rig_layout){0});
+            const mz_tensor whole = rig_tensor(&r, DTYPES[kind / 2], 2, dim, (rig_layout){0});
             rig_fill(&whole, &rng);
             const mz_tensor a = mz_slice(&whole, 0, 0, rows), c = multiply(&r, &a, &w);
             for (int64_t i = 0; i < mz_count(&c); i++) {

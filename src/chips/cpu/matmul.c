@@ -20,7 +20,7 @@ static mz_cpu_room room_of(const mz_cpu *cpu, const mz_matmul_desc *d)
 static bool runs_as_stored(const mz_cpu *cpu, const mz_matmul_desc *d)
 {
     return d->stored != MZ_F64 ||
-           (cpu->kernels.stored->pairs && d->dtype == MZ_BF16 && d->trans_b && !d->trans_a &&
+           (cpu->kernels.stored->pairs_first && d->dtype == MZ_BF16 && d->trans_b && !d->trans_a &&
             !d->packed && !d->backward && d->batch_max == 0 && d->K_max % MZ_CPU_STORED_GROUP == 0);
 }
 

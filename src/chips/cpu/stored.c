@@ -122,31 +122,38 @@ static rows rows_at(const job *w, const tile *t, int64_t k0, float *room)
     return (rows){room, KC};
 }
 
-/* Two bf16 operands that the set multiplies as they lie. */
+/* Whether the product is one of bf16 by bf16, multiplied by pairs: a's rows are read as they lie.
+ */
 static bool is_pairs(const job *w)
 {
-    return w->table->pairs && w->p->kind == MZ_CPU_KIND_BF16 && w->p->a.is_bf16 &&
-           w->p->K % UNIT == 0;
+    return w->table->pairs && w->p->a.is_bf16 && w->p->K % UNIT == 0;
 }
 
-/* Columns j .. j+3 of the block over all of K. */
-static void add_pairs(const job *w, const tile *t, float *sum, int64_t j)
+/* Columns j .. j+3 of the block over one piece of K. The last column stands in for those behind it.
+ */
+static void add_pairs(const job *w, const tile *t, const scratch *s, int64_t j, int64_t k0)
 {
     const mz_cpu_stored *p = w->p;
-    for (int64_t k0 = 0; k0 < p->K; k0 += KC) {
-        mz_cpu_stored_pairs call = {.m = t->m,
-                                    .n = min64(KC, p->K - k0),
-                                    .a = (const uint16_t *)p->a.data + t->i0 * p->a.row + k0,
-                                    .a_pitch = p->a.row,
-                                    .sum = sum,
-                                    .ld = COLS,
-                                    .add = k0 > 0};
-        for (int64_t i = 0; i < STEP; i++) { /* the last column stands in for those behind it */
-            const size_t row = (size_t)min64(j + i, t->n - 1) * p->w_row_bytes;
-            call.w[i] = (const uint16_t *)(const void *)(t->w + row) + k0;
-        }
-        w->table->pairs(&call);
+    const int64_t n = min64(KC, p->K - k0);
+    const unsigned char *row = t->w + (size_t)j * p->w_row_bytes;
+    uint16_t *panel = (uint16_t *)(void *)s->panel;
+    mz_cpu_stored_pairs call = {.m = t->m,
+                                .n = n,
+                                .a = (const uint16_t *)p->a.data + t->i0 * p->a.row + k0,
+                                .a_pitch = p->a.row,
+                                .sum = s->sum + j,
+                                .ld = COLS,
+                                .add = k0 > 0};
+    if (w->kernel->dot_round && t->m == 1 && j + STEP <= t->n) {
+        w->kernel->dot_round(call.sum, row, p->w_row_bytes, call.a, k0, n);
+        return;
     }
+    for (int64_t i = 0; i < STEP; i++) {
+        const unsigned char *at = row + (size_t)min64(i, t->n - 1 - j) * p->w_row_bytes;
+        call.w[i] = w->kernel->round ? panel + i * KC : (const uint16_t *)(const void *)at + k0;
+        if (w->kernel->round) w->kernel->round(panel + i * KC, at, k0, n);
+    }
+    w->table->pairs(&call);
 }
 
 /* Columns j .. j+3 of the block over one piece of K. */
@@ -157,7 +164,8 @@ static void add_step(const job *w, const tile *t, const scratch *s, const rows *
     const int64_t n = min64(KC, p->K - k0), cols = min64(STEP, t->n - j);
     const unsigned char *row = t->w + (size_t)j * p->w_row_bytes;
     float *sum = s->sum + j;
-    if (t->m == 1 && cols == STEP) {
+    const bool is_rounded = p->a.is_bf16 && p->kind != MZ_CPU_KIND_BF16;
+    if (t->m == 1 && cols == STEP && !is_rounded) {
         w->kernel->dot(sum, row, p->w_row_bytes, a->at, k0, n);
         return;
     }
@@ -166,6 +174,8 @@ static void add_step(const job *w, const tile *t, const scratch *s, const rows *
             w->kernel->expand(s->panel + i * KC, row + (size_t)i * p->w_row_bytes, k0, n);
         else
             memset(s->panel + i * KC, 0, (size_t)filled(n) * sizeof *s->panel);
+    for (int64_t i = 0; is_rounded && i < cols; i++)
+        w->table->to_bf16(s->panel + i * KC, filled(n));
     w->table->tile(&(mz_cpu_stored_tile){.m = t->m,
                                          .n = filled(n),
                                          .a = a->at,
@@ -197,7 +207,8 @@ static void compute(const job *w, const tile *t, int thread)
     const int64_t pitch = filled(p->K);
     if (p->K == 0) memset(s.sum, 0, (size_t)(t->m * COLS) * sizeof *s.sum);
     if (is_pairs(w)) {
-        for (int64_t j = 0; j < t->n; j += STEP) add_pairs(w, t, s.sum + j, j);
+        for (int64_t j = 0; j < t->n; j += STEP)
+            for (int64_t k0 = 0; k0 < p->K; k0 += KC) add_pairs(w, t, &s, j, k0);
     } else if (t->m * pitch <= A_FLOATS) {
         rows all = {s.a, pitch};
         if (lies_ready(p))

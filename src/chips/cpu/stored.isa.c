@@ -395,60 +395,27 @@ static void tile(const mz_cpu_stored_tile *t)
     if (i < t->m) tile_rows(1, t, i);
 }
 
-/* ---- bf16 by bf16 ---- */
-
-#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
-enum { PAIR_ROWS = 6, PAIR_AHEAD = 2048 /* elements */ };
-
-/* rows <= PAIR_ROWS, known when this is inlined. Lanes run along K, so that both operands are read
- * as they lie: nothing is packed, and one row costs no more than its weights' way from memory. */
-MZ_INLINE void pair_rows(const int rows, const mz_cpu_stored_pairs *t, int64_t first)
+static void to_bf16(float *x, int64_t n)
 {
-    const uint16_t *a = t->a + first * t->a_pitch;
-    __m512 acc[PAIR_ROWS][COLS];
-    MZ_UNROLL for (int i = 0; i < rows; i++)
-    {
-        MZ_UNROLL for (int j = 0; j < COLS; j++) acc[i][j] = _mm512_setzero_ps();
-    }
-    for (int64_t k = 0; k < t->n; k += GROUP) {
-        __m512i w[COLS];
-        MZ_UNROLL for (int j = 0; j < COLS; j++)
-        {
-            if (rows <= 2) __builtin_prefetch(t->w[j] + k + PAIR_AHEAD);
-            w[j] = _mm512_loadu_si512(t->w[j] + k);
-        }
-        MZ_UNROLL for (int i = 0; i < rows; i++)
-        {
-            const __m512i av = _mm512_loadu_si512(a + i * t->a_pitch + k);
-            MZ_UNROLL for (int j = 0; j < COLS; j++) acc[i][j] =
-                _mm512_dpbf16_ps(acc[i][j], (__m512bh)av, (__m512bh)w[j]);
-        }
-    }
-    MZ_UNROLL for (int i = 0; i < rows; i++)
-    {
-        vf v[COLS];
-        MZ_UNROLL for (int j = 0; j < COLS; j++) v[j] = (vf)acc[i][j];
-        put_sums(t->sum + (first + i) * t->ld, v, t->add);
-    }
+    for (int64_t i = 0; i < n; i += VF_LANES)
+        vf_store(x + i, vf_from_bf16(vf_to_bf16(vf_load(x + i))));
 }
 
-static void pairs(const mz_cpu_stored_pairs *t)
-{
-    int64_t i = 0;
-    for (; i + PAIR_ROWS <= t->m; i += PAIR_ROWS) pair_rows(PAIR_ROWS, t, i);
-    if (i + 4 <= t->m) pair_rows(4, t, i), i += 4;
-    if (i + 2 <= t->m) pair_rows(2, t, i), i += 2;
-    if (i < t->m) pair_rows(1, t, i);
-}
+#if defined(__AVX512BF16__)
+#include "chips/cpu/stored_pairs.h"
 #define PAIRS pairs
+#define ENTRY(name)                                                                                \
+    {                                                                                              \
+        .expand = expand_##name, .dot = dot_##name, .round = round_##name,                         \
+        .dot_round = dot_round_##name                                                              \
+    }
 #else
 #define PAIRS NULL
-#endif
-
 #define ENTRY(name)                                                                                \
     {                                                                                              \
         .expand = expand_##name, .dot = dot_##name                                                 \
     }
+#endif
 
 const mz_cpu_stored_table MZ_CPU_TABLE(mz_cpu_stored) = {
     .kernel = {[MZ_QUANT_Q4_0] = ENTRY(q4_0),
@@ -460,8 +427,12 @@ const mz_cpu_stored_table MZ_CPU_TABLE(mz_cpu_stored) = {
                [MZ_QUANT_Q5_K] = ENTRY(q5_k),
                [MZ_QUANT_Q6_K] = ENTRY(q6_k),
                [MZ_CPU_KIND_F16] = ENTRY(f16),
-               [MZ_CPU_KIND_BF16] = ENTRY(bf16),
+               [MZ_CPU_KIND_BF16] = {.expand = expand_bf16, .dot = dot_bf16},
                [MZ_CPU_KIND_F32] = ENTRY(f32)},
     .tile = tile,
+    .to_bf16 = to_bf16,
     .pairs = PAIRS,
+#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
+    .pairs_first = true,
+#endif
 };

@@ -2,7 +2,8 @@
 /* chips/cpu/stored_kernels.h - the inner kernels of products with weights that lie in blocks, or in
  * another dtype than is computed in, per instruction set.
  *
- *   c[i,j] (+)= sum_k a[i,k] w[j,k]      a f32, w a row of the weight, expanded in registers
+ *   c[i,j] (+)= sum_k a[i,k] w[j,k]      a f32, w a row of the weight, expanded in registers;
+ *                                        or a bf16 and w rounded to it, multiplied by pairs
  *
  * Every number of a weight becomes the f32 that the format's reference code gives, to the bit
  * (tensor/quant.h): scale times integer is exact in f32 in every format but Q6_K, whose only
@@ -40,6 +41,10 @@ typedef struct mz_cpu_stored_kernel {
      * a[0] goes with k0 */
     void (*dot)(float *sum, const unsigned char *row, size_t pitch, const float *a, int64_t k0,
                 int64_t n);
+    /* The same in bf16; NULL where the set has no products of pairs, and for weights of bf16. */
+    void (*round)(uint16_t *out, const unsigned char *row, int64_t k0, int64_t n);
+    void (*dot_round)(float *sum, const unsigned char *row, size_t pitch, const uint16_t *a,
+                      int64_t k0, int64_t n);
 } mz_cpu_stored_kernel;
 
 /* sum [m][4] = (or += if `add`) a [m][n] panel [4][MZ_CPU_STORED_K]^T; n is a multiple of the group
@@ -68,8 +73,9 @@ typedef struct mz_cpu_stored_pairs {
 typedef struct mz_cpu_stored_table {
     mz_cpu_stored_kernel kernel[MZ_CPU_KIND_COUNT];
     void (*tile)(const mz_cpu_stored_tile *t);
-    /* NULL where the set has no dot products of bf16 pairs, or something better */
-    void (*pairs)(const mz_cpu_stored_pairs *t);
+    void (*to_bf16)(float *x, int64_t n); /* each to the next bf16; n is a multiple of the group */
+    void (*pairs)(const mz_cpu_stored_pairs *t); /* NULL where the set does not multiply pairs */
+    bool pairs_first; /* also for plain bf16: the set has nothing better for it */
 } mz_cpu_stored_table;
 
 #endif

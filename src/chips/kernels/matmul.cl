@@ -42,8 +42,8 @@ typedef out_store a_store;
 #endif
 #if B_TYPE == MZ_KMATMUL_STORED
 typedef stored_unit b_store;
-#define LOAD_B LOAD_STORED
-#define LOAD8_B LOAD8_STORED
+#define LOAD_B WEIGHT
+#define LOAD8_B WEIGHT8
 #elif B_TYPE == MZ_KMATMUL_STORE
 typedef store b_store;
 #define LOAD_B LOAD

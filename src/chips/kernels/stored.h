@@ -140,4 +140,29 @@ HELPER vec8 eight_of_block(GLOBAL const uchar *w, i64 i)
 }
 #endif
 
+/* WEIGHT, WEIGHT8: the same, rounded to the dtype that is computed in. */
+#if DTYPE == MZ_KERNEL_BF16 && STORED != DTYPE
+HELPER float weight_of(float x)
+{
+    return bf16_to_float(bf16_of_float(x));
+}
+
+HELPER vec8 weights_of(vec8 v)
+{
+#ifdef MZ_KERNEL_OPENCL
+    const uint8 bits = as_uint8(v);
+    return select(as_float8((bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u), v, isnan(v));
+#else
+    EIGHT v.x[i] = weight_of(v.x[i]);
+    return v;
+#endif
+}
+
+#define WEIGHT(p, i) weight_of(LOAD_STORED(p, i))
+#define WEIGHT8(p, i) weights_of(LOAD8_STORED(p, i))
+#else
+#define WEIGHT LOAD_STORED
+#define WEIGHT8 LOAD8_STORED
+#endif
+
 #endif

@@ -18,7 +18,7 @@ mz_err mz_ref_embed(mz_op *op, const mz_args *args)
         const int64_t id = id1(ids, t);
         if (desc->stored != MZ_F64 && is_in(id, desc->V)) {
             double *row = mz_ref_doubles(&workspace);
-            mz_ref_weight_row(args->embed.w, id, desc->D, row);
+            mz_ref_weight_row(args->embed.w, id, desc->D, desc->dtype, row);
             for (int64_t d = 0; d < desc->D; d++) put2(args->embed.y, t, d, row[d]);
             continue;
         }

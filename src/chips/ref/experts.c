@@ -11,7 +11,7 @@ static void stored(const mz_op *op, const mz_args *args, int64_t e)
     const mz_tensor workspace = mz_op_workspace(op);
     double *row = mz_ref_doubles(&workspace);
     for (int64_t n = 0; n < d->N; n++) {
-        mz_ref_weight_row(args->experts.w, e * d->N + n, d->K, row);
+        mz_ref_weight_row(args->experts.w, e * d->N + n, d->K, d->dtype, row);
         for (int64_t r = id1(offsets, e); r < id1(offsets, e + 1); r++) {
             double sum = 0.0;
             for (int64_t k = 0; k < d->K; k++) sum += at2(x, r, k) * row[k];

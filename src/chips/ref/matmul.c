@@ -26,7 +26,7 @@ static mz_err stored(mz_op *op, const mz_args *args)
     const mz_tensor workspace = mz_op_workspace(op);
     double *row = mz_ref_doubles(&workspace);
     for (int64_t n = 0; n < b->dim[0]; n++) {
-        mz_ref_weight_row(b, n, b->dim[1], row);
+        mz_ref_weight_row(b, n, b->dim[1], d->dtype, row);
         for (int64_t m = 0; m < a->dim[0]; m++) {
             double sum = 0.0;
             for (int64_t k = 0; k < b->dim[1]; k++) sum += at2(a, m, k) * row[k];

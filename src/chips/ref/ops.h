@@ -97,8 +97,8 @@ static inline void put_id2(const mz_tensor *t, int64_t i, int64_t j, int64_t x)
     mz_store_int(t->dtype, ref_address(t, i * t->stride[0] + j * t->stride[1]), x);
 }
 
-/* Row `row` of a weight seen as [rows, n], any dtype or blocks, into out. */
-void mz_ref_weight_row(const mz_tensor *w, int64_t row, int64_t n, double *out);
+/* Row `row` of a weight seen as [rows, n], any dtype or blocks, rounded to dtype, into out. */
+void mz_ref_weight_row(const mz_tensor *w, int64_t row, int64_t n, mz_dtype dtype, double *out);
 
 /* cu [n+1] I32 must be 0 <= cu[0] <= ... <= cu[n] = T; offsets of experts likewise. */
 mz_err mz_ref_check_offsets(const mz_tensor *cu, int64_t T, const char *name);

@@ -161,7 +161,7 @@ mz_err mz_ref_check_ids(const mz_tensor *ids, int64_t lowest, int64_t n, const c
 }
 
 /* Every block of 32 or 256 by the formats' reference code, then as doubles. */
-void mz_ref_weight_row(const mz_tensor *w, int64_t row, int64_t n, double *out)
+void mz_ref_weight_row(const mz_tensor *w, int64_t row, int64_t n, mz_dtype dtype, double *out)
 {
     const int64_t block = mz_dtype_block(w->dtype), bytes = (int64_t)mz_dtype_block_bytes(w->dtype);
     const int64_t first =
@@ -177,6 +177,11 @@ void mz_ref_weight_row(const mz_tensor *w, int64_t row, int64_t n, double *out)
         }
         (void)mz_quant_expand(quant, x, at, block); /* cannot fail: one whole block */
         for (int64_t j = 0; j < block; j++) out[i + j] = (double)x[j];
+    }
+    for (int64_t i = 0; i < n; i++) {
+        unsigned char rounded[sizeof(double)];
+        mz_store(dtype, rounded, out[i]);
+        out[i] = mz_load(dtype, rounded);
     }
 }
 

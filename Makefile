@@ -35,6 +35,7 @@ check-peers: ## compare with the official implementations, installed in .cache/p
 	@$(MAKE) --no-print-directory all
 	tools/check_peers
 	tools/check_npu || [ $$? -eq 77 ]
+	tools/check_abi || [ $$? -eq 77 ]
 
 bench: ## speed against peers, as CSV in bench/results
 	@scripts/setup build bench

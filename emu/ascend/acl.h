@@ -11,6 +11,8 @@
 #include <stdint.h>
 
 #define EMU_API __attribute__((visibility("default")))
+/* The same of what is declared without its arguments, which nobody looks at. */
+#define EMU_UNREAD EMU_API __attribute__((used))
 
 typedef int aclError;
 typedef void *aclrtStream;
@@ -18,7 +20,7 @@ typedef void *aclrtEvent;
 typedef void *aclrtContext;
 typedef int aclrtMemMallocPolicy, aclrtMemcpyKind, aclrtMemAttr, aclSysParamOpt,
     aclrtFloatOverflowMode, aclrtRunMode, aclrtEventRecordedStatus, aclrtStreamStatus,
-    aclrtLastErrLevel;
+    aclrtLastErrLevel, aclCompileOpt, aclDeviceInfo;
 typedef uint16_t aclFloat16;
 typedef void *aclrtDrvMemHandle;
 typedef int aclrtMemHandleType, aclrtMemGranularityOptions, aclCANNPackageName;

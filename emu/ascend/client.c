@@ -12,28 +12,28 @@
 
 /* ---- settings ---- */
 
-EMU_API aclError aclSetCompileopt(int option, const char *value);
-EMU_API size_t aclGetCompileoptSize(int option);
-EMU_API aclError aclGetCompileopt(int option, char *value, size_t bytes);
+EMU_API aclError aclSetCompileopt(aclCompileOpt option, const char *value);
+EMU_API size_t aclGetCompileoptSize(aclCompileOpt option);
+EMU_API aclError aclGetCompileopt(aclCompileOpt option, char *value, size_t bytes);
 EMU_API aclError aclrtPeekAtLastError(aclrtLastErrLevel level);
 EMU_API aclError aclrtSetOpExecuteTimeOut(uint32_t seconds);
 EMU_API aclError aclrtSetOpWaitTimeout(uint32_t seconds);
 EMU_API aclError aclrtSetStreamFailureMode(aclrtStream stream, uint64_t mode);
 
-aclError aclSetCompileopt(int option, const char *value)
+aclError aclSetCompileopt(aclCompileOpt option, const char *value)
 {
     (void)option;
     return value ? 0 : emu_fail(EMU_INVALID_PARAM, "aclSetCompileopt: NULL");
 }
 
 /* Nothing is compiled: every option is empty. */
-size_t aclGetCompileoptSize(int option)
+size_t aclGetCompileoptSize(aclCompileOpt option)
 {
     (void)option;
     return 1;
 }
 
-aclError aclGetCompileopt(int option, char *value, size_t bytes)
+aclError aclGetCompileopt(aclCompileOpt option, char *value, size_t bytes)
 {
     (void)option;
     if (!value || bytes == 0)
@@ -101,7 +101,7 @@ aclError aclrtSetStreamFailureMode(aclrtStream stream, uint64_t mode)
     X(aclError, aclopSetAttrString)
 
 #define EMU_DROP(result, name)                                                                     \
-    EMU_API result name(void);                                                                     \
+    EMU_UNREAD result name(void);                                                                  \
     result name(void)                                                                              \
     {                                                                                              \
         return 0;                                                                                  \
@@ -122,8 +122,8 @@ static int lacking(const char *name, const char *what)
 }
 
 /* The operator interface before aclnn; its first argument is the operator's name. */
-EMU_API aclError aclopCompileAndExecute(const char *name);
-EMU_API aclError aclopCompileAndExecuteV2(const char *name);
+EMU_UNREAD aclError aclopCompileAndExecute(const char *name);
+EMU_UNREAD aclError aclopCompileAndExecuteV2(const char *name);
 aclError aclopCompileAndExecute(const char *name)
 {
     return lacking("aclopCompileAndExecute", name);
@@ -134,9 +134,9 @@ aclError aclopCompileAndExecuteV2(const char *name)
 }
 
 /* That there is none of these is a normal answer. */
-EMU_API aclError aclGetDeviceCapability(uint32_t device, int what, int64_t *value);
+EMU_API aclError aclGetDeviceCapability(uint32_t device, aclDeviceInfo what, int64_t *value);
 EMU_API aclError aclrtDeviceCanAccessPeer(int32_t *can, int32_t device, int32_t peer);
-aclError aclGetDeviceCapability(uint32_t device, int what, int64_t *value)
+aclError aclGetDeviceCapability(uint32_t device, aclDeviceInfo what, int64_t *value)
 {
     (void)device;
     (void)value;
@@ -165,7 +165,7 @@ aclError aclrtDeviceCanAccessPeer(int32_t *can, int32_t device, int32_t peer)
     X(rtKernelLaunch)
 
 #define EMU_LACK(name)                                                                             \
-    EMU_API aclError name(void);                                                                   \
+    EMU_UNREAD aclError name(void);                                                                \
     aclError name(void)                                                                            \
     {                                                                                              \
         return lacking(#name, NULL);                                                               \
@@ -175,7 +175,7 @@ EMU_LACKING(EMU_LACK)
 /* Objects of that interface, which nobody looks into. */
 static char nothing[64];
 #define EMU_NOTHING(name)                                                                          \
-    EMU_API void *name(void);                                                                      \
+    EMU_UNREAD void *name(void);                                                                   \
     void *name(void)                                                                               \
     {                                                                                              \
         return nothing;                                                                            \

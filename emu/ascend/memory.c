@@ -60,7 +60,7 @@ aclError aclrtMallocAlign32(void **at, size_t bytes, aclrtMemMallocPolicy policy
     return aclrtMalloc(at, bytes, policy);
 }
 
-aclError aclrtFree(void *at)
+static aclError give_back(void *at)
 {
     if (!emu_here()) return EMU_RT_CONTEXT_NULL;
     emu_device *d = emu_owner(at);
@@ -69,6 +69,14 @@ aclError aclrtFree(void *at)
         return 0;
     }
     return emu_fail(EMU_RT_PARAM_INVALID, "aclrtFree: no allocation of a device begins at %p", at);
+}
+
+aclError aclrtFree(void *at)
+{
+    const int64_t begin = emu_call_begin();
+    const aclError code = give_back(at);
+    emu_call_end("aclrtFree", begin);
+    return code;
 }
 
 aclError aclrtMallocHost(void **at, size_t bytes)

@@ -254,8 +254,10 @@ static aclError check_option(aclSysParamOpt option, const void *value)
 
 aclError aclrtCtxSetSysParamOpt(aclSysParamOpt option, int64_t value)
 {
+    const int64_t begin = emu_call_begin();
     const aclError code = emu_here() ? check_option(option, &value) : EMU_RT_CONTEXT_NULL;
     if (code == 0) current->device->option[option] = value;
+    emu_call_end("aclrtCtxSetSysParamOpt", begin);
     return code;
 }
 

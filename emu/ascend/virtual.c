@@ -172,8 +172,8 @@ static int map_it(const physical *p, const void *at, size_t bytes)
                     at, bytes);
 }
 
-aclError aclrtMapMem(void *at, size_t bytes, size_t offset, aclrtDrvMemHandle handle,
-                     uint64_t flags)
+static aclError map_memory(void *at, size_t bytes, size_t offset, aclrtDrvMemHandle handle,
+                           uint64_t flags)
 {
     if (!emu_here()) return EMU_RT_CONTEXT_NULL;
     if ((uintptr_t)at % UNIT || offset || flags)
@@ -188,6 +188,15 @@ aclError aclrtMapMem(void *at, size_t bytes, size_t offset, aclrtDrvMemHandle ha
     const int code = map_it(p, at, bytes);
     if (code == 0) p->maps++;
     pthread_mutex_unlock(&lock);
+    return code;
+}
+
+aclError aclrtMapMem(void *at, size_t bytes, size_t offset, aclrtDrvMemHandle handle,
+                     uint64_t flags)
+{
+    const int64_t begin = emu_call_begin();
+    const aclError code = map_memory(at, bytes, offset, handle, flags);
+    emu_call_end("aclrtMapMem", begin);
     return code;
 }
 

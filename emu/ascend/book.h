@@ -123,7 +123,10 @@ int emu_gate_hccl(const char *call);
 int emu_gate_connect(const char *call);
 /* "major.minor.patch" of the plan; false: nothing was planned. */
 bool emu_fault_version(int32_t version[3]);
+/* What a planned fault, or none, makes of a task on this stream. False: it is not to run. */
+bool emu_survives(const emu_fault *f, emu_stream *s, const char *task);
 void emu_flip(emu_call *c, const emu_fault *f); /* after the task ran */
+void emu_flip_bytes(unsigned char *at, size_t bytes, const emu_fault *f);
 /* From a task: none after it runs, and from the next wait on every call gives this code. What the
  * host is told so does not hang on which of both is faster. */
 void emu_lose(emu_device *d, int code);

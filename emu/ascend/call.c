@@ -212,16 +212,9 @@ static void book(const task *k)
 /* What a planned fault makes of a task. False: it is not to run. */
 static bool survives(task *k)
 {
-    const emu_fault *f = k->fault;
-    emu_call *c = &k->call;
-    if (emu_is_dying(c->device)) return false;
-    if (!f || f->kind == EMU_FAULT_FLIP) return true;
-    if (f->kind == EMU_FAULT_ENDLESS) emu_stream_hang(c->stream);
-    if (f->kind == EMU_FAULT_ECC || f->kind == EMU_FAULT_LOST) emu_lose(c->device, f->code);
-    if (f->code)
-        emu_stream_fault(c->stream, f->code, "aclnn%s on device %d fails (planned)", c->op->name,
-                         c->device->number);
-    return false;
+    char name[NAME];
+    (void)snprintf(name, sizeof name, "aclnn%s", k->call.op->name);
+    return emu_survives(k->fault, k->call.stream, name);
 }
 
 static void run_task(void *data, bool dropped)

@@ -312,6 +312,17 @@ bool emu_fault_version(int32_t version[3])
     return is_planned;
 }
 
+bool emu_survives(const emu_fault *f, emu_stream *s, const char *task)
+{
+    emu_device *d = s->context->device;
+    if (emu_is_dying(d)) return false;
+    if (!f || f->kind == EMU_FAULT_FLIP) return true;
+    if (f->kind == EMU_FAULT_ENDLESS) emu_stream_hang(s);
+    if (f->kind == EMU_FAULT_ECC || f->kind == EMU_FAULT_LOST) emu_lose(d, f->code);
+    if (f->code) emu_stream_fault(s, f->code, "%s on device %d fails (planned)", task, d->number);
+    return false;
+}
+
 /* The tensor that a flip is of: argument N, or the last that is declared as written, or the last.
  */
 static emu_tensor *struck(emu_call *c, int argument)
@@ -339,4 +350,14 @@ void emu_flip(emu_call *c, const emu_fault *f)
         element /= t->dim[i];
     }
     t->at[at * bits / 8 + bit / 8] ^= (unsigned char)(1U << bit % 8);
+}
+
+/* Of a copy, taken as f32. */
+void emu_flip_bytes(unsigned char *at, size_t bytes, const emu_fault *f)
+{
+    enum { SIZE = 4 };
+    if (bytes < SIZE) return;
+    const size_t element = (size_t)f->element % (bytes / SIZE);
+    const int64_t bit = f->bit >= 0 ? f->bit % (8 * SIZE) : 8 * SIZE - 2;
+    at[element * SIZE + (size_t)bit / 8] ^= (unsigned char)(1U << bit % 8);
 }

@@ -79,17 +79,16 @@ aclError aclrtFree(void *at)
     return code;
 }
 
-aclError aclrtMallocHost(void **at, size_t bytes)
+static aclError allocate_pinned(void **at, size_t bytes)
 {
+    if (!emu_here()) return EMU_RT_CONTEXT_NULL;
+    if (!at || !bytes) return emu_fail(EMU_RT_PARAM_INVALID, "aclrtMallocHost: NULL or no bytes");
+    const int gate = emu_gate("aclrtMallocHost");
+    if (gate != 0) return gate;
     pinned *p = malloc(sizeof *p);
-    if (!emu_here() || !at || !bytes || !p) {
-        free(p);
-        return emu_here() ? emu_fail(EMU_RT_PARAM_INVALID, "aclrtMallocHost: NULL or no bytes")
-                          : EMU_RT_CONTEXT_NULL;
-    }
     const size_t want = bytes <= SIZE_MAX - ALIGN ? (bytes + ALIGN - 1) / ALIGN * ALIGN : 0;
-    *p = (pinned){NULL, want ? aligned_alloc(ALIGN, want) : NULL, bytes};
-    if (!p->at) {
+    if (p) *p = (pinned){NULL, want ? aligned_alloc(ALIGN, want) : NULL, bytes};
+    if (!p || !p->at) {
         free(p);
         return emu_fail(EMU_RT_MEMORY_ALLOCATION, "aclrtMallocHost: %zu bytes", bytes);
     }
@@ -99,6 +98,14 @@ aclError aclrtMallocHost(void **at, size_t bytes)
     pthread_mutex_unlock(&pinned_lock);
     *at = p->at;
     return 0;
+}
+
+aclError aclrtMallocHost(void **at, size_t bytes)
+{
+    const int64_t begin = emu_call_begin();
+    const aclError code = allocate_pinned(at, bytes);
+    emu_call_end("aclrtMallocHost", begin);
+    return code;
 }
 
 aclError aclrtFreeHost(void *at)
@@ -148,6 +155,7 @@ typedef struct move {
     size_t bytes;
     int value;
     int64_t since; /* when the host gave it, modelled */
+    const emu_fault *fault;
 } move;
 
 static int64_t book_move(const move *m, int device, const char **name)
@@ -175,6 +183,11 @@ static void run_move(void *data, bool dropped)
     move *m = data;
     unsigned char *dst = dropped ? NULL : view_of(m->dst, m->bytes);
     const unsigned char *src = m->src ? view_of(m->src, m->bytes) : m->dst;
+    if (dst && src &&
+        !emu_survives(m->fault, m->stream, m->src ? "aclrtMemcpyAsync" : "aclrtMemsetAsync")) {
+        free(m);
+        return;
+    }
     if (!dropped && (!dst || !src))
         emu_stream_fault(m->stream, EMU_RT_SYS_DMA,
                          "a copy of %zu bytes reaches device memory that is not allocated",
@@ -183,6 +196,7 @@ static void run_move(void *data, bool dropped)
         memmove(dst, src, m->bytes);
     else if (!dropped)
         memset(dst, m->value, m->bytes);
+    if (dst && src && m->fault) emu_flip_bytes(dst, m->bytes, m->fault);
     if (dst && src) {
         char detail[64];
         const char *name = "";
@@ -212,6 +226,8 @@ static int put_move(move m, aclrtStream handle, bool waits)
     if (!kept) return emu_fail(EMU_BAD_ALLOC, "no host memory");
     *kept = m;
     kept->since = emu_host_now();
+    kept->fault = emu_fault_next(m.src ? "aclrtMemcpyAsync" : "aclrtMemsetAsync",
+                                 emu_here()->device->number, EMU_FAULTS_TASK);
     if (!mze_queue_put(m.stream->queue, run_move, kept)) {
         free(kept);
         return emu_fail(EMU_BAD_ALLOC, "no host memory");

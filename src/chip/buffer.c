@@ -3,7 +3,7 @@
  *
  * Floor:  chip. May use tensor, base. */
 #include "base/mem.h"
-#include "chip/chip.h"
+#include "chip/queue.h"
 
 #include <string.h>
 
@@ -17,7 +17,7 @@ mz_err mz_buffer_new(mz_buffer **buf, mz_device *device, size_t bytes)
     const mz_err err = bytes ? device->chip->alloc(device, b) : MZ_OK;
     if (err != MZ_OK) {
         mz_mem_free(b);
-        return err;
+        return mz_device_report(device, err, "booking memory", NULL);
     }
     device->bytes_used += bytes;
     if (device->bytes_used > device->bytes_peak) device->bytes_peak = device->bytes_used;
@@ -69,13 +69,19 @@ static mz_err check_dense(const mz_queue *q, const mz_tensor *t, size_t *bytes)
     return MZ_OK;
 }
 
+/* A copy that the chip refuses is told as an operator is. */
+static mz_err told(const mz_queue *q, mz_err err)
+{
+    return err == MZ_ECHIP || err == MZ_ENOMEM ? mz_queue_report(q, err) : err;
+}
+
 mz_err mz_upload(mz_queue *q, const mz_tensor *dst, const void *host)
 {
     size_t bytes = 0;
     MZ_TRY(check_dense(q, dst, &bytes));
     MZ_NEED(host || !bytes, "host is NULL");
     MZ_TRY(check_writable(dst->buf));
-    return bytes ? q->chip->upload(q, dst->buf, dst->offset_bytes, host, bytes) : MZ_OK;
+    return bytes ? told(q, q->chip->upload(q, dst->buf, dst->offset_bytes, host, bytes)) : MZ_OK;
 }
 
 mz_err mz_download(mz_queue *q, void *host, const mz_tensor *src)
@@ -83,7 +89,7 @@ mz_err mz_download(mz_queue *q, void *host, const mz_tensor *src)
     size_t bytes = 0;
     MZ_TRY(check_dense(q, src, &bytes));
     MZ_NEED(host || !bytes, "host is NULL");
-    return bytes ? q->chip->download(q, host, src->buf, src->offset_bytes, bytes) : MZ_OK;
+    return bytes ? told(q, q->chip->download(q, host, src->buf, src->offset_bytes, bytes)) : MZ_OK;
 }
 
 mz_err mz_zero(mz_queue *q, const mz_tensor *dense)
@@ -91,7 +97,7 @@ mz_err mz_zero(mz_queue *q, const mz_tensor *dense)
     size_t bytes = 0;
     MZ_TRY(check_dense(q, dense, &bytes));
     MZ_TRY(check_writable(dense->buf));
-    return bytes ? q->chip->zero(q, dense->buf, dense->offset_bytes, bytes) : MZ_OK;
+    return bytes ? told(q, q->chip->zero(q, dense->buf, dense->offset_bytes, bytes)) : MZ_OK;
 }
 
 mz_err mz_copy_bytes(mz_queue *q, mz_buffer *dst, size_t dst_offset, const mz_buffer *src,
@@ -107,5 +113,5 @@ mz_err mz_copy_bytes(mz_queue *q, mz_buffer *dst, size_t dst_offset, const mz_bu
     MZ_TRY(check_writable(dst));
     MZ_NEED(dst != src || dst_offset + bytes <= src_offset || src_offset + bytes <= dst_offset,
             "source and destination overlap");
-    return bytes ? q->chip->copy(q, dst, dst_offset, src, src_offset, bytes) : MZ_OK;
+    return bytes ? told(q, q->chip->copy(q, dst, dst_offset, src, src_offset, bytes)) : MZ_OK;
 }

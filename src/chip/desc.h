@@ -267,6 +267,7 @@ typedef struct mz_rows_desc {
     mz_dtype dtype;
     int64_t n_max, D;
     bool scatter;
+    int64_t table_max; /* rows that indices choose from; 0: any number */
 } mz_rows_desc;
 
 /* Chooses ids [B] I32 from logits [B,V] acc: repeat penalty on the ids of history [B,n] I32 (-1 =

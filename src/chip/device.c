@@ -4,7 +4,7 @@
  * Floor:  chip. May use tensor, base. */
 #include "base/log.h"
 #include "base/mem.h"
-#include "chip/chip.h"
+#include "chip/queue.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -52,6 +52,7 @@ mz_err mz_device_open(mz_device **device, const char *spec, const mz_chip_option
     snprintf(d->info.name, sizeof d->info.name, "%s", spec);
     const mz_err err = chip->open(d, arg);
     if (err != MZ_OK) {
+        (void)mz_device_report(d, err, "opening it", NULL);
         mz_mem_free(d);
         return err;
     }

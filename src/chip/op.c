@@ -36,7 +36,8 @@ static mz_err ask_chip(const mz_queue *q, const mz_desc *desc, mz_support *suppo
     *support = (mz_support){.state = MZ_STATE_NATIVE};
     if (own->query) {
         const mz_err err = own->query(q, desc, support);
-        if (err != MZ_OK && err != MZ_ENOTSUP) return err;
+        if (err != MZ_OK && err != MZ_ENOTSUP)
+            return mz_device_report(q->device, err, "asking for", mz_op_name(desc->kind));
         if (err == MZ_ENOTSUP)
             why = mz_err_last()->message;
         else if (support->state == MZ_STATE_NONE)
@@ -114,7 +115,7 @@ mz_err mz_op_bind(mz_op **op, mz_queue *q, const mz_desc *desc)
     const mz_err err = slot->bind ? slot->bind(n) : MZ_OK;
     if (err != MZ_OK) {
         mz_mem_free(n);
-        return err;
+        return mz_device_report(q->device, err, "binding", mz_op_name(desc->kind));
     }
     q->n_ops++;
     if (support.state == MZ_STATE_COMPOSED) q->composed |= 1u << desc->kind;

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 
 #include <stdio.h>
+#include <string.h>
 
 mz_err mz_queue_open(mz_queue **q, mz_device *device)
 {
@@ -19,7 +20,7 @@ mz_err mz_queue_open(mz_queue **q, mz_device *device)
     const mz_err err = device->chip->queue_open ? device->chip->queue_open(n) : MZ_OK;
     if (err != MZ_OK) {
         mz_mem_free(n);
-        return err;
+        return mz_device_report(device, err, "opening a queue", NULL);
     }
     *q = n;
     return MZ_OK;
@@ -64,6 +65,19 @@ mz_err mz_queue_report(const mz_queue *q, mz_err err)
             mz_err_name(err), q->rank, q->device->info.name, was.message, t->first_op,
             pass_name(t->first_pass), (long long)t->first_seq, t->last_op, pass_name(t->last_pass),
             (long long)t->last_seq);
+    mz_note_where(was.file, was.field, was.offset);
+    if (was.fix[0]) mz_note_fix("%s", was.fix);
+    return err;
+}
+
+mz_err mz_device_report(const mz_device *device, mz_err err, const char *doing, const char *what)
+{
+    const mz_err_info was = *mz_err_last();
+    const bool is_chips = err == MZ_ECHIP || err == MZ_ENOMEM;
+    if (!is_chips || strncmp(was.message, "chip ", 5) == 0 || strstr(was.message, ", chip "))
+        return err;
+    mz_note(err, was.source, was.line, "chip %s, %s%s%s: %.300s", device->info.name, doing,
+            what ? " " : "", what ? what : "", was.message);
     mz_note_where(was.file, was.field, was.offset);
     if (was.fix[0]) mz_note_fix("%s", was.fix);
     return err;

@@ -8,6 +8,9 @@
 /* Puts code, rank, chip and the operators since the last good sync around the chip's own note, and
  * returns err. */
 mz_err mz_queue_report(const mz_queue *q, mz_err err);
+/* Puts the chip, and what was done with it, before its own note of what failed there, unless a chip
+ * is named already; returns err. what may be NULL. */
+mz_err mz_device_report(const mz_device *device, mz_err err, const char *doing, const char *what);
 /* Notes in the trace what is enqueued. `what` is static. */
 void mz_queue_note(mz_queue *q, const char *what, mz_pass pass);
 

@@ -144,6 +144,7 @@ mz_err mz_net_scatter(mz_net *n, int *op, int64_t width)
     d.u.rows.n_max = n->T;
     d.u.rows.D = width;
     d.u.rows.scatter = true;
+    d.u.rows.table_max = n->options.cache_pages * n->options.page_tokens;
     return mz_net_op(n, op, &d);
 }
 

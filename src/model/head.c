@@ -46,6 +46,7 @@ static mz_err describe_ops(mz_net *n, mz_head *h)
     d.u.rows.dtype = n->dtype;
     d.u.rows.n_max = h->rows;
     d.u.rows.D = n->config.width;
+    d.u.rows.table_max = n->T;
     return mz_net_op(n, &h->gather, &d);
 }
 

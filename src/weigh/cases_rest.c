@@ -139,7 +139,7 @@ static mz_err rows(mz_case *c, mz_dtype d)
     const int64_t n = mz_case_dim(c, 40), D = mz_case_some(c, 1, 60);
     const int64_t other = n + mz_case_some(c, 1, 10);
     const int y = MZ_ARG(rows.y), x = MZ_ARG(rows.x), idx = MZ_ARG(rows.idx);
-    *r = (mz_rows_desc){d, n, D, mz_case_chance(c, 0.5)};
+    *r = (mz_rows_desc){d, n, D, mz_case_chance(c, 0.5), other};
     MZ_TRY(mz_case_real(c, x, d, 2, DIMS(r->scatter ? n : other, D), 1.0));
     mz_case_sow(c, x, true);
     MZ_TRY(mz_case_real(c, y, d, 2, DIMS(r->scatter ? other : n, D), 1.0)); /* skipped rows stay */

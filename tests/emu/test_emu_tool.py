@@ -2,14 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mizan emu`: other programs with an emulated driver in front, and faults through the real backend.
 
-Usage: test_emu_tool.py PROGRAM PART, PART one of run, step, faults, sweep.
+Usage: test_emu_tool.py PROGRAM PART, PART one of run, step, faults.
 run     what it says, what it hands on, what it sums up and traces; mistakes on its command line
 step    what a training step does, counted by the driver from the shapes of its calls: where the FLOP are, how
         often the host waits, and that it asks for no memory
 faults  each kind of fault under `mizan train` and `mizan chips check`: message, exit code, no hang, and
         a checkpoint from which the run goes on to the bits of one that nothing happened to
-sweep   each kind at calls from the first to the last of a training and of a generation (3 of each; with
-        MIZAN_LONG 50): the code is named, nothing hangs, and a run goes on to the same bits
 """
 
 import json
@@ -20,21 +18,12 @@ import sys
 import tempfile
 import time
 
+from emu_tool import CONFIG, EXPERTS, Tool, host_calls, write
+
 PROGRAM = sys.argv[1]
 FOLDER = os.path.join(os.path.dirname(PROGRAM), "emu", "ascend")
-
-
-def emu(*words, command=(), code=0, **environment):
-    done = subprocess.run([PROGRAM, "emu", "ascend", *words, "--", *command], capture_output=True,
-                          text=True, timeout=120, env=dict(os.environ, **environment))
-    assert done.returncode == code, (words, command, done.returncode, done.stdout, done.stderr)
-    return done
-
-
-def write(name, text):
-    with open(name, "w", encoding="utf-8") as file:
-        file.write(text)
-    return name
+TOOL = Tool(PROGRAM)
+emu, mizan, make_run, train = TOOL.emu, TOOL.mizan, TOOL.make_run, TOOL.train
 
 
 # ---- run ----
@@ -183,18 +172,6 @@ def test_trace():
 
 # ---- faults ----
 
-CONFIG = """
-model: {config: config.json}
-data: {path: shards, tokenizer: tokenizer.json, seq: 16, across: true}
-run: {dir: RUN, steps: 6, checkpoint_every: 2}
-batch: {global: 2, micro: 2}
-optim: {lr: 3e-3}
-"""
-NETWORK = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 300,
-           "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2,
-           "num_key_value_heads": 1, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
-           "rope_theta": 10000.0, "tie_word_embeddings": True, "eos_token_id": 0}
-
 # plan, exit code of the training, words of its message. A step norms three times, and three times back;
 # the measurement of GEMM at the start, as long as it takes, does not: so each strikes in step 3.
 TRAININGS = [
@@ -224,32 +201,8 @@ TRAININGS = [
 ]
 
 
-def mizan(*words):
-    return subprocess.run([PROGRAM, *words], capture_output=True, text=True, check=True).stdout
-
-
-def make_run():
-    text = "".join(f"The scales weigh {i} stones.\nNo house is small when {i} friends are in it.\n"
-                   for i in range(60))
-    mizan("tokenizer", "train", write("book.txt", text), "--vocab", "300", "--special", "<|endoftext|>",
-          "--out", "tokenizer.json")
-    mizan("data", "build", "book.txt", "--tokenizer", "tokenizer.json", "--out", "shards")
-    write("config.json", json.dumps(NETWORK))
-
-
-def train(run, *words, code=0):
-    config = write(f"{run}.yaml", CONFIG.replace("RUN", run))
-    return emu(*words, command=[PROGRAM, "train", config, "--chip", "hosted:ascend"], code=code,
-               MIZAN_DEVICE_WAIT="2")
-
-
 WAITS = ("aclrtSynchronizeStream", "aclrtSynchronizeDevice", "aclrtSynchronizeEvent", "aclrtMemcpy")
 MEMORY = ("aclrtMalloc", "aclrtFree", "aclrtMallocHost", "aclrtFreeHost")
-
-
-def host_calls(trace):
-    with open(trace, encoding="utf-8") as file:
-        return [e["name"] for e in json.load(file)["traceEvents"] if e["ph"] == "X" and e["cat"] == "host"]
 
 
 def between(calls, mark):
@@ -293,6 +246,21 @@ def test_step():
     print(f"{share:.2f} % of a step's FLOP on the emulated device; 1 wait and 0 allocations a step")
 
 
+def test_tokens():
+    """Nor does a token, the first and its prompt included."""  # the run is test_step's
+    for name, network in (("llama", None), ("experts", EXPERTS)):
+        if network:
+            write("config.json", json.dumps(network))
+        train(name)
+        command = [PROGRAM, "generate", os.path.join(name, "checkpoints", "step-00000006"), "--prompt", "The scales",
+                   "--max-tokens", "6", "--chip", "hosted:ascend"]
+        emu("--trace", "t.json", command=command)
+        calls = host_calls("t.json")
+        last = max(i for i, call in enumerate(calls) if call.startswith("aclnn"))
+        asked = [call for call in calls[calls.index("aclnnIndexSelect"):last] if call in MEMORY]
+        assert not asked, (name, asked)
+
+
 def test_trainings():
     make_run()
     train("whole")
@@ -316,46 +284,13 @@ def test_trainings():
     print(f"{len(TRAININGS)} kinds of fault in trainings on the emulated chip")
 
 
-# kind, which calls, and the driver's code that the message names; "" where nobody is told.
-KINDS = [("out_of_memory", "aclrtMalloc", "207001"), ("error", "aclrt*", "361001"), ("error", "aclnn*", "361001"),
-         ("late", "aclnn*", "507015"), ("endless", "aclnn*", "507046"), ("ecc", "aclnn*", "507054"),
-         ("device_lost", "aclnn*", "507010"), ("silent", "aclnn*", ""), ("flip", "aclnn*", "")]
-
-
-def calls_of(command, pattern):
-    """How many calls a name or the beginning of names has there."""
-    emu("--trace", "count.json", command=command)
-    with open("count.json", encoding="utf-8") as file:
-        names = [e["name"] for e in json.load(file)["traceEvents"] if e["ph"] == "X" and e["cat"] == "host"]
-    ends = pattern.endswith("*")
-    return sum(name.startswith(pattern[:-1]) and not name.endswith("GetWorkspaceSize") if ends else name == pattern
-               for name in names)
-
-
-def strike(command, kind, pattern, at, said, **more):
-    """Runs under one fault: the exit code. `said` is named where it is not 0."""
-    words = "".join(f", {key}: {value}" for key, value in more.items())
-    plan = write("plan.yaml", f'- {{kind: {kind}, call: "{pattern}", at: {at}{words}}}\n')
-    start = time.monotonic()
-    done = subprocess.run([PROGRAM, "emu", "ascend", "--fault-plan", plan, "--", *command], capture_output=True,
-                          text=True, timeout=120, env=dict(os.environ, MIZAN_DEVICE_WAIT="1"))
-    assert time.monotonic() - start < 60, (kind, at, "hangs")
-    where = (kind, pattern, at, done.returncode, done.stderr)
-    assert done.returncode in (0, 69, 74, 75, 77), where
-    if done.returncode != 0 and said:
-        assert said in done.stderr or "and not when it was asked" in done.stderr, where
-        assert "mistake in Mizan" not in done.stderr, where
-    return done.returncode
-
-
 def test_first_error_stays():
     """What comes up while a failed command puts its things away is not what it failed of."""
     train("whole")  # what there is of it
     command = [PROGRAM, "generate", os.path.join("whole", "checkpoints", "step-00000006"), "--prompt", "The",
                "--max-tokens", "2", "--chip", "hosted:ascend"]
     emu("--trace", "t.json", command=command)
-    with open("t.json", encoding="utf-8") as file:
-        calls = [e["name"] for e in json.load(file)["traceEvents"] if e["ph"] == "X" and e["cat"] == "host"]
+    calls = host_calls("t.json")
     queued, seen = None, {}
     for name in calls:  # a copy with an operator before it that nobody has waited for
         seen[name] = seen.get(name, 0) + 1
@@ -378,30 +313,11 @@ def test_asked_twice():
                "--max-tokens", "2", "--chip", "hosted:ascend"]
     for code in (361001, 561003):
         for at in range(1, 9):
-            strike(command, "error", "aclnnFlashAttentionScoreGetWorkspaceSize", at, "", code=code)
-
-
-def test_sweep():
-    each = 50 if os.environ.get("MIZAN_LONG") else 3
-    make_run()
-    train("whole")
-    want, model = mizan("runs", "hash", "whole"), os.path.join("whole", "checkpoints", "step-00000006")
-    training = [PROGRAM, "train", write("run.yaml", CONFIG.replace("RUN", "run")), "--chip", "hosted:ascend"]
-    serving = [PROGRAM, "generate", model, "--prompt", "The", "--max-tokens", "6", "--chip", "hosted:ascend"]
-    text, struck, ended = mizan(*serving[1:-2], "--chip", "cpu"), 0, 0
-    for kind, pattern, code in KINDS:
-        for command in (training, serving):
-            subprocess.run(["rm", "-rf", "run"], check=True)
-            n = calls_of(command, pattern)
-            for k in range(min(each if kind != "endless" or each > 3 else 1, n)):  # each of those waits a second
-                subprocess.run(["rm", "-rf", "run"], check=True)
-                exit_code = strike(command, kind, pattern, 1 + k * (n - 1) // max(1, each - 1), code)
-                struck, ended = struck + 1, ended + (exit_code != 0)
-                if command is training and (code or exit_code):
-                    emu(command=training)  # goes on, or has nothing left to do
-                    assert mizan("runs", "hash", "run") == want, (kind, k)
-    assert text and ended > struck // 3, (struck, ended)
-    print(f"{struck} faults at calls of a training and a generation, {ended} of them ended it, none lost anything")
+            plan = write("plan.yaml", "- {kind: error, call: aclnnFlashAttentionScoreGetWorkspaceSize, "
+                                      f"at: {at}, code: {code}}}\n")
+            done = subprocess.run([PROGRAM, "emu", "ascend", "--fault-plan", plan, "--", *command],
+                                  capture_output=True, text=True, timeout=120)
+            assert done.returncode in (0, 69, 75), (code, at, done.returncode, done.stderr)
 
 
 def test_no_number():
@@ -427,8 +343,8 @@ def test_checks():
 
 def main():
     parts = {"run": [test_python, test_ends, test_environment, test_versions, test_mistakes, test_trace],
-             "step": [test_step], "sweep": [test_sweep], "faults": [test_trainings, test_checks, test_first_error_stays, test_asked_twice,
-                        test_no_number]}
+             "step": [test_step, test_tokens],
+             "faults": [test_trainings, test_checks, test_first_error_stays, test_asked_twice, test_no_number]}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         os.environ["TMPDIR"] = os.path.join(folder, "tmp")

@@ -232,8 +232,9 @@ static void experts(const drawing *d, const mz_desc *desc)
 static void rows(const drawing *d, const mz_desc *desc)
 {
     const mz_rows_desc *r = &desc->u.rows;
-    put2(d, AT(rows.y), r->dtype, r->n_max, r->D);
-    put2(d, AT(rows.x), r->dtype, r->n_max, r->D);
+    const int64_t table = r->table_max > r->n_max ? r->table_max : r->n_max;
+    put2(d, AT(rows.y), r->dtype, r->scatter ? table : r->n_max, r->D);
+    put2(d, AT(rows.x), r->dtype, r->scatter ? r->n_max : table, r->D);
     put1(d, AT(rows.idx), MZ_I32, r->n_max);
 }
 

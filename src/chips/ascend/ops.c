@@ -41,8 +41,8 @@ static mz_err plan(mz_ascend *chip, const mz_desc *desc, mz_pass pass, size_t *m
     mz_ascend_largest(&call, desc, pass, &nowhere);
     MZ_TRY(plan_call(chip, desc, pass, &call.args, most));
     mz_ascend_spread(&call, desc);
-    (void)plan_call(chip, desc, pass, &call.args, most);
-    return MZ_OK;
+    const mz_err err = plan_call(chip, desc, pass, &call.args, most);
+    return err == MZ_ENOTSUP ? MZ_OK : err;
 }
 
 /* Dtypes that the operator works on. */

@@ -154,7 +154,7 @@ if(Python3_FOUND AND NOT CMAKE_CROSSCOMPILING)
     endif()
     set(parts faults)
     if(NOT MIZAN_SANITIZE) # whose libraries a Python that is not built for them cannot open
-      set(parts run step faults)
+      set(parts run step faults socs)
     endif()
     foreach(part ${parts})
       mizan_tool_test(emu_${part} tests/emu/test_emu_tool.py $<TARGET_FILE:mizan> ${part})

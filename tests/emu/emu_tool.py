@@ -55,10 +55,15 @@ class Tool:
         self.mizan("data", "build", "book.txt", "--tokenizer", "tokenizer.json", "--out", "shards")
         write("config.json", json.dumps(NETWORK))
 
-    def train(self, run, *words, code=0):
-        config = write(f"{run}.yaml", CONFIG.replace("RUN", run))
-        return self.emu(*words, command=[self.program, "train", config, "--chip", "hosted:ascend"], code=code,
-                        MIZAN_DEVICE_WAIT="2")
+    def train(self, run, *words, code=0, steps=6, chip="hosted:ascend", keys=()):
+        text = CONFIG.replace("RUN", run).replace("steps: 6", f"steps: {steps}")
+        return self.emu(*words, command=[self.program, "train", write(f"{run}.yaml", text), "--chip", chip, *keys],
+                        code=code, MIZAN_DEVICE_WAIT="2")
+
+
+def losses(run):
+    with open(os.path.join(run, "log.jsonl"), encoding="utf-8") as file:
+        return [json.loads(line)["loss"] for line in file]
 
 
 def host_calls(trace):

@@ -2,26 +2,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mizan emu`: other programs with an emulated driver in front, and faults through the real backend.
 
-Usage: test_emu_tool.py PROGRAM PART, PART one of run, step, faults.
+Usage: test_emu_tool.py PROGRAM PART, PART one of run, step, faults, socs.
 run     what it says, what it hands on, what it sums up and traces; mistakes on its command line
 step    what a training step does, counted by the driver from the shapes of its calls: where the FLOP are, how
         often the host waits, and that it asks for no memory
 faults  each kind of fault under `mizan train` and `mizan chips check`: message, exit code, no hang, and
         a checkpoint from which the run goes on to the bits of one that nothing happened to
+socs    the chips of the family: what each lacks, as docs/ascend.md says, and what each trains
 """
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 
-from emu_tool import CONFIG, EXPERTS, Tool, host_calls, write
+from emu_tool import CONFIG, EXPERTS, Tool, host_calls, losses, write
 
 PROGRAM = sys.argv[1]
 FOLDER = os.path.join(os.path.dirname(PROGRAM), "emu", "ascend")
+PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "ascend.md")
 TOOL = Tool(PROGRAM)
 emu, mizan, make_run, train = TOOL.emu, TOOL.mizan, TOOL.make_run, TOOL.train
 
@@ -341,9 +344,62 @@ def test_checks():
     emu("--fault-plan", plan, command=[PROGRAM, "chips", "check", "ascend", "--op", "matmul", "--cases", "3"])
 
 
+# ---- chips of the family ----
+
+def left_to_host(soc):
+    """By the device: the first call that each operator in f32 wants and the chip lacks."""
+    done = emu("--soc", soc, command=[PROGRAM, "chips", "coverage", "--json", "--chip", "hosted:ascend"])
+    out = {}
+    for row in json.loads(done.stdout):
+        if row["dtype"] == "F32" and row["state"] == "host":
+            named = re.search(r"aclnn(\w+):", row["reason"])
+            out[row["op"], row["direction"]] = named.group(1) if named else ""
+    return out
+
+
+def written_of(column):
+    """By docs/ascend.md."""
+    out = {("sample", "forward"): ""}
+    with open(PAGE, encoding="utf-8") as file:
+        rows = file.read().split("| operator | 910A | 310P |\n|---|---|---|\n")[1].split("\n\n")[0].splitlines()
+    for row in rows:
+        op, *cells = [cell.strip() for cell in row.strip("|").split("|")]
+        forward, _, backward = cells[column].partition("backward: ")
+        forward = forward.rstrip(", ")
+        if forward:
+            out[op, "forward"] = forward
+        if backward or forward:
+            out[op, "backward"] = backward or forward
+    return out
+
+
+def test_socs():
+    """What each chip of the family lacks is what the page says, what it has trains, and bf16 is refused with the reason."""
+    make_run()
+    train("cpu", steps=3, chip="cpu")
+    want = losses("cpu")
+    for soc, column, overflow in (("Ascend910A", 0, "the largest number"), ("Ascend310P3", 1, "the largest number"),
+                                  ("Ascend950PR_9589", None, "Inf and NaN"), ("Ascend910B2", None, "Inf and NaN")):
+        found = left_to_host(soc)
+        written = written_of(column) if column is not None else {("sample", "forward"): ""}
+        has_backward = {op for op, direction in found if direction == "backward"}
+        written = {key: call for key, call in written.items() if key[1] == "forward" or key[0] in has_backward}
+        assert found == written, (soc, {k: (found.get(k), written.get(k)) for k in found.keys() | written.keys()
+                                        if found.get(k) != written.get(k)})
+        chips = json.loads(emu("--soc", soc, command=[PROGRAM, "chips", "--json"]).stdout)
+        device = next(chip for chip in chips["chips"] if chip["name"].startswith("ascend"))
+        assert f"overflow gives {overflow}" in device["driver"] and device["emulated"], device
+        train(soc, "--soc", soc, steps=3)
+        got = losses(soc)
+        assert len(got) == 3 and all(abs(a - b) < 1e-4 for a, b in zip(got, want)), (soc, got, want)
+        done = train(soc + "-bf16", "--soc", soc, steps=1, chip="ascend", keys=["dtype=bf16"],
+                     code=0 if column is None else 69)
+        assert column is None or "multiplies no bf16" in done.stderr, done.stderr
+
+
 def main():
     parts = {"run": [test_python, test_ends, test_environment, test_versions, test_mistakes, test_trace],
-             "step": [test_step, test_tokens],
+             "step": [test_step, test_tokens], "socs": [test_socs],
              "faults": [test_trainings, test_checks, test_first_error_stays, test_asked_twice, test_no_number]}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

@@ -14,6 +14,7 @@ typedef struct aclOpExecutor aclOpExecutor;
 typedef struct aclTensor aclTensor;
 typedef struct aclScalar aclScalar;
 typedef struct aclIntArray aclIntArray;
+typedef struct aclBoolArray aclBoolArray;
 typedef struct aclTensorList aclTensorList;
 typedef struct aclScalarList aclScalarList;
 
@@ -47,10 +48,13 @@ enum {
     X(aclTensorList *, aclCreateTensorList, (const aclTensor *const *tensors, uint64_t n))         \
     X(aclnnStatus, aclDestroyTensor, (const aclTensor *tensor))                                    \
     X(aclnnStatus, aclDestroyScalar, (const aclScalar *scalar))                                    \
+    X(aclBoolArray *, aclCreateBoolArray, (const bool *values, uint64_t n))                        \
+    X(aclnnStatus, aclDestroyBoolArray, (const aclBoolArray *array))                               \
     X(aclnnStatus, aclDestroyIntArray, (const aclIntArray *array))                                 \
     X(aclnnStatus, aclDestroyTensorList, (const aclTensorList *list))                              \
     X(aclScalarList *, aclCreateScalarList, (const aclScalar *const *scalars, uint64_t n))         \
     X(aclnnStatus, aclDestroyScalarList, (const aclScalarList *list))                              \
+    X(aclnnStatus, aclGetViewShape, (const aclTensor *tensor, int64_t **dims, uint64_t *n))        \
     X(aclnnStatus, aclSetAclOpExecutorRepeatable, (aclOpExecutor * executor))                      \
     X(aclnnStatus, aclDestroyAclOpExecutor, (aclOpExecutor * executor))
 
@@ -59,8 +63,8 @@ EMU_BASE_LIST(EMU_BASE_DECLARE)
 #undef EMU_BASE_DECLARE
 
 /* Kinds of arguments. T tensor, O one that is written, L and M lists of those, S number, N list of
- * those, A list of integers, Y type, B switch, C small integer, I integer, U unsigned, F and D
- * floats, Z text. */
+ * those, A list of integers, W of switches, Y type, B switch, C small integer, I integer, U
+ * unsigned, F and D floats, Z text. */
 typedef const aclTensor *emu_kind_T;
 typedef aclTensor *emu_kind_O;
 typedef const aclTensorList *emu_kind_L;
@@ -68,6 +72,7 @@ typedef aclTensorList *emu_kind_M;
 typedef const aclScalarList *emu_kind_N;
 typedef const aclScalar *emu_kind_S;
 typedef const aclIntArray *emu_kind_A;
+typedef const aclBoolArray *emu_kind_W;
 typedef aclDataType emu_kind_Y;
 typedef bool emu_kind_B;
 typedef int8_t emu_kind_C;
@@ -438,7 +443,99 @@ typedef char *emu_kind_Z;
     X(Topk, T, I, I, B, B, O, O)                                                                   \
     X(Cumprod, T, S, Y, O)                                                                         \
     X(Cummax, T, I, O, O)                                                                          \
-    X(Cummin, T, I, O, O)
+    X(Cummin, T, I, O, O)                                                                          \
+    X(Nonzero, T, O)                                                                               \
+    X(MaskedSelect, T, T, O)                                                                       \
+    X(InplaceMaskedScatter, O, T, T)                                                               \
+    X(Unique2, T, B, B, B, O, O, O)                                                                \
+    X(UniqueConsecutive, T, B, B, I, O, O, O)                                                      \
+    X(UniqueDim, T, B, B, I, O, O, O)                                                              \
+    X(NonzeroV2, T, O)                                                                             \
+    X(LayerNorm, T, A, T, T, D, O, O, O)                                                           \
+    X(LayerNormBackward, T, T, A, T, T, T, T, W, O, O, O)                                          \
+    X(GroupNorm, T, T, T, I, I, I, I, D, O, O, O)                                                  \
+    X(GroupNormBackward, T, T, T, T, T, I, I, I, I, W, O, O, O)                                    \
+    X(BatchNorm, T, T, T, O, O, B, D, D, O, O, O)                                                  \
+    X(BatchNormBackward, T, T, T, T, T, T, T, B, D, W, O, O, O)                                    \
+    X(InplaceNormal, O, F, F, I, I)                                                                \
+    X(NormalTensorFloat, T, F, I, I, O)                                                            \
+    X(NormalFloatTensor, F, T, I, I, O)                                                            \
+    X(NormalTensorTensor, T, T, I, I, O)                                                           \
+    X(InplaceUniform, O, D, D, U, U)                                                               \
+    X(InplaceRandom, O, I, I, I, I)                                                                \
+    X(InplaceBernoulli, O, S, I, I)                                                                \
+    X(InplaceBernoulliTensor, O, T, I, I)                                                          \
+    X(Randperm, I, I, I, O)                                                                        \
+    X(Multinomial, T, I, B, I, I, O)                                                               \
+    X(DropoutGenMask, A, D, I, I, O)                                                               \
+    X(DropoutGenMaskV2, A, D, I, I, Y, O)                                                          \
+    X(DropoutDoMask, T, T, D, O)                                                                   \
+    X(Baddbmm, T, T, T, S, S, O, C)                                                                \
+    X(Mv, T, T, O, C)                                                                              \
+    X(Addmv, T, T, T, S, S, O, C)                                                                  \
+    X(Dot, T, T, O)                                                                                \
+    X(Addr, T, T, T, S, S, O)                                                                      \
+    X(Addbmm, T, T, T, S, S, O, C)                                                                 \
+    X(ForeachAddScalarList, L, N, M)                                                               \
+    X(ForeachAddScalar, L, T, M)                                                                   \
+    X(ForeachSubScalarV2, L, S, M)                                                                 \
+    X(ForeachSubScalarList, L, N, M)                                                               \
+    X(ForeachSubScalar, L, T, M)                                                                   \
+    X(ForeachMulScalar, L, T, M)                                                                   \
+    X(ForeachDivScalarV2, L, S, M)                                                                 \
+    X(ForeachDivScalar, L, T, M)                                                                   \
+    X(ForeachPowScalarV2, L, S, M)                                                                 \
+    X(ForeachPowScalarList, L, N, M)                                                               \
+    X(ForeachPowScalar, L, T, M)                                                                   \
+    X(ForeachMaximumScalarV2, L, S, M)                                                             \
+    X(ForeachMaximumScalarList, L, N, M)                                                           \
+    X(ForeachMaximumScalar, L, T, M)                                                               \
+    X(ForeachMinimumScalarV2, L, S, M)                                                             \
+    X(ForeachMinimumScalarList, L, N, M)                                                           \
+    X(ForeachMinimumScalar, L, T, M)                                                               \
+    X(ForeachMulList, L, L, M)                                                                     \
+    X(ForeachDivList, L, L, M)                                                                     \
+    X(ForeachPowList, L, L, M)                                                                     \
+    X(ForeachMaximumList, L, L, M)                                                                 \
+    X(ForeachMinimumList, L, L, M)                                                                 \
+    X(ForeachAddList, L, L, T, M)                                                                  \
+    X(ForeachAddListV2, L, L, S, M)                                                                \
+    X(ForeachSubList, L, L, T, M)                                                                  \
+    X(ForeachSubListV2, L, L, S, M)                                                                \
+    X(ForeachLerpList, L, L, L, M)                                                                 \
+    X(ForeachAddcmulScalarList, L, L, L, N, M)                                                     \
+    X(ForeachAddcmulScalar, L, L, L, T, M)                                                         \
+    X(ForeachAddcdivScalarV2, L, L, L, S, M)                                                       \
+    X(ForeachAddcdivScalar, L, L, L, T, M)                                                         \
+    X(ForeachCopy, L, M)                                                                           \
+    X(ForeachNeg, L, M)                                                                            \
+    X(ForeachAbs, L, M)                                                                            \
+    X(ForeachReciprocal, L, M)                                                                     \
+    X(ForeachSign, L, M)                                                                           \
+    X(ForeachExp, L, M)                                                                            \
+    X(ForeachExpm1, L, M)                                                                          \
+    X(ForeachLog, L, M)                                                                            \
+    X(ForeachLog2, L, M)                                                                           \
+    X(ForeachLog10, L, M)                                                                          \
+    X(ForeachLog1p, L, M)                                                                          \
+    X(ForeachSin, L, M)                                                                            \
+    X(ForeachCos, L, M)                                                                            \
+    X(ForeachTan, L, M)                                                                            \
+    X(ForeachSinh, L, M)                                                                           \
+    X(ForeachCosh, L, M)                                                                           \
+    X(ForeachTanh, L, M)                                                                           \
+    X(ForeachAsin, L, M)                                                                           \
+    X(ForeachAcos, L, M)                                                                           \
+    X(ForeachAtan, L, M)                                                                           \
+    X(ForeachErf, L, M)                                                                            \
+    X(ForeachErfc, L, M)                                                                           \
+    X(ForeachSigmoid, L, M)                                                                        \
+    X(ForeachZeroInplace, L)                                                                       \
+    X(ForeachPowScalarAndTensor, S, L, M)                                                          \
+    X(ForeachNonFiniteCheckAndUnscale, L, T, T)                                                    \
+    X(AmpUpdateScale, T, T, T, D, D, I, O, O)                                                      \
+    X(InplaceRound, O)                                                                             \
+    X(InplaceTrunc, O)
 
 /* f(kind, number) for each kind, numbers falling to 1. */
 #define EMU_EACH(f, ...) EMU_EACH_(EMU_COUNT(__VA_ARGS__), f, __VA_ARGS__)

@@ -34,9 +34,10 @@ static const emu_op *find_in(const emu_op *ops, const char *name)
 const emu_op *emu_op_find(const char *name)
 {
     const emu_op *const lists[] = {
-        emu_ops_map,   emu_ops_matmul,    emu_ops_rows, emu_ops_softmax, emu_ops_order,
-        emu_ops_rope,  emu_ops_attention, emu_ops_loss, emu_ops_client,  emu_ops_foreach,
-        emu_ops_curve, emu_ops_fold,      emu_ops_index};
+        emu_ops_map,    emu_ops_matmul,  emu_ops_rows,      emu_ops_softmax,
+        emu_ops_order,  emu_ops_rope,    emu_ops_attention, emu_ops_loss,
+        emu_ops_client, emu_ops_foreach, emu_ops_curve,     emu_ops_fold,
+        emu_ops_index,  emu_ops_found,   emu_ops_norm,      emu_ops_random};
     const emu_op *op = NULL;
     for (size_t i = 0; !op && i < sizeof lists / sizeof *lists; i++) op = find_in(lists[i], name);
     return op;
@@ -57,7 +58,7 @@ static bool keep(emu_arg *a, char kind, emu_value v)
 {
     const aclTensor *tensor = v.p;
     a->kind = kind;
-    if (strchr("TOLMSAN", kind)) {
+    if (strchr("TOLMSANW", kind)) {
         a->object = v.p;
         a->id = v.p ? emu_object_of(v.p) : 0;
         if (!a->id) return true; /* absent, or no object: live() sees that */
@@ -76,7 +77,7 @@ static bool keep(emu_arg *a, char kind, emu_value v)
         for (int64_t i = 0; a->reals && i < list->n; i++) a->reals[i] = list->scalar[i]->d;
         a->n = (int)list->n;
         return a->reals != NULL;
-    } else if (kind == 'A') {
+    } else if (kind == 'A' || kind == 'W') {
         const aclIntArray *array = v.p;
         a->ints = malloc((size_t)(array->n + 1) * sizeof *a->ints);
         if (a->ints) memcpy(a->ints, array->value, (size_t)array->n * sizeof *a->ints);

@@ -70,6 +70,20 @@ aclIntArray *aclCreateIntArray(const int64_t *values, uint64_t n)
     return a;
 }
 
+/* Kept as integers. */
+aclBoolArray *aclCreateBoolArray(const bool *values, uint64_t n)
+{
+    aclIntArray *a = values || !n ? aclCreateIntArray(NULL, 0) : NULL;
+    int64_t *copy = a ? realloc(a->value, (n ? n : 1) * sizeof *copy) : NULL;
+    if (!copy) {
+        (void)emu_fail(EMU_NN_NULLPTR, "aclCreateBoolArray: NULL or no memory");
+        return NULL;
+    }
+    for (uint64_t i = 0; i < n; i++) copy[i] = values[i];
+    *a = (aclIntArray){(int64_t)n, copy};
+    return (aclBoolArray *)a;
+}
+
 aclTensorList *aclCreateTensorList(const aclTensor *const *tensors, uint64_t n)
 {
     aclTensorList *l = tensors || !n ? malloc(sizeof *l) : NULL;
@@ -100,6 +114,27 @@ aclScalarList *aclCreateScalarList(const aclScalar *const *scalars, uint64_t n)
     return l;
 }
 
+/* Of what a task made, after a wait for it. The client frees the dims. */
+aclnnStatus aclGetViewShape(const aclTensor *tensor, int64_t **dims, uint64_t *n)
+{
+    if (!tensor || !dims || !n || !emu_object_of(tensor))
+        return emu_fail(EMU_NN_NULLPTR, "aclGetViewShape: NULL, or no tensor that lives");
+    const emu_tensor *t = &tensor->tensor;
+    *dims = malloc(((size_t)t->rank + 1) * sizeof **dims);
+    if (!*dims) return emu_fail(EMU_BAD_ALLOC, "no host memory");
+    *n = (uint64_t)t->rank;
+    memcpy(*dims, t->dim, (size_t)t->rank * sizeof **dims);
+    return 0;
+}
+
+void emu_tensor_shape(const void *object, uint64_t id, int rank, const int64_t *dims)
+{
+    aclTensor *tensor = (aclTensor *)(uintptr_t)object;
+    if (emu_object_of(object) != id) return;
+    tensor->tensor.rank = rank;
+    memcpy(tensor->tensor.dim, dims, (size_t)rank * sizeof *dims);
+}
+
 static aclnnStatus gone(const void *at, const char *call)
 {
     if (!at) return emu_fail(EMU_NN_NULLPTR, "%s: NULL", call);
@@ -128,6 +163,11 @@ aclnnStatus aclDestroyIntArray(const aclIntArray *array)
     free(array->value);
     free((void *)(uintptr_t)array);
     return 0;
+}
+
+aclnnStatus aclDestroyBoolArray(const aclBoolArray *array)
+{
+    return aclDestroyIntArray((const aclIntArray *)array);
 }
 
 /* A list takes its tensors along. */

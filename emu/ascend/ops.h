@@ -84,7 +84,7 @@ static inline bool emu_spread(const emu_tensor *t, const emu_tensor *y, int64_t 
 static inline bool emu_is_dense(const emu_tensor *t)
 {
     int64_t stride = 1;
-    for (int i = t->rank - 1; i >= 0; i--) {
+    for (int i = t->rank - 1; i >= 0 && emu_count(t) > 0; i--) {
         if (t->dim[i] > 1 && t->stride[i] != stride) return false;
         stride *= t->dim[i];
     }

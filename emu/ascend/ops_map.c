@@ -289,6 +289,8 @@ EMU_REAL(to_number, isnan(A) ? S[1] : isinf(A) && A > 0.0 ? S[2] : isinf(A) ? S[
     X(LeftShifts, 2, 0, left_scalar, left_scalar, 0)                                               \
     X(RightShift, 2, 0, right, right, 0, 1)                                                        \
     X(Round, 1, 0, round, copy, 0)                                                                 \
+    X(InplaceRound, 0, 0, round, copy, 0)                                                          \
+    X(InplaceTrunc, 0, 0, trunc, copy, 0)                                                          \
     X(RoundDecimals, 2, 0, round_at, none, 0)                                                      \
     X(InplaceRoundDecimals, 0, 0, round_at, none, 0)                                               \
     X(Floor, 1, 0, floor, copy, 0)                                                                 \

@@ -140,15 +140,45 @@ static aclnnStatus check_product(const emu_call *c, const emu_tensor *a, const e
     return is_good ? 0 : emu_fail(EMU_NN_INVALID, "aclnn%s: the shapes do not fit together", name);
 }
 
+/* A vector beside matrices is a row on the left and a column on the right; the output has an axis
+ * less. */
+typedef struct factors {
+    emu_tensor a, b, y;
+} factors;
+
+static emu_tensor with_axis(const emu_tensor *t, int at)
+{
+    emu_tensor m = *t;
+    m.rank++;
+    for (int i = m.rank - 1; i > at; i--) m.dim[i] = t->dim[i - 1], m.stride[i] = t->stride[i - 1];
+    m.dim[at] = m.stride[at] = 1;
+    return m;
+}
+
+static factors factors_of(emu_call *c)
+{
+    const emu_tensor *a = emu_t(c, 0), *b = emu_t(c, 1), *y = emu_t(c, 2);
+    factors f = {*a, *b, *y};
+    if (a->rank == 1) f.a = with_axis(a, 0), f.y = with_axis(&f.y, b->rank == 1 ? 0 : f.y.rank - 1);
+    if (b->rank == 1) f.b = with_axis(b, 1), f.y = with_axis(&f.y, f.y.rank);
+    return f;
+}
+
 static aclnnStatus check_mm(emu_call *c)
 {
-    return check_product(c, emu_t(c, 0), emu_t(c, 1), emu_t(c, 2), c->arg[3].i);
+    static const int args[] = {0, 1, 2};
+    const aclnnStatus code = emu_want(c, args, 3);
+    if (code != 0) return code;
+    if (emu_t(c, 2)->rank + 2 > EMU_RANK) return emu_refuse(c, "more axes than it takes");
+    const factors f = factors_of(c);
+    return check_product(c, &f.a, &f.b, &f.y, c->arg[3].i);
 }
 
 static void run_mm(emu_call *c)
 {
     static const double plain[2] = {1.0, 0.0};
-    run_product(c, emu_t(c, 0), emu_t(c, 1), emu_t(c, 2), plain);
+    const factors f = factors_of(c);
+    run_product(c, &f.a, &f.b, &f.y, plain);
 }
 
 /* y = beta y + alpha a b */
@@ -177,16 +207,108 @@ static aclnnStatus check_addmm_to(emu_call *c)
     return check_product(c, emu_t(c, 1), emu_t(c, 2), y, c->arg[6].i);
 }
 
+/* self, spread, into y. */
+static void spread_into(const emu_call *c, const emu_tensor *self, const emu_tensor *y)
+{
+    for (int64_t e = 0, n = emu_count(y); e < n; e++)
+        emu_move(c, y, emu_place(y, 0, e), self, emu_spread_place(self, y, e));
+}
+
 static void run_addmm_to(emu_call *c)
 {
     const emu_tensor *y = emu_t(c, 5);
     const double scale[2] = {c->arg[4].d, c->arg[3].d};
-    emu_tensor self = *y; /* under the output's shape */
-    self.type = emu_t(c, 0)->type, self.at = emu_t(c, 0)->at;
-    (void)emu_spread(emu_t(c, 0), y, self.stride);
-    for (int64_t e = 0, n = emu_count(y); e < n; e++)
-        emu_put(c, y, emu_place(y, 0, e), emu_get(&self, emu_place(&self, 0, e)));
+    spread_into(c, emu_t(c, 0), y);
     run_product(c, emu_t(c, 1), emu_t(c, 2), y, scale);
+}
+
+/* ---- vectors as matrices: Mv(self, vector, out), Addmv(self, matrix, vector, alpha, beta, out),
+ *      Dot(self, other, out), Addr(self, column, row, beta, alpha, out) ---- */
+
+/* A vector as a column, or a row; a single number has an axis for each. */
+static emu_tensor stood(const emu_tensor *v, bool is_row)
+{
+    emu_tensor m = *v;
+    m.rank = 2;
+    m.dim[is_row] = v->rank ? v->dim[0] : 1, m.dim[!is_row] = 1;
+    m.stride[is_row] = v->rank ? v->stride[0] : 1, m.stride[!is_row] = 1;
+    return m;
+}
+
+typedef struct vectors {
+    emu_tensor a, b, y;
+    const emu_tensor *self;
+    double scale[2];
+} vectors;
+
+static vectors vectors_of(emu_call *c)
+{
+    const char *name = c->op->name;
+    const bool is_sum = name[0] == 'A', is_dot = name[0] == 'D';
+    const emu_tensor *a = emu_t(c, is_sum), *b = emu_t(c, 1 + is_sum),
+                     *y = emu_t(c, is_sum ? 5 : 2);
+    vectors v = {.scale = {1.0, 0.0}, .self = is_sum ? emu_t(c, 0) : NULL};
+    const bool is_outer = strcmp(name, "Addr") == 0;
+    v.a = is_dot || is_outer ? stood(a, is_dot) : *a;
+    v.b = stood(b, is_outer);
+    v.y = is_outer ? *y : stood(y, false);
+    if (is_sum) v.scale[0] = c->arg[is_outer ? 4 : 3].d, v.scale[1] = c->arg[is_outer ? 3 : 4].d;
+    return v;
+}
+
+static aclnnStatus check_vectors(emu_call *c)
+{
+    const int n = c->op->name[0] == 'A' ? 6 : 3;
+    static const int args[] = {0, 1, 2, 3, 4, 5};
+    const aclnnStatus code = emu_want(c, args, n);
+    if (code != 0) return code;
+    const bool is_outer = strcmp(c->op->name, "Addr") == 0;
+    if (emu_t(c, n == 6 ? 2 : 1)->rank != 1 ||
+        emu_t(c, n - 1)->rank != (is_outer ? 2 : c->op->name[0] != 'D'))
+        return emu_refuse(c, "the vector or the output has other axes");
+    const vectors v = vectors_of(c);
+    int64_t stride[EMU_RANK];
+    if (v.self && (v.self->type != v.y.type || !emu_spread(v.self, emu_t(c, 5), stride)))
+        return emu_refuse(c, "self is of another type, or does not spread to the output's shape");
+    return check_product(c, &v.a, &v.b, &v.y, 0);
+}
+
+static void run_vectors(emu_call *c)
+{
+    const vectors v = vectors_of(c);
+    if (v.self) spread_into(c, v.self, emu_t(c, 5));
+    run_product(c, &v.a, &v.b, &v.y, v.scale);
+}
+
+/* ---- Addbmm(self, batch1, batch2, beta, alpha, out): the products of all matrices, added up ----
+ */
+
+static emu_tensor matrix_of(const emu_tensor *t, int64_t i);
+
+static aclnnStatus check_addbmm(emu_call *c)
+{
+    static const int args[] = {0, 1, 2, 3, 4, 5};
+    const aclnnStatus code = emu_want(c, args, 6);
+    if (code != 0) return code;
+    const emu_tensor *a = emu_t(c, 1), *b = emu_t(c, 2), *y = emu_t(c, 5), *self = emu_t(c, 0);
+    int64_t stride[EMU_RANK];
+    if (a->rank != 3 || b->rank != 3 || a->dim[0] != b->dim[0])
+        return emu_refuse(c, "there are not as many matrices on both sides");
+    if (self->type != y->type || !emu_spread(self, y, stride))
+        return emu_refuse(c, "self is of another type, or does not spread to the output's shape");
+    const emu_tensor first = matrix_of(a, 0), second = matrix_of(b, 0);
+    return check_product(c, &first, &second, y, c->arg[6].i);
+}
+
+static void run_addbmm(emu_call *c)
+{
+    const emu_tensor *y = emu_t(c, 5);
+    spread_into(c, emu_t(c, 0), y);
+    for (int64_t i = 0, n = emu_t(c, 1)->dim[0]; i < n; i++) {
+        const emu_tensor a = matrix_of(emu_t(c, 1), i), b = matrix_of(emu_t(c, 2), i);
+        const double scale[2] = {c->arg[4].d, i == 0 ? c->arg[3].d : 1.0};
+        run_product(c, &a, &b, y, scale);
+    }
 }
 
 /* ---- GroupedMatmulV4: one tensor in each list, rows of one x beside matrices of one weight ----
@@ -311,6 +433,12 @@ const emu_op emu_ops_matmul[] = {
     {"BatchMatMul", check_mm, run_mm},
     {"InplaceAddmm", check_addmm, run_addmm},
     {"Addmm", check_addmm_to, run_addmm_to},
+    {"Baddbmm", check_addmm_to, run_addmm_to},
+    {"Mv", check_vectors, run_vectors},
+    {"Addmv", check_vectors, run_vectors},
+    {"Dot", check_vectors, run_vectors},
+    {"Addr", check_vectors, run_vectors},
+    {"Addbmm", check_addbmm, run_addbmm},
     {"GroupedMatmulV4", check_grouped, run_grouped},
     {NULL, NULL, NULL},
 };

@@ -203,66 +203,102 @@ static void run_scatter_add(emu_call *c)
     }
 }
 
-/* ---- IndexPutImpl(self, indices, values, accumulate, unsafe) ---- */
-
-/* values has the shape of the indices and then of what is behind the axes that they name. */
-static aclnnStatus check_put(emu_call *c)
-{
-    static const int args[] = {0, 1, 2};
-    const aclnnStatus code = emu_want(c, args, 3);
-    if (code != 0) return code;
-    const emu_tensor *y = emu_t(c, 0), *values = emu_t(c, 2), *index = c->arg[1].tensor;
-    const int n = c->arg[1].n, rank = index->rank + y->rank - n;
-    if (n > y->rank) return emu_refuse(c, "more indices than axes");
-    for (int i = 0; i < n; i++)
-        if (!emu_is_index(&index[i]) || !emu_same(&index[i], index))
-            return emu_refuse(c, "the emulated driver takes INT32 or INT64 indices of one shape");
-    if (values->type != y->type || values->rank != rank)
-        return emu_refuse(c, "values have another type or rank than what they are put into");
-    for (int i = 0; i < rank; i++)
-        if (values->dim[i] != (i < index->rank ? index->dim[i] : y->dim[i - index->rank + n]))
-            return emu_refuse(c, "values have another shape than what is put");
-    return 0;
-}
-
-static void run_put(emu_call *c)
-{
-    const emu_tensor *y = emu_t(c, 0), *values = emu_t(c, 2), *index = c->arg[1].tensor;
-    const int n = c->arg[1].n;
-    int64_t each = 1;
-    for (int i = n; i < y->rank; i++) each *= y->dim[i];
-    const bool is_turned = emu_turns_round(c);
-    for (int64_t turn = 0, count = emu_count(index); turn < count; turn++) {
-        const int64_t e = is_turned ? count - 1 - turn : turn;
-        int64_t at = 0;
-        for (int i = 0; i < n && at >= 0; i++) {
-            const int64_t named = emu_index(c, &index[i], emu_place(&index[i], 0, e), y->dim[i]);
-            at = named < 0 ? -1 : at + named * y->stride[i];
-        }
-        for (int64_t j = 0; at >= 0 && j < each; j++) {
-            const int64_t to = at + emu_place(y, n, j);
-            const double x = emu_get(values, emu_place(values, 0, e * each + j));
-            emu_put(c, y, to, c->arg[3].i ? emu_get(y, to) + x : x);
-        }
-    }
-}
-
-/* ---- Index(self, indices, out): one index for each of some axes side by side, which spread
- *      together; an index of nothing leaves its axis as it is ---- */
+/* ---- Index(self, indices, out), IndexPutImpl(self, indices, values, accumulate, unsafe): an index
+ * for each of some axes, which spread together to one shape; one of nothing leaves its axis as it
+ * is. That shape stands where the axes stood, or in front where they are not side by side. ---- */
 
 typedef struct taking {
-    const emu_tensor *x, *y, *index; /* index [n] of axes first .. first + n - 1 */
-    int first, n, rank;              /* rank: axes of the output that the indices make */
+    const emu_tensor *x;
+    const emu_tensor *index[EMU_RANK]; /* NULL: none for this axis */
+    emu_tensor shape;                  /* of all indices together */
+    int front;                         /* axes of the result before that shape */
+    emu_tensor rest, result;           /* axes without an index; all of the result */
 } taking;
 
-static taking taking_of(const emu_call *c)
+/* One index among several of a shape that spreads. False: it does not. */
+static bool join_shape(emu_tensor *shape, const emu_tensor *index)
 {
-    taking t = {.x = c->arg[0].tensor, .y = c->arg[2].tensor, .index = c->arg[1].tensor};
-    t.n = c->arg[1].n;
-    while (t.n > 1 && emu_count(&t.index[t.n - 1]) == 0) t.n--;
-    while (t.n > 1 && emu_count(t.index) == 0) t.index++, t.first++, t.n--;
-    t.rank = t.y->rank - (t.x->rank - t.n);
-    return t;
+    emu_tensor wider = *shape;
+    if (index->rank > wider.rank) {
+        const int more = index->rank - wider.rank;
+        for (int i = index->rank - 1; i >= 0; i--)
+            wider.dim[i] = i < more ? 1 : shape->dim[i - more];
+        wider.rank = index->rank;
+    }
+    for (int i = 0; i < index->rank; i++) {
+        int64_t *to = &wider.dim[i + wider.rank - index->rank];
+        if (*to != 1 && index->dim[i] != 1 && *to != index->dim[i]) return false;
+        if (*to == 1) *to = index->dim[i];
+    }
+    *shape = wider;
+    return true;
+}
+
+static bool is_none(const emu_tensor *index)
+{
+    return index->rank <= 1 && emu_count(index) == 0;
+}
+
+/* False: an index is none, or they do not go together. An index of nothing among others that have
+ * elements leaves its axis; where all are of nothing, so is the result along the first. */
+static bool taking_of(const emu_call *c, taking *t)
+{
+    const emu_arg *list = &c->arg[1];
+    *t = (taking){.x = c->arg[0].tensor, .rest = *c->arg[0].tensor};
+    bool some = false, is_apart = false, fits = list->n <= t->x->rank;
+    int last = -1, first = -1;
+    for (int i = 0; i < list->n; i++) some = some || !is_none(&list->tensor[i]);
+    for (int i = 0; fits && i < list->n; i++) {
+        const emu_tensor *index = &list->tensor[i];
+        if (some ? is_none(index) : i > 0) continue;
+        t->index[i] = index;
+        if (last >= 0 && last != i - 1) is_apart = true;
+        if (first < 0) first = i;
+        last = i;
+        fits = emu_is_index(index) && join_shape(&t->shape, index);
+    }
+    t->front = is_apart || first < 0 ? 0 : first;
+    t->rest.rank = 0;
+    for (int i = 0; i < t->x->rank; i++) {
+        if (t->index[i]) continue;
+        t->rest.dim[t->rest.rank] = t->x->dim[i];
+        t->rest.stride[t->rest.rank++] = t->x->stride[i];
+    }
+    t->result = t->rest;
+    t->result.rank = t->rest.rank + t->shape.rank;
+    if (t->result.rank > EMU_RANK) return false;
+    for (int i = 0; i < t->result.rank; i++) {
+        const int own = i - t->front;
+        t->result.dim[i] = own < 0               ? t->rest.dim[i]
+                           : own < t->shape.rank ? t->shape.dim[own]
+                                                 : t->rest.dim[i - t->shape.rank];
+    }
+    return fits;
+}
+
+/* Where element e of the result stands in x; -1 with a fault. */
+static int64_t taken_from(const emu_call *c, const taking *t, int64_t e)
+{
+    int64_t named = 0, at = 0, step = 1, rest = 0, rest_step = 1;
+    for (int i = t->result.rank - 1; i >= 0; i--) {
+        const int64_t own = e % t->result.dim[i];
+        e /= t->result.dim[i];
+        if (i >= t->front && i < t->front + t->shape.rank) {
+            named += own * step;
+            step *= t->result.dim[i];
+        } else {
+            rest += own * rest_step;
+            rest_step *= t->result.dim[i];
+        }
+    }
+    for (int i = 0; i < t->x->rank; i++) {
+        if (!t->index[i]) continue;
+        const int64_t from = emu_spread_place(t->index[i], &t->shape, named);
+        const int64_t line = emu_index(c, t->index[i], from, t->x->dim[i]);
+        if (line < 0) return -1;
+        at += line * t->x->stride[i];
+    }
+    return at + emu_place(&t->rest, 0, rest);
 }
 
 static aclnnStatus check_index(emu_call *c)
@@ -270,68 +306,49 @@ static aclnnStatus check_index(emu_call *c)
     static const int args[] = {0, 1, 2};
     const aclnnStatus code = emu_want(c, args, 3);
     if (code != 0) return code;
-    const taking t = taking_of(c);
-    bool fits = t.first + t.n <= t.x->rank && t.rank >= 0 && t.x->type == t.y->type;
-    for (int i = 0; fits && i < t.n; i++) {
-        const emu_tensor *index = &t.index[i];
-        if (!emu_is_index(index) || index->rank > t.rank)
-            return emu_refuse(c,
-                              "the emulated driver takes INT32 or INT64 indices of axes that are "
-                              "side by side");
-        for (int d = 0; fits && d < index->rank; d++)
-            fits =
-                index->dim[d] == 1 || index->dim[d] == t.y->dim[t.first + d + t.rank - index->rank];
-    }
-    for (int i = 0; fits && i < t.x->rank; i++) {
-        if (i >= t.first && i < t.first + t.n) continue;
-        fits = t.x->dim[i] == t.y->dim[i < t.first ? i : i + t.rank - t.n];
-    }
-    return fits ? 0 : emu_refuse(c, "the output has another type or shape than what is taken");
-}
-
-/* Where element e of the indices' common shape stands in one of them. */
-static int64_t spread_place(const emu_tensor *index, const taking *t, int64_t e)
-{
-    int64_t at = 0;
-    for (int d = t->rank - 1; d >= 0; d--) {
-        const int own = d + index->rank - t->rank;
-        if (own >= 0 && index->dim[own] > 1) at += e % t->y->dim[t->first + d] * index->stride[own];
-        e /= t->y->dim[t->first + d];
-    }
-    return at;
-}
-
-/* Of x's element 0 that the indices name at e; -1 with a fault. */
-static int64_t named_place(const emu_call *c, const taking *t, int64_t e)
-{
-    int64_t at = 0;
-    for (int i = 0; i < t->n; i++) {
-        const int axis = t->first + i;
-        const int64_t named =
-            emu_index(c, &t->index[i], spread_place(&t->index[i], t, e), t->x->dim[axis]);
-        if (named < 0) return -1;
-        at += named * t->x->stride[axis];
-    }
-    return at;
+    taking t;
+    int64_t stride[EMU_RANK];
+    const emu_tensor *y = emu_t(c, 2);
+    if (!taking_of(c, &t))
+        return emu_refuse(c,
+                          "indices are neither INT32 nor INT64, too many, or do not go together");
+    if (y->type != t.x->type) return emu_refuse(c, "of several types");
+    if (c->op->name[5] == 'P')
+        return emu_spread(y, &t.result, stride)
+                   ? 0
+                   : emu_refuse(c, "values have another shape than what is put");
+    return emu_same_shape(y, &t.result)
+               ? 0
+               : emu_refuse(c, "the output has another shape than what is taken");
 }
 
 static void run_index(emu_call *c)
 {
-    const taking t = taking_of(c);
-    emu_tensor before = *t.x; /* the axes in front of those that are named */
-    before.rank = t.first;
-    int64_t each = 1, count = 1;
-    for (int i = t.first + t.n; i < t.x->rank; i++) each *= t.x->dim[i];
-    for (int i = 0; i < t.rank; i++) count *= t.y->dim[t.first + i];
-    for (int64_t o = 0, outer = emu_count(&before); o < outer; o++)
-        for (int64_t e = 0; e < count; e++) {
-            const int64_t named = named_place(c, &t, e);
-            if (named < 0) return;
-            const int64_t at = named + emu_place(&before, 0, o);
-            for (int64_t j = 0; j < each; j++)
-                emu_move(c, t.y, emu_place(t.y, 0, (o * count + e) * each + j), t.x,
-                         at + emu_place(t.x, t.first + t.n, j));
-        }
+    const emu_tensor *y = emu_t(c, 2);
+    taking t;
+    (void)taking_of(c, &t);
+    for (int64_t e = 0, n = emu_count(y); e < n; e++) {
+        const int64_t from = taken_from(c, &t, e);
+        if (from < 0) return;
+        emu_move(c, y, emu_place(y, 0, e), t.x, from);
+    }
+}
+
+static void run_put(emu_call *c)
+{
+    const emu_tensor *values = emu_t(c, 2);
+    const bool is_turned = emu_turns_round(c);
+    taking t;
+    (void)taking_of(c, &t);
+    for (int64_t turn = 0, n = emu_count(&t.result); turn < n; turn++) {
+        const int64_t e = is_turned ? n - 1 - turn : turn, to = taken_from(c, &t, e);
+        const int64_t from = emu_spread_place(values, &t.result, e);
+        if (to < 0) return;
+        if (c->arg[3].i)
+            emu_put(c, t.x, to, emu_get(t.x, to) + emu_get(values, from));
+        else
+            emu_move(c, t.x, to, values, from);
+    }
 }
 
 /* ---- Arange(start, end, step, out) ---- */
@@ -358,8 +375,8 @@ static void run_arange(emu_call *c)
 }
 
 const emu_op emu_ops_order[] = {
-    {"Sort", check_sort, run_sort},       {"Topk", check_topk, run_topk},
-    {"Gather", check_gather, run_gather}, {"ScatterAdd", check_scatter_add, run_scatter_add},
-    {"IndexPutImpl", check_put, run_put}, {"Index", check_index, run_index},
-    {"Arange", check_arange, run_arange}, {NULL, NULL, NULL},
+    {"Sort", check_sort, run_sort},         {"Topk", check_topk, run_topk},
+    {"Gather", check_gather, run_gather},   {"ScatterAdd", check_scatter_add, run_scatter_add},
+    {"IndexPutImpl", check_index, run_put}, {"Index", check_index, run_index},
+    {"Arange", check_arange, run_arange},   {NULL, NULL, NULL},
 };

@@ -160,6 +160,9 @@ typedef union emu_value {
     double d;
 } emu_value;
 
+/* From a task: that tensor has this shape from now on, where it lives still. */
+void emu_tensor_shape(const void *object, uint64_t id, int rank, const int64_t *dims);
+
 const emu_op *emu_op_find(const char *name); /* NULL: there is none */
 aclnnStatus emu_phase1(const char *name, const char *kinds, const emu_value *v, uint64_t *workspace,
                        aclOpExecutor **executor);
@@ -187,7 +190,8 @@ void emu_store_whole(int type, unsigned char *at, int64_t stride, const int64_t 
 /* ---- the operators ---- */
 extern const emu_op emu_ops_map[], emu_ops_matmul[], emu_ops_rows[], emu_ops_softmax[],
     emu_ops_order[], emu_ops_rope[], emu_ops_attention[], emu_ops_loss[], emu_ops_client[],
-    emu_ops_foreach[], emu_ops_curve[], emu_ops_fold[], emu_ops_index[]; /* end with a NULL name */
+    emu_ops_foreach[], emu_ops_curve[], emu_ops_fold[], emu_ops_index[], emu_ops_found[],
+    emu_ops_norm[], emu_ops_random[]; /* end with a NULL name */
 
 /* Whether the chip that is imitated has no kernel of this operator (lacks.c). */
 bool emu_soc_lacks(const char *op);

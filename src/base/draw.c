@@ -4,17 +4,11 @@
 
 #include <math.h>
 
-/* 2^f on [0,1]: 1 + f c1 + ... + f^6 c6, within 1.4 * 2^-24 relative, 1 at 0 and 2 at 1. Products
- * and sums stand in statements of their own, which is where a compiler may not fuse them. */
+/* Products and sums stand in statements of their own, which is where a compiler may not fuse them.
+ */
 static float exp2_unit(float f)
 {
-    static const float c[] = {0x1.b49554p-13f,
-                              0x1.4cb7b0p-10f,
-                              0x1.3c487cp-7f,
-                              0x1.c69f98p-5f,
-                              0x1.ebfc3ep-3f,
-                              0x1.62e430p-1f,
-                              1.0f};
+    static const float c[] = MZ_DRAW_POLY;
     float p = c[0];
     for (int i = 1; i < 7; i++) {
         const float product = p * f;
@@ -25,7 +19,7 @@ static float exp2_unit(float f)
 
 uint32_t mz_draw_weight(float d)
 {
-    const float y = d * 0x1.715476p+0f;
+    const float y = d * MZ_DRAW_LOG2E;
     if (!(y >= -31.0f)) return 0;
     const float below = floorf(y);
     return (uint32_t)(exp2_unit(y - below) * 0x1p30f) >> (int)-below;

@@ -30,8 +30,17 @@
 
 #define MZ_DRAW_ONE ((uint64_t)1 << 30) /* the weight of d = 0 */
 
+/* Of poly: 2^f on [0,1] is 1 + f c1 + ... + f^6 c6, the highest power first, within 1.4 * 2^-24
+ * relative, 1 at 0 and 2 at 1. */
+#define MZ_DRAW_LOG2E 0x1.715476p+0f
+#define MZ_DRAW_POLY                                                                               \
+    {                                                                                              \
+        0x1.b49554p-13f, 0x1.4cb7b0p-10f, 0x1.3c487cp-7f, 0x1.c69f98p-5f, 0x1.ebfc3ep-3f,          \
+            0x1.62e430p-1f, 1.0f                                                                   \
+    }
+
 /* d <= 0. With y = d * log2(e): floor(2^30 * poly(y - floor(y))) >> -floor(y), where poly is a
- * polynomial for 2^f in Horner form (coefficients in draw.c). 0 for y < -31 and for NaN. */
+ * polynomial for 2^f in Horner form. 0 for y < -31 and for NaN. */
 uint32_t mz_draw_weight(float d);
 /* floor(total * round(2^32 part) / 2^32), part in 0..1: a share of a sum of weights. */
 uint64_t mz_draw_share(uint64_t total, double part);

@@ -161,6 +161,7 @@ static mz_err sample(mz_case *c, mz_dtype d)
     *s = (mz_sample_desc){d, B, V, n};
     c->k.k.sample.temperature = mz_case_chance(c, 0.3) ? 0.0 : 0.2 + 1.5 * mz_rng_uniform(&c->rng);
     c->k.k.sample.top_p = mz_case_chance(c, 0.5) ? 1.0 : mz_rng_uniform(&c->rng);
+    if (mz_case_chance(c, 0.05)) c->k.k.sample.top_p = 1e-12; /* the best alone */
     c->k.k.sample.min_p = mz_case_chance(c, 0.7) ? 0.0 : 0.3 * mz_rng_uniform(&c->rng);
     c->k.k.sample.top_k = mz_case_chance(c, 0.5) ? 0 : mz_case_some(c, 1, V);
     c->k.k.sample.repeat_penalty = mz_case_chance(c, 0.5) ? 1.0 : 1.3;

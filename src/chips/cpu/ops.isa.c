@@ -6,6 +6,7 @@
  * over a whole vocabulary or parameter go on in double.
  * Sources: Zhang & Sennrich 2019, arXiv:1910.07467 (rmsnorm); Su et al. 2021, arXiv:2104.09864
  * (rope); Shazeer 2020, arXiv:2002.05202 (swiglu); Loshchilov & Hutter 2019, arXiv:1711.05101. */
+#include "base/draw.h"
 #include "chips/cpu/kernels.h"
 #include "chips/cpu/lanes.h"
 
@@ -354,6 +355,36 @@ static void scale(void *y, const void *x, float w, int64_t n, bool bf16)
     map(&(mz_cpu_map){.fn = MZ_EW_SCALE, .alpha = w, .bf16 = bf16}, y, x, NULL, n);
 }
 
+/* ---- drawing ---- */
+
+/* Bit for bit mz_draw_weight: this file is compiled without fused products and sums. */
+MZ_INLINE vu weights_of(vf d)
+{
+    static const float c[] = MZ_DRAW_POLY;
+    const vf wide = d * vf_set(MZ_DRAW_LOG2E);
+    const vi in = wide >= vf_set(-31.0f);
+    const vf y = vf_pick(in, wide, vf_set(0.0f));
+    const vf cut = __builtin_convertvector(__builtin_convertvector(y, vi), vf);
+    const vf below = vf_pick(cut > y, cut - vf_set(1.0f), cut), f = y - below;
+    vf p = vf_set(c[0]);
+    for (int i = 1; i < 7; i++) p = p * f + vf_set(c[i]);
+    const vu w = (vu) __builtin_convertvector(p * vf_set(0x1p30f), vi);
+    return (w >> (vu) __builtin_convertvector(-below, vi)) & (vu)in;
+}
+
+static void draw_weights(uint32_t *w, const double *l, int64_t n, float max, float inverse)
+{
+    for (int64_t i = 0; i < n; i += VF_LANES) {
+        const int64_t some = n - i < VF_LANES ? n - i : VF_LANES;
+        float x[VF_LANES] = {0};
+        if (some == VF_LANES)
+            for (int j = 0; j < VF_LANES; j++) x[j] = (float)l[i + j];
+        for (int64_t j = 0; j < some && some < VF_LANES; j++) x[j] = (float)l[i + j];
+        const vu v = weights_of((vf_load(x) - vf_set(max)) * vf_set(inverse));
+        memcpy(w + i, &v, (size_t)some * sizeof *w);
+    }
+}
+
 const mz_cpu_ops_table MZ_CPU_TABLE(mz_cpu_ops) = {
     .lanes = VL,
     .flash = &MZ_CPU_TABLE(mz_cpu_flash),
@@ -372,4 +403,5 @@ const mz_cpu_ops_table MZ_CPU_TABLE(mz_cpu_ops) = {
     .add_scaled = add_scaled,
     .scale = scale,
     .dot = dot,
+    .draw_weights = draw_weights,
 };

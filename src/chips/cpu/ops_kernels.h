@@ -70,6 +70,8 @@ typedef struct mz_cpu_ops_table {
     void (*add_scaled)(float *acc, const void *x, float w, int64_t n, bool bf16);
     void (*scale)(void *y, const void *x, float w, int64_t n, bool bf16);
     float (*dot)(const void *a, const void *b, int64_t n, bool bf16);
+    /* w = mz_draw_weight of (l - max) inverse, each step rounded to f32 (base/draw.h) */
+    void (*draw_weights)(uint32_t *w, const double *l, int64_t n, float max, float inverse);
 } mz_cpu_ops_table;
 
 #endif

@@ -2,29 +2,38 @@
 /* chips/cpu/sample.c - draws one token a row by the seven numbered steps of base/draw.h.
  *
  * top-k and top-p need no sorted row: each is a prefix of the order (largest logit first, then
- * lowest id), and its end is found by halving the candidates around pivots, in time linear in V.
- * The pivots do not show in the result. Floor: chips. */
+ * lowest id). Ids are dealt into bins by their distance from the best, and in the one bin where the
+ * prefix ends the end is found by halving around pivots: time linear in V. Neither bins nor pivots
+ * show in the result. Floor: chips. */
 #include "base/draw.h"
 #include "base/rng.h"
 #include "chips/cpu/split.h"
 
 #include <math.h>
+#include <string.h>
 
-/* One row. A thread's scratch: l [V], w [V], id [V]. */
+enum {
+    BINS = 2048,
+    BINS_PER_UNIT = 64
+}; /* of a logit's distance; what is further is in the last */
+
+/* One row. A thread's scratch: l [V], bin [BINS+1], w [V], id [V]. */
 typedef struct row {
     const mz_args *args;
     int64_t b, V;
     bool is_f64;
     double *l;    /* logits after the penalty; NaN became -inf */
+    int64_t *bin; /* where in id each of the first `bins` begins, and where the last ends */
+    int64_t bins;
     uint32_t *w;  /* weights; 0 once filtered out */
-    int32_t *id;  /* candidates; those that stay come first */
+    int32_t *id;  /* candidates, bin by bin; those that stay come first */
     int64_t left; /* how many of them are still in */
 } row;
 
 static mz_cpu_room room_of(const mz_sample_desc *d)
 {
     const size_t bytes = sizeof(double) + sizeof(uint32_t) + sizeof(int32_t);
-    return (mz_cpu_room){.thread_bytes = (size_t)d->V * bytes};
+    return (mz_cpu_room){.thread_bytes = (size_t)d->V * bytes + (BINS + 1) * sizeof(int64_t)};
 }
 
 static mz_err query(const mz_queue *q, const mz_desc *desc, mz_support *support)
@@ -77,15 +86,14 @@ static int64_t best_of(const row *r)
     return best;
 }
 
-static void weigh(row *r, double max)
+static void weigh(const row *r, const mz_cpu_ops_table *ops, double max)
 {
     const double inverse = rounded(r, 1.0 / r->args->k.sample.temperature);
-    r->left = r->V;
-    for (int64_t v = 0; v < r->V; v++) {
-        const double d = rounded(r, rounded(r, r->l[v] - max) * inverse);
-        r->w[v] = mz_draw_weight((float)d);
-        r->id[v] = (int32_t)v;
+    if (!r->is_f64) {
+        ops->draw_weights(r->w, r->l, r->V, (float)max, (float)inverse);
+        return;
     }
+    for (int64_t v = 0; v < r->V; v++) r->w[v] = mz_draw_weight((float)((r->l[v] - max) * inverse));
 }
 
 /* ---- steps 4 to 6 ---- */
@@ -100,6 +108,39 @@ static void swap(int32_t *a, int32_t *b)
     const int32_t t = *a;
     *a = *b;
     *b = t;
+}
+
+/* A larger logit is never in a later bin, and equal ones are in the same. */
+static int64_t bin_of(double below_best)
+{
+    return below_best < (double)(BINS - 1) / BINS_PER_UNIT ? (int64_t)(below_best * BINS_PER_UNIT)
+                                                           : BINS - 1;
+}
+
+/* Deals the ids of the first bins, as many bins as `k` ids need (0: as weights of `stay` need). */
+static void deal(row *r, double max, int64_t k, uint64_t stay)
+{
+    int64_t n[BINS], last = 0, sum = 0;
+    uint64_t mass[BINS], weight = 0;
+    memset(n, 0, sizeof n);
+    memset(mass, 0, sizeof mass);
+    for (int64_t v = 0; v < r->V; v++) {
+        const int64_t b = bin_of(max - r->l[v]);
+        n[b]++;
+        mass[b] += r->w[v];
+    }
+    for (; last < BINS && (k > 0 ? sum < k : weight < stay); last++) {
+        weight += mass[last];
+        r->bin[last] = sum;
+        sum += n[last];
+        n[last] = r->bin[last];
+    }
+    r->bins = last;
+    r->bin[last] = r->left = sum;
+    for (int64_t v = 0; v < r->V; v++) {
+        const int64_t b = bin_of(max - r->l[v]);
+        if (b < last) r->id[n[b]++] = (int32_t)v;
+    }
 }
 
 /* Orders id[low..high-1] around one of them, the median of three; returns where that one ends. */
@@ -126,8 +167,9 @@ static uint64_t sum_of(const row *r, int64_t low, int64_t high)
 /* Keeps the k first of the order. */
 static void keep_count(row *r, int64_t k)
 {
-    int64_t low = 0, high = r->left;
     if (k <= 0 || k >= r->left) return;
+    const int64_t b = mz_cpu_owner(r->bin, r->bins, k);
+    int64_t low = r->bin[b], high = r->bin[b + 1];
     while (low < high) { /* the k-th border lies in low..high */
         const int64_t at = part(r, low, high);
         if (at < k)
@@ -141,8 +183,15 @@ static void keep_count(row *r, int64_t k)
 /* Keeps the prefix of the order before whose members the weights sum to less than `stay`. */
 static void keep_weight(row *r, uint64_t stay)
 {
-    int64_t low = 0, high = r->left;
     uint64_t before = 0; /* of id[0..low-1], all of which stay */
+    int64_t low = 0, high = 0;
+    for (int64_t b = 0; b < r->bins && low == high && low < r->left; b++) {
+        high = r->bin[b + 1] < r->left ? r->bin[b + 1] : r->left;
+        const uint64_t all = sum_of(r, low, high);
+        if (before + all >= stay) break; /* the last that stays is in this bin */
+        before += all;
+        low = high;
+    }
     while (low < high) {
         const int64_t at = part(r, low, high);
         const uint64_t first = sum_of(r, low, at);
@@ -156,15 +205,42 @@ static void keep_weight(row *r, uint64_t stay)
     r->left = low;
 }
 
+/* Of top-p; the best id stays whatever the share is. */
+static uint64_t stay_of(const row *r, uint64_t total)
+{
+    const uint64_t stay = mz_draw_share(total, r->args->k.sample.top_p);
+    return stay > 0 ? stay : 1;
+}
+
+/* The one of the candidates that stay behind which everything is out. */
+static int32_t last_in(const row *r)
+{
+    int32_t last = r->id[r->left - 1];
+    for (int64_t i = r->bin[mz_cpu_owner(r->bin, r->bins, r->left - 1)]; i < r->left; i++)
+        if (comes_first(r, last, r->id[i])) last = r->id[i];
+    return last;
+}
+
 /* Leaves weights of 0 to all that is out. */
-static void filter(row *r)
+static void filter(row *r, double max)
 {
     const double top_p = r->args->k.sample.top_p;
-    keep_count(r, r->args->k.sample.top_k);
-    if (top_p < 1.0) keep_weight(r, mz_draw_share(sum_of(r, 0, r->left), top_p));
     const uint64_t least = mz_draw_share(MZ_DRAW_ONE, r->args->k.sample.min_p);
-    for (int64_t i = 0; i < r->V; i++)
-        if (i >= r->left || r->w[r->id[i]] < least) r->w[r->id[i]] = 0;
+    int64_t k = r->args->k.sample.top_k;
+    uint64_t total = 0;
+    if (k >= r->V) k = 0;
+    for (int64_t v = 0; v < r->V; v++) total += r->w[v];
+    if (top_p < 1.0 || k > 0) {
+        deal(r, max, k, stay_of(r, total));
+        keep_count(r, k);
+        if (k > 0) total = sum_of(r, 0, r->left);
+        if (top_p < 1.0) keep_weight(r, stay_of(r, total));
+        const int32_t last = last_in(r);
+        for (int64_t v = 0; v < r->V; v++)
+            if (comes_first(r, last, (int32_t)v)) r->w[v] = 0;
+    }
+    for (int64_t v = 0; v < r->V && least > 0; v++)
+        if (r->w[v] < least) r->w[v] = 0;
 }
 
 /* ---- step 7 ---- */
@@ -189,7 +265,8 @@ static void sample_rows(const mz_op *op, const mz_args *args, int64_t first, int
     const int64_t V = op->desc.u.sample.V;
     row r = {.args = args, .V = V, .is_f64 = op->desc.u.sample.acc == MZ_F64, .l = scratch};
     int32_t *ids = mz_cpu_data(args->sample.ids);
-    r.w = (uint32_t *)(void *)(r.l + V);
+    r.bin = (int64_t *)(void *)(r.l + V);
+    r.w = (uint32_t *)(void *)(r.bin + BINS + 1);
     r.id = (int32_t *)(void *)(r.w + V);
     for (r.b = first; r.b < last; r.b++) {
         for (int64_t v = 0; v < V; v++) {
@@ -199,8 +276,9 @@ static void sample_rows(const mz_op *op, const mz_args *args, int64_t first, int
         punish(&r);
         int64_t id = best_of(&r);
         if (id >= 0 && isfinite(r.l[id]) && args->k.sample.temperature > 0.0) {
-            weigh(&r, r.l[id]);
-            filter(&r);
+            const double max = r.l[id];
+            weigh(&r, mz_cpu_ops_of(op), max);
+            filter(&r, max);
             id = draw(&r);
         }
         ids[r.b] = (int32_t)id;

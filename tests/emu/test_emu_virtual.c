@@ -173,17 +173,15 @@ static void a_range_is_of_one_device(void **state)
     assert_int_equal(aclrtSetDevice(0), 0);
 }
 
-/* ---- between processes: this program again, which is told the handle ---- */
+/* ---- between processes: children that wait from before the driver was opened ---- */
 
-static const char *program;
-
-static int taker(const char *number)
+static int taker(uint64_t shared)
 {
     aclrtDrvMemHandle handle = NULL;
     void *at = NULL;
     uint32_t word = 0;
     if (aclInit(NULL) != 0 || aclrtSetDevice(0) != 0) return 1;
-    const int code = aclrtMemImportFromShareableHandle(strtoull(number, NULL, 10), 0, &handle);
+    const int code = aclrtMemImportFromShareableHandle(shared, 0, &handle);
     if (code != 0) return code == BARRED ? 66 : 2;
     if (aclrtReserveMemAddress(&at, MIB2, 0, NULL, 1) != 0) return 3;
     if (aclrtMapMem(at, MIB2, 0, handle, 0) != 0) return 4;
@@ -193,25 +191,34 @@ static int taker(const char *number)
     return aclrtUnmapMem(at) == 0 && aclrtFreePhysical(handle) == 0 ? 0 : 7;
 }
 
-/* Lets the child in first, where it is to be. */
-static int run_taker(uint64_t shared, bool is_let_in)
+enum { TAKERS = 2 };
+static pid_t takers[TAKERS];
+static int pipes[TAKERS]; /* where each is told the handle */
+
+static int start_takers(void)
 {
-    int ends[2], status = 0;
-    char number[32], go = 0;
-    (void)snprintf(number, sizeof number, "%llu", (unsigned long long)shared);
-    assert_int_equal(pipe(ends), 0);
-    const pid_t child = fork();
-    if (child == 0) {
-        if (read(ends[0], &go, 1) == 1) (void)execl(program, program, "take", number, NULL);
-        _exit(9);
+    for (int i = 0; i < TAKERS; i++) {
+        int ends[2];
+        if (pipe(ends) != 0) return 1;
+        takers[i] = fork();
+        if (takers[i] < 0) return 1;
+        if (takers[i] == 0) {
+            uint64_t shared = 0;
+            (void)close(ends[1]);
+            _exit(read(ends[0], &shared, sizeof shared) == sizeof shared ? taker(shared) : 9);
+        }
+        (void)close(ends[0]);
+        pipes[i] = ends[1];
     }
-    const int32_t pid = (int32_t)child;
-    if (is_let_in)
-        assert_int_equal(aclrtMemSetPidToShareableHandle(shared, (int32_t[]){pid}, 1), 0);
-    assert_int_equal(write(ends[1], "g", 1), 1);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    (void)close(ends[0]);
-    (void)close(ends[1]);
+    return 0;
+}
+
+/* How that child ends. */
+static int told(int i, uint64_t shared)
+{
+    int status = 0;
+    assert_int_equal(write(pipes[i], &shared, sizeof shared), sizeof shared);
+    assert_int_equal(waitpid(takers[i], &status, 0), takers[i]);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
@@ -225,8 +232,10 @@ static void a_handle_goes_to_another_process(void **state)
     assert_int_equal(aclrtMapMem(at, MIB2, 0, handle, 0), 0);
     assert_int_equal(aclrtMemcpy(at, MIB2, &word, sizeof word, 1), 0);
     assert_int_equal(aclrtMemExportToShareableHandle(handle, 0, 0, &shared), 0);
-    assert_int_equal(run_taker(shared, false), 66);
-    assert_int_equal(run_taker(shared, true), 0);
+    assert_int_equal(told(0, shared), 66);
+    const int32_t second = (int32_t)takers[1];
+    assert_int_equal(aclrtMemSetPidToShareableHandle(shared, (int32_t[]){second}, 1), 0);
+    assert_int_equal(told(1, shared), 0);
     download(&word, at, sizeof word);
     assert_int_equal(word, 8);
     assert_int_equal(aclrtMemImportFromShareableHandle(shared + 1, 0, &again), PARAM);
@@ -327,7 +336,7 @@ static void a_config_is_json(void **state)
     (void)unlink(path);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(granularity_is_two_mib),
@@ -341,7 +350,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(parameters_of_the_process),
         cmocka_unit_test(a_config_is_json),
     };
-    program = argv[0];
-    if (argc == 3 && strcmp(argv[1], "take") == 0) return taker(argv[2]);
+    if (start_takers() != 0) return 1;
     return cmocka_run_group_tests(tests, start, NULL);
 }

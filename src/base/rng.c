@@ -203,17 +203,31 @@ INLINE void normals(uint64_t seed, uint64_t stream, uint64_t first, double *out,
 }
 
 #if defined(__x86_64__)
-/* Wider vectors, without the fused products that would change bits: "avx2" does not include them.
- */
+/* Wider vectors. Fused products would change bits: this file is compiled without them. */
 __attribute__((target("avx2"))) static void normals_avx2(uint64_t seed, uint64_t stream,
                                                          uint64_t first, double *out, int64_t n)
 {
     normals(seed, stream, first, out, n);
 }
+
+#if !defined(__clang__) /* which has no word for the width */
+__attribute__((target("avx512f,avx512dq,avx512vl,prefer-vector-width=512"))) static void
+normals_avx512(uint64_t seed, uint64_t stream, uint64_t first, double *out, int64_t n)
+{
+    normals(seed, stream, first, out, n);
+}
+#define HAS_AVX512 1
+#endif
 #endif
 
 void mz_normals(uint64_t seed, uint64_t stream, uint64_t first, double *out, int64_t n)
 {
+#if defined(HAS_AVX512)
+    if (__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+        normals_avx512(seed, stream, first, out, n);
+        return;
+    }
+#endif
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx2")) {
         normals_avx2(seed, stream, first, out, n);

@@ -2,6 +2,8 @@
 /* tests/emu/test_conform_ascend.c - the conformance suite on the emulated device, another seed each
  * run, and what chips lack. */
 #include "ascend/acl.h"
+#include "base/mem.h"
+#include "base/rng.h"
 #include "chips/ascend/ascend.h"
 #include "chips/ascend/map.h"
 #include "chips/ref/ref.h"
@@ -68,6 +70,58 @@ static void the_order_of_sums_is_certain(void **state)
     mz_device *chip = open_emulated();
     assert_int_equal(aclrtCtxGetSysParamOpt(EMU_OPT_DETERMINISTIC, &mode), 0);
     assert_int_equal(mode, 1);
+    mz_device_close(chip);
+}
+
+/* ---- copies ---- */
+
+/* More than the pinned memory that they go through, in pieces of many sizes, while the device is
+ * busy: what an upload has read may be written over at once. */
+static void uploads_are_taken(void **state)
+{
+    enum { PIECES = 60, LARGEST = 3 << 20, BUSY = 16 << 20 };
+    (void)state;
+    mz_device *chip = open_emulated();
+    mz_queue *q = NULL;
+    mz_buffer *busy = NULL, *buf = NULL;
+    unsigned char *from = NULL, *back = NULL;
+    size_t at = 0, sizes[PIECES];
+    mz_rng rng;
+    mz_rng_init(&rng, suite.seed, 5);
+    assert_int_equal(mz_queue_open(&q, chip), MZ_OK);
+    assert_true(q->takes_uploads);
+    for (int i = 0; i < PIECES; i++) {
+        sizes[i] = 1 + (size_t)mz_rng_below(&rng, i % 10 ? 200000 : LARGEST);
+        at += sizes[i];
+    }
+    assert_int_equal(mz_buffer_new(&busy, chip, 2 * BUSY), MZ_OK);
+    assert_int_equal(mz_buffer_new(&buf, chip, at), MZ_OK);
+    assert_int_equal(mz_mem_new(&from, LARGEST, 1), MZ_OK);
+    assert_int_equal(mz_mem_new(&back, (int64_t)at, 1), MZ_OK);
+    for (int i = 0; i < 20; i++) /* it has something else to do first */
+        assert_int_equal(mz_copy_bytes(q, busy, BUSY, busy, 0, BUSY), MZ_OK);
+    at = 0;
+    for (int i = 0; i < PIECES; i++) {
+        const int64_t n = (int64_t)sizes[i];
+        const mz_tensor piece = mz_view(buf, at, MZ_U8, 1, &n);
+        memset(from, i + 1, sizes[i]);
+        assert_int_equal(mz_upload(q, &piece, from), MZ_OK);
+        memset(from, 0xEE, sizes[i]);
+        at += sizes[i];
+    }
+    const int64_t all = (int64_t)at;
+    const mz_tensor whole = mz_view(buf, 0, MZ_U8, 1, &all);
+    assert_int_equal(mz_download(q, back, &whole), MZ_OK);
+    assert_int_equal(mz_queue_sync(q), MZ_OK);
+    const unsigned char *read = back;
+    for (int i = 0; i < PIECES; read += sizes[i], i++)
+        for (size_t k = 0; k < sizes[i]; k++)
+            if (read[k] != i + 1) fail_msg("piece %d, byte %zu: %d", i, k, read[k]);
+    mz_mem_free(back);
+    mz_mem_free(from);
+    mz_buffer_free(buf);
+    mz_buffer_free(busy);
+    mz_queue_close(q);
     mz_device_close(chip);
 }
 
@@ -142,8 +196,8 @@ int main(void)
     mzt_suite_begin(&suite, 20);
     if (mz_chip_register(&mz_chip_ref) != MZ_OK || mz_chip_register(mz_ascend_chip()) != MZ_OK)
         return 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(agrees_with_the_reference),
-                                       cmocka_unit_test(the_order_of_sums_is_certain),
-                                       cmocka_unit_test(refusals_say_why)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(agrees_with_the_reference), cmocka_unit_test(the_order_of_sums_is_certain),
+        cmocka_unit_test(uploads_are_taken), cmocka_unit_test(refusals_say_why)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,9 +15,7 @@
 enum { TURN_MS = 20 };
 static const uint64_t COUNT_MAX = UINT64_C(1) << 48;
 
-/* Tells it at the next wait for the stream and by HcclGetCommAsyncError, and to the other ranks. */
-__attribute__((format(printf, 4, 5))) static bool fail(emu_collective *k, int code, int error,
-                                                       const char *format, ...)
+bool emu_collective_fail(emu_collective *k, int code, int error, const char *format, ...)
 {
     char why[EMU_LINK_WHY];
     va_list arguments;
@@ -35,7 +33,7 @@ __attribute__((format(printf, 4, 5))) static bool fail(emu_collective *k, int co
 
 /* ---- rounds ---- */
 
-static unsigned behind(const emu_link_shared *shared, const void *data)
+static unsigned behind(emu_link_shared *shared, void *data)
 {
     const emu_comm *c = data;
     unsigned who = 0;
@@ -44,28 +42,31 @@ static unsigned behind(const emu_link_shared *shared, const void *data)
     return who;
 }
 
-static bool fail_waiting(emu_collective *k, emu_link_end end, unsigned who)
+bool emu_collective_fail_waiting(emu_collective *k, emu_link_end end, unsigned who)
 {
     const emu_comm *c = k->comm;
     char names[64] = "";
     emu_link_names(who, names, sizeof names);
     switch (end) {
     case EMU_LINK_LATE:
-        return fail(k, EMU_RT_PEER_TIMEOUT, EMU_HCCL_TIMEOUT,
-                    "EI0002: %s: rank %d waited %lld s (HCCL_EXEC_TIMEOUT) for rank %s",
-                    k->row.call, c->rank, (long long)c->exec_seconds, names);
+        return emu_collective_fail(
+            k, EMU_RT_PEER_TIMEOUT, EMU_HCCL_TIMEOUT,
+            "EI0002: %s: rank %d waited %lld s (HCCL_EXEC_TIMEOUT) for rank %s", k->row.call,
+            c->rank, (long long)c->exec_seconds, names);
     case EMU_LINK_GONE:
-        return fail(k, EMU_RT_PEER_TIMEOUT, EMU_HCCL_REMOTE,
-                    "EI0002: %s: the process of rank %s has ended", k->row.call, names);
+        return emu_collective_fail(k, EMU_RT_PEER_TIMEOUT, EMU_HCCL_REMOTE,
+                                   "EI0002: %s: the process of rank %s has ended", k->row.call,
+                                   names);
     case EMU_LINK_BROKEN:
-        return fail(k, EMU_RT_PEER_TIMEOUT, EMU_HCCL_REMOTE, "%s",
-                    atomic_load(&c->shared->broken) == 2 ? c->shared->why : "a rank has failed");
+        return emu_collective_fail(k, EMU_RT_PEER_TIMEOUT, EMU_HCCL_REMOTE, "%s",
+                                   atomic_load(&c->shared->broken) == 2 ? c->shared->why
+                                                                        : "a rank has failed");
     case EMU_LINK_THERE:
     case EMU_LINK_LEFT:
     default:
-        return fail(k, EMU_RT_PEER_TIMEOUT, EMU_HCCL_REMOTE,
-                    "EI0002: %s: the stream of rank %d was destroyed before its end", k->row.call,
-                    c->rank);
+        return emu_collective_fail(k, EMU_RT_PEER_TIMEOUT, EMU_HCCL_REMOTE,
+                                   "EI0002: %s: the stream of rank %d was destroyed before its end",
+                                   k->row.call, c->rank);
     }
 }
 
@@ -74,15 +75,15 @@ static bool wait_for_all(emu_collective *k)
     unsigned who = 0;
     emu_comm *c = k->comm;
     const emu_link_end end = emu_link_wait(c->shared, k->stream, c->exec_seconds, behind, c, &who);
-    return end == EMU_LINK_THERE || fail_waiting(k, end, who);
+    return end == EMU_LINK_THERE || emu_collective_fail_waiting(k, end, who);
 }
 
 static bool disagree(emu_collective *k, int rank, const char *what, const char *own,
                      const char *other)
 {
-    return fail(k, EMU_RT_PEER_TIMEOUT, EMU_HCCL_PARA,
-                "EI0005: %s: the ranks disagree: %s is %s on rank %d, %s on rank %d", k->row.call,
-                what, own, k->comm->rank, other, rank);
+    return emu_collective_fail(k, EMU_RT_PEER_TIMEOUT, EMU_HCCL_PARA,
+                               "EI0005: %s: the ranks disagree: %s is %s on rank %d, %s on rank %d",
+                               k->row.call, what, own, k->comm->rank, other, rank);
 }
 
 /* Every rank sees every row, so all come to the same verdict. */
@@ -152,13 +153,21 @@ static bool is_ending(emu_stream *s)
     return is;
 }
 
-/* Until those that were given before it are done. False: the communicator has failed. */
+/* Under the communicator's lock: whether all that was given before it in its lanes is done. */
+static bool is_first(const emu_collective *k)
+{
+    for (int i = 0; i < EMU_LANES; i++)
+        if (k->lanes & 1U << i && k->comm->done[i] != k->number[i]) return false;
+    return true;
+}
+
+/* False: the communicator has failed. */
 static bool take_turn(emu_collective *k)
 {
     emu_comm *c = k->comm;
     bool is_good = true;
     pthread_mutex_lock(&c->lock);
-    while (c->done != k->number && !c->error) {
+    while (!is_first(k) && !c->error) {
         struct timespec t;
         clock_gettime(CLOCK_REALTIME, &t);
         t.tv_nsec += TURN_MS * 1000000L;
@@ -167,11 +176,11 @@ static bool take_turn(emu_collective *k)
         (void)pthread_cond_timedwait(&c->changed, &c->lock, &t);
         if (is_ending(k->stream)) break;
     }
-    is_good = c->done == k->number && !c->error;
+    is_good = is_first(k) && !c->error;
     const int error = c->error;
     pthread_mutex_unlock(&c->lock);
     if (is_good) return true;
-    if (!error) return fail_waiting(k, EMU_LINK_LEFT, 0);
+    if (!error) return emu_collective_fail_waiting(k, EMU_LINK_LEFT, 0);
     emu_stream_fault(k->stream, EMU_RT_PEER_TIMEOUT,
                      "EI0002: %s: the communicator failed before (HcclResult %d)", k->row.call,
                      error);
@@ -184,21 +193,22 @@ static bool survives(emu_collective *k)
     const emu_fault *f = k->fault;
     emu_device *d = k->comm->device;
     if (emu_is_dying(d))
-        return fail(k, EMU_RT_PEER_TIMEOUT, EMU_HCCL_REMOTE, "EI0002: %s: device %d is lost",
-                    k->row.call, d->number);
-    if (atomic_load(&k->comm->shared->broken)) return fail_waiting(k, EMU_LINK_BROKEN, 0);
+        return emu_collective_fail(k, EMU_RT_PEER_TIMEOUT, EMU_HCCL_REMOTE,
+                                   "EI0002: %s: device %d is lost", k->row.call, d->number);
+    if (atomic_load(&k->comm->shared->broken))
+        return emu_collective_fail_waiting(k, EMU_LINK_BROKEN, 0);
     if (!f || f->kind == EMU_FAULT_FLIP || f->kind == EMU_FAULT_SILENT) return true;
     if (f->kind == EMU_FAULT_HCCL)
-        return fail(k, EMU_RT_PEER_TIMEOUT, f->code,
-                    "EI0002: %s on rank %d does not end in time (planned)", k->row.call,
-                    k->comm->rank);
+        return emu_collective_fail(k, EMU_RT_PEER_TIMEOUT, f->code,
+                                   "EI0002: %s on rank %d does not end in time (planned)",
+                                   k->row.call, k->comm->rank);
     if (f->kind == EMU_FAULT_ENDLESS) {
         emu_stream_hang(k->stream);
-        return fail_waiting(k, EMU_LINK_LEFT, 0);
+        return emu_collective_fail_waiting(k, EMU_LINK_LEFT, 0);
     }
     if (f->kind == EMU_FAULT_ECC || f->kind == EMU_FAULT_LOST) emu_lose(d, f->code);
-    return fail(k, f->code, EMU_HCCL_REMOTE, "%s on device %d fails (planned)", k->row.call,
-                d->number);
+    return emu_collective_fail(k, f->code, EMU_HCCL_REMOTE, "%s on device %d fails (planned)",
+                               k->row.call, d->number);
 }
 
 static bool resolve(emu_collective *k)
@@ -208,9 +218,9 @@ static bool resolve(emu_collective *k)
     k->from = out ? mze_memory_view(m, k->send, out) : NULL;
     k->to = in ? mze_memory_view(m, k->recv, in) : NULL;
     if ((!out || k->from) && (!in || k->to)) return true;
-    return fail(k, EMU_RT_SYS_DMA, EMU_HCCL_REMOTE,
-                "%s: memory of rank %d was freed before the stream came to it", k->row.call,
-                k->comm->rank);
+    return emu_collective_fail(k, EMU_RT_SYS_DMA, EMU_HCCL_REMOTE,
+                               "%s: memory of rank %d was freed before the stream came to it",
+                               k->row.call, k->comm->rank);
 }
 
 static void flip(const emu_collective *k)
@@ -249,7 +259,7 @@ static bool run_it(emu_collective *k)
     const bool is_silent = k->fault && k->fault->kind == EMU_FAULT_SILENT;
     if (is_silent && k->to) {
         to = malloc(k->n_recv * k->size);
-        if (!to) return fail(k, EMU_BAD_ALLOC, EMU_HCCL_MEMORY, "no host memory");
+        if (!to) return emu_collective_fail(k, EMU_BAD_ALLOC, EMU_HCCL_MEMORY, "no host memory");
         memcpy(to, k->to, k->n_recv * k->size);
         k->to = to;
     }
@@ -265,20 +275,23 @@ static void run_task(void *data, bool dropped)
     emu_collective *k = data;
     emu_comm *c = k->comm;
     if (dropped)
-        (void)fail_waiting(k, EMU_LINK_LEFT, 0);
+        (void)emu_collective_fail_waiting(k, EMU_LINK_LEFT, 0);
     else if (take_turn(k))
         (void)run_it(k);
     pthread_mutex_lock(&c->lock);
-    if (c->done == k->number) c->done++;
+    for (int i = 0; i < EMU_LANES; i++)
+        if (k->lanes & 1U << i) c->done[i]++;
     pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
     emu_comm_leave(c);
+    free(k->moves);
     free(k);
 }
 
 /* ---- the call ---- */
 
-static int check_address(const emu_collective *k, const char *name, const void *at, uint64_t n)
+static int check_address(const emu_collective *k, const char *name, const void *at, uint64_t n,
+                         size_t size)
 {
     const emu_comm *c = k->comm;
     const char *call = k->row.call;
@@ -291,11 +304,28 @@ static int check_address(const emu_collective *k, const char *name, const void *
     if (owner != c->device)
         return emu_fail(EMU_HCCL_PARA, "EI0003: %s: %s is of device %d, the communicator of %d",
                         call, name, owner->number, c->device->number);
-    if (n > SIZE_MAX / k->size / 2 || !mze_memory_view(c->device->memory, at, n * k->size))
+    if (n > SIZE_MAX / size / 2 || !mze_memory_view(c->device->memory, at, n * size))
         return emu_fail(EMU_HCCL_PARA,
                         "EI0003: %s: %llu elements from %s on are not all in one allocation", call,
                         (unsigned long long)n, name);
     return 0;
+}
+
+/* Their ranks and types were looked at before. */
+static int check_moves(const emu_collective *k)
+{
+    int code = 0;
+    for (int i = 0; i < k->n_moves && code == 0; i++)
+        code = check_address(k, k->moves[i].sends ? "sendBuf" : "recvBuf", k->moves[i].at,
+                             k->moves[i].n, k->moves[i].size);
+    return code;
+}
+
+static int check_memory(const emu_collective *k)
+{
+    int code = check_address(k, "sendBuf", k->send, k->n_send, k->size);
+    if (code == 0) code = check_address(k, "recvBuf", k->recv, k->n_recv, k->size);
+    return code == 0 ? check_moves(k) : code;
 }
 
 static int check_stream(emu_collective *k, aclrtStream stream)
@@ -356,31 +386,40 @@ static int put(const emu_collective *k)
         emu_fault_next(k->row.call, c->device->number, EMU_FAULTS_TASK | 1U << EMU_FAULT_HCCL);
     kept->since = emu_host_now();
     pthread_mutex_lock(&c->lock);
-    kept->number = c->put++;
+    if (!kept->lanes) kept->lanes = 1U << EMU_LANE_ALL;
+    for (int i = 0; i < EMU_LANES; i++)
+        if (kept->lanes & 1U << i) kept->number[i] = c->put[i]++;
     c->users++;
     const bool is_put = mze_queue_put(k->stream->queue, run_task, kept);
     pthread_mutex_unlock(&c->lock);
     if (is_put) return 0;
+    kept->moves = NULL; /* still the caller's */
     run_task(kept, true);
     return emu_fail(EMU_HCCL_MEMORY, "no host memory");
 }
 
-HcclResult emu_collective_ask(emu_collective *k, HcclComm comm, aclrtStream stream)
+static int ask(emu_collective *k, HcclComm comm, aclrtStream stream)
 {
     const char *call = k->row.call;
-    const int64_t begin = emu_call_begin();
     int code = emu_comm_of(comm, call, &k->comm);
     if (code == 0) code = emu_gate_hccl(call);
+    if (code == 0 && k->comm->is_suspended)
+        code = emu_fail(EMU_HCCL_SUSPENDING, "%s: the communicator is suspended", call);
     if (code == 0) code = check_row(k);
     if (code == 0) code = check_stream(k, stream);
-    if (code == 0) {
-        k->shape(k);
-        k->size = emu_hccl_type_of(k->row.type)->size;
-        code = check_address(k, "sendBuf", k->send, k->n_send);
-    }
-    if (code == 0) code = check_address(k, "recvBuf", k->recv, k->n_recv);
+    if (code != 0) return code;
+    k->size = emu_hccl_type_of(k->row.type)->size;
+    code = k->shape ? k->shape(k) : 0;
+    if (code == 0) code = check_memory(k);
     if (code == 0) code = take_buffer(k->comm, call);
-    if (code == 0) code = put(k);
-    emu_call_end(call, begin);
+    return code == 0 ? put(k) : code;
+}
+
+HcclResult emu_collective_ask(emu_collective *k, HcclComm comm, aclrtStream stream)
+{
+    const int64_t begin = emu_call_begin();
+    const int code = ask(k, comm, stream);
+    emu_call_end(k->row.call, begin);
+    if (code != 0) free(k->moves);
     return code;
 }

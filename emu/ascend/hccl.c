@@ -29,6 +29,8 @@ enum { EXEC_SECONDS = 1836, CONNECT_SECONDS = 120, CONNECT_MOST = 7200, BUFFER_M
 static const uint32_t CONFIG_MAGIC = 0xF0F0F0F0, NOT_SET = 0xFFFFFFFF;
 /* How far the settings of a client's structure may go: those that ours ends with were the first. */
 enum { CONFIG_OLDEST = 300, CAPABILITY = 12 };
+/* execTimeOut, -1 where it was not set. */
+enum { CONFIG_WITH_SECONDS = 2232, CONFIG_SECONDS_AT = 316 };
 
 /* ---- settings from the environment ---- */
 
@@ -51,7 +53,7 @@ static int64_t number_of(const char *name, int64_t otherwise, int64_t documented
     return x;
 }
 
-static int64_t connect_seconds(void)
+int64_t emu_comm_connect_seconds(void)
 {
     return number_of("HCCL_CONNECT_TIMEOUT", CONNECT_SECONDS, CONNECT_SECONDS, CONNECT_MOST);
 }
@@ -124,15 +126,18 @@ static int take_config(emu_comm *c, const HcclCommConfig *config, const char *ca
                         config->deterministic);
     if (strnlen(config->name, EMU_HCCL_NAME) == EMU_HCCL_NAME)
         return emu_fail(EMU_HCCL_PARA, "EI0003: %s: hcclCommName has no end", call);
+    if (config->size >= CONFIG_WITH_SECONDS) {
+        int32_t seconds = 0;
+        memcpy(&seconds, (const char *)config + CONFIG_SECONDS_AT, sizeof seconds);
+        if (seconds > 0) c->exec_seconds = seconds;
+    }
     if (config->buffer_mb != NOT_SET) c->room = (size_t)config->buffer_mb * 2 << 20;
     if (config->name[0]) (void)snprintf(c->name, sizeof c->name, "%s", config->name);
     return 0;
 }
 
-/* A communicator of this thread's device, which has its seat; waits for the others unless seconds
- * is < 0. */
-static int join(emu_comm **out, const emu_link_place *place, uint32_t n, uint32_t rank,
-                const HcclCommConfig *config, const char *call, int64_t seconds)
+int emu_comm_join(emu_comm **out, const emu_link_place *place, uint32_t n, uint32_t rank,
+                  const HcclCommConfig *config, const char *call, int64_t seconds)
 {
     const emu_context *here = emu_here();
     if (n == 0 || n > EMU_LINK_RANKS)
@@ -166,7 +171,7 @@ static int init(uint32_t n, const HcclRootInfo *root, uint32_t rank, const HcclC
     if (code == 0) code = emu_gate_connect(call);
     if (code != 0) return code;
     memcpy(&place, root->bytes, sizeof place);
-    code = join(&c, &place, n, rank, config, call, connect_seconds());
+    code = emu_comm_join(&c, &place, n, rank, config, call, emu_comm_connect_seconds());
     if (code == 0) *comm = c;
     return code;
 }
@@ -200,7 +205,7 @@ static int join_all(const emu_link_place *place, uint32_t n, const int32_t *devi
     for (uint32_t i = 0; i < n && code == 0; i++) {
         emu_comm *c = NULL;
         if (aclrtSetDevice(devices[i]) != 0) return EMU_HCCL_PARA;
-        code = join(&c, place, n, i, NULL, call, -1);
+        code = emu_comm_join(&c, place, n, i, NULL, call, -1);
         if (code == 0) comms[i] = c;
     }
     return code;

@@ -29,6 +29,7 @@ enum {
     EMU_HCCL_TIMEOUT = 9,
     EMU_HCCL_RUNTIME = 15,
     EMU_HCCL_REMOTE = 21,
+    EMU_HCCL_SUSPENDING = 22,
 
     EMU_HCCL_SUM = 0,
     EMU_HCCL_PROD = 1,
@@ -85,10 +86,66 @@ enum {
     X(HcclResult, HcclScatter,                                                                     \
       (void *send, void *recv, uint64_t count, HcclDataType type, uint32_t root, HcclComm comm,    \
        aclrtStream stream))                                                                        \
-    X(HcclResult, HcclBarrier, (HcclComm comm, aclrtStream stream))
+    X(HcclResult, HcclBarrier, (HcclComm comm, aclrtStream stream))                                \
+    X(HcclResult, HcclSend,                                                                        \
+      (void *at, uint64_t count, HcclDataType type, uint32_t to, HcclComm comm,                    \
+       aclrtStream stream))                                                                        \
+    X(HcclResult, HcclRecv,                                                                        \
+      (void *at, uint64_t count, HcclDataType type, uint32_t from, HcclComm comm,                  \
+       aclrtStream stream))                                                                        \
+    X(HcclResult, HcclBatchSendRecv,                                                               \
+      (HcclSendRecvItem * items, uint32_t n, HcclComm comm, aclrtStream stream))                   \
+    X(HcclResult, HcclAlltoAll,                                                                    \
+      (const void *send, uint64_t n_send, HcclDataType send_type, const void *recv,                \
+       uint64_t n_recv, HcclDataType recv_type, HcclComm comm, aclrtStream stream))                \
+    X(HcclResult, HcclAlltoAllV,                                                                   \
+      (const void *send, const void *send_counts, const void *send_at, HcclDataType send_type,     \
+       const void *recv, const void *recv_counts, const void *recv_at, HcclDataType recv_type,     \
+       HcclComm comm, aclrtStream stream))                                                         \
+    X(HcclResult, HcclAlltoAllVC,                                                                  \
+      (const void *send, const void *matrix, HcclDataType send_type, const void *recv,             \
+       HcclDataType recv_type, HcclComm comm, aclrtStream stream))                                 \
+    X(HcclResult, HcclAllGatherV,                                                                  \
+      (void *send, uint64_t n_send, void *recv, const void *counts, const void *at,                \
+       HcclDataType type, HcclComm comm, aclrtStream stream))                                      \
+    X(HcclResult, HcclReduceScatterV,                                                              \
+      (void *send, const void *counts, const void *at, void *recv, uint64_t n_recv,                \
+       HcclDataType type, HcclReduceOp op, HcclComm comm, aclrtStream stream))                     \
+    X(HcclResult, HcclGroupStart, (void))                                                          \
+    X(HcclResult, HcclGroupEnd, (void))                                                            \
+    X(HcclResult, HcclCreateSubCommConfig,                                                         \
+      (HcclComm * comm, uint32_t n, uint32_t * ids, uint64_t id, uint32_t rank,                    \
+       HcclCommConfig * config, HcclComm * sub))                                                   \
+    X(HcclResult, HcclCommSuspend, (HcclComm comm))                                                \
+    X(HcclResult, HcclCommResume, (HcclComm comm))                                                 \
+    X(HcclResult, HcclSetCommConfig, (HcclComm comm, HcclConfig config, HcclConfigValue value))    \
+    X(HcclResult, HcclGetCommConfig, (HcclComm comm, HcclConfig config, HcclConfigValue * value))  \
+    X(HcclResult, HcclGetRootInfoScalable, (HcclRootInfo * root))
+
+/* Not emulated: each says so. */
+#define EMU_HCCL_LACKING(X)                                                                        \
+    X(HcclCommActivateCommMemory, (HcclComm comm, void *at, size_t bytes, size_t offset,           \
+                                   aclrtDrvMemHandle handle, uint64_t flags))                      \
+    X(HcclCommDeactivateCommMemory, (HcclComm comm, void *at))                                     \
+    X(HcclCommDeregister, (HcclComm comm, void *handle))                                           \
+    X(HcclCommExchangeMem, (HcclComm comm, void *handle, uint32_t *peers, uint32_t n))             \
+    X(HcclCommInitClusterInfo, (const char *table, uint32_t rank, HcclComm *comm))                 \
+    X(HcclCommInitClusterInfoConfig,                                                               \
+      (const char *table, uint32_t rank, HcclCommConfig *config, HcclComm *comm))                  \
+    X(HcclCommInitRootInfoScalable,                                                                \
+      (uint32_t n, uint32_t rank, const HcclRootInfo *roots, uint32_t n_roots, uint32_t root,      \
+       const HcclCommConfig *config, HcclComm *comm))                                              \
+    X(HcclCommRegister, (HcclComm comm, void *at, uint64_t bytes, void **handle, uint32_t flags))  \
+    X(HcclCommSetMemoryRange,                                                                      \
+      (HcclComm comm, void *at, size_t bytes, size_t alignment, uint64_t flags))                   \
+    X(HcclCommUnsetMemoryRange, (HcclComm comm, void *at))                                         \
+    X(HcclCommWorkingDevNicSet, (HcclComm comm, uint32_t * ranks, bool *spare, uint32_t n))
 
 #define EMU_HCCL_DECLARE(result, name, parameters) EMU_API result name parameters;
 EMU_HCCL_LIST(EMU_HCCL_DECLARE)
+#undef EMU_HCCL_DECLARE
+#define EMU_HCCL_DECLARE(name, parameters) EMU_API HcclResult name parameters;
+EMU_HCCL_LACKING(EMU_HCCL_DECLARE)
 #undef EMU_HCCL_DECLARE
 
 #endif

@@ -28,12 +28,13 @@ static void reduce_round(emu_collective *k, void *to, uint64_t n)
 
 /* ---- with a sum at every rank, or at one ---- */
 
-static void shape_all(emu_collective *k)
+static int shape_all(emu_collective *k)
 {
     const double n = k->comm->n, count = (double)k->row.count;
     k->n_send = k->n_recv = k->row.count;
     k->on_link = 2.0 * count / n;
     k->sent = 2.0 * count / n * (n - 1.0);
+    return 0;
 }
 
 static bool run_all_reduce(emu_collective *k)
@@ -58,10 +59,11 @@ HcclResult HcclAllReduce(void *send, void *recv, uint64_t count, HcclDataType ty
     return emu_collective_ask(&k, comm, stream);
 }
 
-static void shape_reduce(emu_collective *k)
+static int shape_reduce(emu_collective *k)
 {
-    shape_all(k);
+    (void)shape_all(k);
     if (k->row.root != (uint32_t)k->comm->rank) k->n_recv = 0;
+    return 0;
 }
 
 HcclResult HcclReduce(void *send, void *recv, uint64_t count, HcclDataType type, HcclReduceOp op,
@@ -78,13 +80,14 @@ HcclResult HcclReduce(void *send, void *recv, uint64_t count, HcclDataType type,
 
 /* ---- a part for every rank ---- */
 
-static void shape_scatter_sum(emu_collective *k)
+static int shape_scatter_sum(emu_collective *k)
 {
     const double n = k->comm->n, count = (double)k->row.count;
     k->n_send = k->row.count * (uint64_t)k->comm->n;
     k->n_recv = k->row.count;
     k->on_link = count;
     k->sent = count * (n - 1.0);
+    return 0;
 }
 
 static bool run_reduce_scatter(emu_collective *k)
@@ -113,11 +116,12 @@ HcclResult HcclReduceScatter(void *send, void *recv, uint64_t count, HcclDataTyp
     return emu_collective_ask(&k, comm, stream);
 }
 
-static void shape_scatter(emu_collective *k)
+static int shape_scatter(emu_collective *k)
 {
     const bool is_root = k->row.root == (uint32_t)k->comm->rank;
-    shape_scatter_sum(k);
+    (void)shape_scatter_sum(k);
     if (!is_root) k->n_send = 0, k->sent = 0.0;
+    return 0;
 }
 
 static bool run_scatter(emu_collective *k)
@@ -150,13 +154,14 @@ HcclResult HcclScatter(void *send, void *recv, uint64_t count, HcclDataType type
 
 /* ---- of one rank, or of every rank, to all ---- */
 
-static void shape_gather(emu_collective *k)
+static int shape_gather(emu_collective *k)
 {
     const double n = k->comm->n, count = (double)k->row.count;
     k->n_send = k->row.count;
     k->n_recv = k->row.count * (uint64_t)k->comm->n;
     k->on_link = count;
     k->sent = count * (n - 1.0);
+    return 0;
 }
 
 static bool run_all_gather(emu_collective *k)
@@ -184,12 +189,13 @@ HcclResult HcclAllGather(void *send, void *recv, uint64_t count, HcclDataType ty
     return emu_collective_ask(&k, comm, stream);
 }
 
-static void shape_broadcast(emu_collective *k)
+static int shape_broadcast(emu_collective *k)
 {
     const double n = k->comm->n, count = (double)k->row.count;
     k->n_send = k->n_recv = k->row.count;
     k->on_link = 2.0 * count / n;
     k->sent = count / n * (n - 1.0) * (k->row.root == (uint32_t)k->comm->rank ? 2.0 : 1.0);
+    return 0;
 }
 
 static bool run_broadcast(emu_collective *k)
@@ -216,11 +222,6 @@ HcclResult HcclBroadcast(void *at, uint64_t count, HcclDataType type, uint32_t r
     return emu_collective_ask(&k, comm, stream);
 }
 
-static void shape_nothing(emu_collective *k)
-{
-    k->n_send = k->n_recv = 0;
-}
-
 static bool run_barrier(emu_collective *k)
 {
     if (!emu_round_begin(k, NULL, 0)) return false;
@@ -230,8 +231,6 @@ static bool run_barrier(emu_collective *k)
 
 HcclResult HcclBarrier(HcclComm comm, aclrtStream stream)
 {
-    emu_collective k = {.row = {.call = "HcclBarrier", .op = -1, .count = 1},
-                        .shape = shape_nothing,
-                        .run = run_barrier};
+    emu_collective k = {.row = {.call = "HcclBarrier", .op = -1, .count = 1}, .run = run_barrier};
     return emu_collective_ask(&k, comm, stream);
 }

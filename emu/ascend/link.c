@@ -25,7 +25,9 @@ enum {
 };
 _Static_assert(sizeof(emu_link_shared) <= HEAD, "the head has no room");
 
-static const size_t BYTES = HEAD + (size_t)EMU_LINK_RANKS * EMU_LINK_STAGE;
+static const size_t PAIRS = HEAD + (size_t)EMU_LINK_RANKS * EMU_LINK_STAGE;
+static const size_t BYTES = HEAD + (size_t)EMU_LINK_RANKS * EMU_LINK_STAGE +
+                            (size_t)EMU_LINK_SETS * EMU_LINK_RANKS * EMU_LINK_RANKS * EMU_LINK_PAIR;
 
 /* Those that this process made, until all have joined. */
 typedef struct made {
@@ -114,6 +116,12 @@ unsigned char *emu_link_stage(emu_link_shared *shared, int rank)
     return (unsigned char *)shared + HEAD + (size_t)rank * EMU_LINK_STAGE;
 }
 
+unsigned char *emu_link_piece(emu_link_shared *shared, int set, int from, int to)
+{
+    const int i = (set * EMU_LINK_RANKS + from) * EMU_LINK_RANKS + to;
+    return (unsigned char *)shared + PAIRS + (size_t)i * EMU_LINK_PAIR;
+}
+
 /* ---- whether a process lives ---- */
 
 /* When it began, in ticks since the machine did; 0: it has ended, if only its parent does not know
@@ -179,8 +187,8 @@ static bool is_going(emu_stream *s)
 }
 
 emu_link_end emu_link_wait(emu_link_shared *shared, emu_stream *s, int64_t seconds,
-                           unsigned (*missing)(const emu_link_shared *shared, const void *data),
-                           const void *data, unsigned *who)
+                           unsigned (*missing)(emu_link_shared *shared, void *data), void *data,
+                           unsigned *who)
 {
     const int64_t begin = now_ms();
     int64_t looked = begin;
@@ -223,7 +231,7 @@ void emu_link_names(unsigned ranks, char *out, size_t bytes)
 
 /* ---- joining ---- */
 
-static unsigned not_joined(const emu_link_shared *shared, const void *data)
+static unsigned not_joined(emu_link_shared *shared, void *data)
 {
     const int *n = data;
     return ((1U << *n) - 1) & ~atomic_load(&shared->joined);

@@ -535,7 +535,21 @@ typedef char *emu_kind_Z;
     X(ForeachNonFiniteCheckAndUnscale, L, T, T)                                                    \
     X(AmpUpdateScale, T, T, T, D, D, I, O, O)                                                      \
     X(InplaceRound, O)                                                                             \
-    X(InplaceTrunc, O)
+    X(InplaceTrunc, O)                                                                             \
+    X(Convolution, T, T, T, A, A, A, B, A, I, O, C)                                                \
+    X(ConvolutionBackward, T, T, T, A, A, A, A, B, A, I, W, C, O, O, O)                            \
+    X(MaxPool2dWithMask, T, A, A, A, A, B, O, O)                                                   \
+    X(MaxPool2dWithMaskBackward, T, T, T, A, A, A, A, B, O)                                        \
+    X(AvgPool2d, T, A, A, A, B, B, I, C, O)                                                        \
+    X(AvgPool2dBackward, T, T, A, A, A, B, B, I, C, O)                                             \
+    X(AdaptiveAvgPool2d, T, A, O)                                                                  \
+    X(AdaptiveAvgPool2dBackward, T, T, O)                                                          \
+    X(MoeGatingTopKSoftmax, T, T, I, O, O, O)                                                      \
+    X(MoeGatingTopK, T, T, I, I, I, I, I, I, B, D, D, O, O, O)                                     \
+    X(MoeTokenPermute, T, T, I, B, O, O)                                                           \
+    X(MoeTokenPermuteGrad, T, T, I, B, O)                                                          \
+    X(MoeTokenUnpermute, T, T, T, B, A, O)                                                         \
+    X(MoeTokenUnpermuteGrad, T, T, T, T, B, A, O, O)
 
 /* f(kind, number) for each kind, numbers falling to 1. */
 #define EMU_EACH(f, ...) EMU_EACH_(EMU_COUNT(__VA_ARGS__), f, __VA_ARGS__)

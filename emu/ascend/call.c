@@ -34,10 +34,10 @@ static const emu_op *find_in(const emu_op *ops, const char *name)
 const emu_op *emu_op_find(const char *name)
 {
     const emu_op *const lists[] = {
-        emu_ops_map,    emu_ops_matmul,  emu_ops_rows,      emu_ops_softmax,
-        emu_ops_order,  emu_ops_rope,    emu_ops_attention, emu_ops_loss,
-        emu_ops_client, emu_ops_foreach, emu_ops_curve,     emu_ops_fold,
-        emu_ops_index,  emu_ops_found,   emu_ops_norm,      emu_ops_random};
+        emu_ops_map,    emu_ops_matmul,    emu_ops_rows,  emu_ops_softmax, emu_ops_order,
+        emu_ops_rope,   emu_ops_attention, emu_ops_loss,  emu_ops_client,  emu_ops_foreach,
+        emu_ops_curve,  emu_ops_fold,      emu_ops_index, emu_ops_found,   emu_ops_norm,
+        emu_ops_random, emu_ops_conv,      emu_ops_moe};
     const emu_op *op = NULL;
     for (size_t i = 0; !op && i < sizeof lists / sizeof *lists; i++) op = find_in(lists[i], name);
     return op;

@@ -288,14 +288,19 @@ static aclnnStatus check_triangle(emu_call *c)
 static void run_triangle(emu_call *c)
 {
     const emu_tensor *x = emu_t(c, 0), *y = output_of(c);
-    const bool is_upper = strstr(c->op->name, "Triu") || strstr(c->op->name, "triu");
-    const int64_t columns = x->dim[x->rank - 1], rows = x->dim[x->rank - 2];
-    for (int64_t e = 0, n = emu_count(x); e < n; e++) {
-        const int64_t off = e % columns - e / columns % rows - c->arg[1].i;
-        if (is_upper ? off >= 0 : off <= 0)
-            emu_move(c, y, emu_place(y, 0, e), x, emu_place(x, 0, e));
-        else
-            emu_put(c, y, emu_place(y, 0, e), 0.0);
+    const bool is_upper = strstr(c->op->name, "Triu") != NULL;
+    const int last = x->rank - 1;
+    const int64_t columns = x->dim[last], rows = x->dim[last - 1], off = c->arg[1].i;
+    for (int64_t e = 0, n = emu_count(x); e < n; e += columns) { /* a row */
+        const int64_t turn = e / columns % rows + off + (is_upper ? 0 : 1);
+        const int64_t cut = turn < 0 ? 0 : turn > columns ? columns : turn;
+        const int64_t from = emu_place(x, 0, e), to = emu_place(y, 0, e);
+        for (int64_t i = 0; i < columns; i++) {
+            if (is_upper ? i >= cut : i < cut)
+                emu_move(c, y, to + i * y->stride[last], x, from + i * x->stride[last]);
+            else
+                emu_put(c, y, to + i * y->stride[last], 0.0);
+        }
     }
 }
 

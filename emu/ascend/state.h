@@ -191,7 +191,7 @@ void emu_store_whole(int type, unsigned char *at, int64_t stride, const int64_t 
 extern const emu_op emu_ops_map[], emu_ops_matmul[], emu_ops_rows[], emu_ops_softmax[],
     emu_ops_order[], emu_ops_rope[], emu_ops_attention[], emu_ops_loss[], emu_ops_client[],
     emu_ops_foreach[], emu_ops_curve[], emu_ops_fold[], emu_ops_index[], emu_ops_found[],
-    emu_ops_norm[], emu_ops_random[]; /* end with a NULL name */
+    emu_ops_norm[], emu_ops_random[], emu_ops_conv[], emu_ops_moe[]; /* end with a NULL name */
 
 /* Whether the chip that is imitated has no kernel of this operator (lacks.c). */
 bool emu_soc_lacks(const char *op);

@@ -99,6 +99,13 @@ static double log_add(double a, double b)
     return isinf(most) ? most : most + log(exp(a - most) + exp(b - most));
 }
 
+/* Not nearer to 0 and 1 than eps; where that is negative, as near as it is. */
+static double logit(double x, double eps)
+{
+    const double kept = eps < 0.0 ? x : x < eps ? eps : x > 1.0 - eps ? 1.0 - eps : x;
+    return log(kept / (1.0 - kept));
+}
+
 /* ---- functions of one number ---- */
 
 EMU_REAL(silu, A / (1.0 + exp(-A)))
@@ -145,7 +152,7 @@ EMU_REAL(threshold, A > S[1] || isnan(A) ? A : S[2])
 EMU_REAL(softshrink, A > S[1] ? A - S[1] : A < -S[1] ? A + S[1] : A * 0.0)
 EMU_REAL(hardshrink, A >= -S[1] && A <= S[1] ? 0.0 : A)
 EMU_REAL(log_sigmoid, -soft_plus(-A))
-EMU_REAL(logit, log(A / (1.0 - A)))
+EMU_REAL(logit, logit(A, c->arg[1].d))
 EMU_REAL(atan2, atan2(A, B))
 EMU_REAL(log_add, log_add(A, B))
 EMU_REAL(xlogy, A <= 0.0 && A >= 0.0 && !isnan(B) ? 0.0 : A * log(B))

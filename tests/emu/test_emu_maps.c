@@ -92,6 +92,7 @@ static void functions_of_one_number(void **state)
           reals(1, (const int64_t[]){3}, WANT(-0.5f, 0, 0.5f)));
     IS(LogSigmoid, -2, 0.9, -log1p(exp(-x)), row(-2, 0.9));
     IS(Logit, 0.1, 0.2, log(x / (1 - x)), row(0.1, 0.2), -1.0);
+    IS(Logit, 0.02, 0.97, x < 0.5 ? log(0.1 / 0.9) : log(0.9 / 0.1), row(0.02, 0.97), 0.1);
     IS(RoundDecimals, -2.53, 1.17, rint(x * 10) / 10, row(-2.53, 1.17), 1);
 }
 

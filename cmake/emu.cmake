@@ -19,7 +19,7 @@ set_source_files_properties(emu/ascend/ops_map.c PROPERTIES COMPILE_OPTIONS "-fw
 
 file(WRITE ${CMAKE_BINARY_DIR}/emu/empty.c.new "typedef int emulated_driver_name;\n")
 file(COPY_FILE ${CMAKE_BINARY_DIR}/emu/empty.c.new ${CMAKE_BINARY_DIR}/emu/empty.c ONLY_IF_DIFFERENT)
-foreach(name ascendcl nnopbase opapi opapi_math opapi_nn opapi_transformer hccl acl_op_compiler ge_runner graph
+foreach(name ascendcl nnopbase opapi opapi_math opapi_nn opapi_transformer hccl hcomm acl_op_compiler ge_runner graph
     acl_tdt_channel)
   add_library(emu_${name} SHARED ${CMAKE_BINARY_DIR}/emu/empty.c)
   target_link_libraries(emu_${name} PRIVATE mizan_emu_ascend)

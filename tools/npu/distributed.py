@@ -174,6 +174,64 @@ def groups_and_objects(check, rank, n):
     dist.barrier()
 
 
+def several_at_once(check, rank, n):
+    """Coalesced calls, functional ones, and a large one on a stream of its own."""
+    from torch.distributed import _functional_collectives as functional
+    from torch.distributed.distributed_c10d import _coalescing_manager
+
+    total = torch.full((4,), float(sum(range(n))))
+    some = [torch.full((4,), float(rank), device="npu") for _ in range(3)]
+    with _coalescing_manager(device=torch.device("npu", rank)):
+        for x in some:
+            dist.all_reduce(x)
+    for x in some:
+        check.same("coalesced all_reduce", x, total)
+    got = functional.all_gather_tensor(torch.full((2,), float(rank), device="npu"), 0, dist.group.WORLD)
+    check.same("functional all_gather", got + 0, torch.arange(n).float().repeat_interleave(2))
+    out = [torch.zeros(3, device="npu") for _ in range(n)] if rank == 0 else None
+    dist.gather(torch.full((3,), float(rank), device="npu"), out, dst=0)
+    for r, x in enumerate(out or []):
+        check.same("gather", x, torch.full((3,), float(r)))
+    stream, x = torch.npu.Stream(), torch.ones(2000003, device="npu")
+    stream.wait_stream(torch.npu.current_stream())
+    with torch.npu.stream(stream):
+        dist.all_reduce(x, async_op=True).wait()
+        x = x * 2
+    torch.npu.current_stream().wait_stream(stream)
+    check.same("all_reduce of 8 MB on another stream", x, torch.full((2000003,), 2.0 * n))
+
+
+def meshes(check, rank, n):
+    """DTensor, tensor parallel and the newer FSDP, over a mesh of devices."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+    from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+
+    mesh = init_device_mesh("npu", (n // 2, 2), mesh_dim_names=("data", "tensor"))["tensor"]
+    torch.manual_seed(3)
+    whole, x = torch.randn(8, 6), torch.randn(5 * n, 8)
+    parts = distribute_tensor(whole.npu(), mesh, [Shard(0)])
+    check.same("DTensor, whole", parts.full_tensor(), whole)
+    check.same("DTensor, replicated", parts.redistribute(mesh, [Replicate()]).to_local(), whole)
+    plain = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+    net = parallelize_module(copy.deepcopy(plain).npu(), mesh, {"0": ColwiseParallel(), "2": RowwiseParallel()})
+    check.near("tensor parallel", net(x.npu()), plain(x))
+    net = copy.deepcopy(plain).npu()
+    for part in (net[0], net):
+        fully_shard(part)
+    ours, theirs = sgd(net.parameters()), sgd(plain.parameters())
+    for _ in range(3):
+        ours.zero_grad()
+        theirs.zero_grad()
+        net(x[5 * rank : 5 * rank + 5].npu()).pow(2).mean().backward()
+        plain(x).pow(2).mean().backward()
+        ours.step()
+        theirs.step()
+    for (name, p), q in zip(net.named_parameters(), plain.parameters()):
+        check.near(f"fully_shard: {name}", p.full_tensor(), q)
+
+
 # ---- training ----
 
 STEPS, BATCH, WIDE = 4, 8, 24
@@ -288,7 +346,7 @@ def sharded(check, rank, n, by_adamw):
 
 # ---- starting ----
 
-PARTS = (reductions, copies, uneven, point_to_point, groups_and_objects, trainings)
+PARTS = (reductions, copies, uneven, point_to_point, groups_and_objects, several_at_once, meshes, trainings)
 
 
 def work(rank, n, results=None):

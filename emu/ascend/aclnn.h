@@ -549,7 +549,8 @@ typedef char *emu_kind_Z;
     X(MoeTokenPermute, T, T, I, B, O, O)                                                           \
     X(MoeTokenPermuteGrad, T, T, I, B, O)                                                          \
     X(MoeTokenUnpermute, T, T, T, B, A, O)                                                         \
-    X(MoeTokenUnpermuteGrad, T, T, T, T, B, A, O, O)
+    X(MoeTokenUnpermuteGrad, T, T, T, T, B, A, O, O)                                               \
+    X(KlDivTargetBackward, T, T, T, I, B, O)
 
 /* f(kind, number) for each kind, numbers falling to 1. */
 #define EMU_EACH(f, ...) EMU_EACH_(EMU_COUNT(__VA_ARGS__), f, __VA_ARGS__)

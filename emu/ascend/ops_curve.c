@@ -191,6 +191,9 @@ static double logits_slope(double at, double target, double weight, double posit
 EMU_REAL(mse_back, A * 2.0 * (B - C) * share(c, 3))
 EMU_REAL(l1_back, A *((B > C) - (B < C)) * share(c, 3))
 EMU_REAL(kl_back, -A *(c->arg[4].i ? exp(C) : C > 0.0 ? C : 0.0) * share(c, 3))
+EMU_REAL(kl_target_back, A *share(c, 3) * (c->arg[4].i ? exp(C) * (C - B + 1.0)
+                                           : C > 0.0   ? log(C) + 1.0 - B
+                                                       : 0.0))
 EMU_REAL(smooth_l1_back, A *(fabs(B - C) < S[4] ? (B - C) / S[4] : (B > C) - (B < C)) * share(c, 3))
 EMU_REAL(bce_back,
          A *(c->arg[3].n ? x[3][i] : 1.0) * (B - C) / fmax((1.0 - B) * B, 1e-12) * share(c, 4))
@@ -276,6 +279,7 @@ EMU_REAL(logits_back,
     X(MseLossBackward, 4, 0, mse_back, none, 0, 1, 2)                                              \
     X(L1LossBackward, 4, 0, l1_back, none, 0, 1, 2)                                                \
     X(KlDivBackward, 5, 0, kl_back, none, 0, 1, 2)                                                 \
+    X(KlDivTargetBackward, 5, 0, kl_target_back, none, 0, 1, 2)                                    \
     X(SmoothL1LossBackward, 5, 0, smooth_l1_back, none, 0, 1, 2)
 
 CURVE_LIST(EMU_MAP_DEFINE)

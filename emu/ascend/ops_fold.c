@@ -250,6 +250,24 @@ static void sort_axes(const emu_tensor *x, int bits, emu_tensor *kept, emu_tenso
     }
 }
 
+/* Sums and extremes of integers keep all their bits; sums wrap. False: another operator. */
+static bool fold_whole(const emu_tensor *x, int64_t at, const emu_tensor *folded, const fold *f,
+                       int64_t *y)
+{
+    const bool is_sum = f->fn == sum, is_most = f->fn == largest;
+    if (emu_is_float(x->type) || (!is_sum && !is_most && f->fn != smallest)) return false;
+    uint64_t total = 0;
+    for (int64_t i = 0, n = emu_count(folded); i < n; i++) {
+        int64_t v;
+        const int64_t from = at + emu_place(folded, 0, i);
+        emu_load_whole(&v, x->type, x->at + from * (int64_t)emu_size_of(x->type), 1, 1);
+        total += (uint64_t)v;
+        if (i == 0 || (is_most ? v > *y : v < *y)) *y = v;
+    }
+    if (is_sum) *y = (int64_t)total;
+    return true;
+}
+
 static void run_fold(emu_call *c, const fold *f)
 {
     const emu_tensor *x = emu_t(c, 0);
@@ -264,7 +282,14 @@ static void run_fold(emu_call *c, const fold *f)
         f->fn(c, v, each, y);
         for (int i = 0; i < 2; i++) {
             const emu_tensor *out = f->out[i] < 0 ? NULL : emu_t(c, f->out[i]);
-            if (out) emu_put(c, out, emu_place(out, 0, e), y[i]);
+            int64_t whole = 0;
+            if (!out) continue;
+            const int64_t to = emu_place(out, 0, e);
+            if (i == 0 && !emu_is_float(out->type) && fold_whole(x, at, &folded, f, &whole))
+                emu_store_whole(out->type, out->at + to * (int64_t)emu_size_of(out->type), 1,
+                                &whole, 1);
+            else
+                emu_put(c, out, to, y[i]);
         }
     }
     free(v);

@@ -202,6 +202,9 @@ static void gradients_of_losses(void **state)
        ROW_Y, 0, 2.0F);
     IS(KlDivBackward, -2, 0.9, -z * y / 5, ROW_Z, row(-2, 0.9), ROW_Y, 1, false);
     IS(KlDivBackward, -2, 0.9, -z * exp(y), ROW_Z, row(-2, 0.9), ROW_Y, 2, true);
+    IS(KlDivTargetBackward, -2, 0.9, z * (log(y) + 1 - x), ROW_Z, row(-2, 0.9), ROW_Y, 2, false);
+    IS(KlDivTargetBackward, -2, 0.9, z * exp(y) * (y - x + 1) / 5, ROW_Z, row(-2, 0.9), ROW_Y, 1,
+       true);
     IS(BinaryCrossEntropyBackward, 0.1, 0.2, z * (x - y) / (x * (1 - x)), ROW_Z, row(0.1, 0.2),
        ROW_Y, NULL, 2);
     IS(BinaryCrossEntropyBackward, 0.1, 0.2, y * z * (x - y) / (x * (1 - x)) / 5, ROW_Z,

@@ -80,6 +80,22 @@ static void extremes_and_moments(void **state)
     MAKES_MATRIX(Cumprod, 2, 3, WANT(3, 3, 6, -4, -24, -120), x, number(1), EMU_FLOAT);
 }
 
+/* Doubles have not all bits of these. */
+static void integers_keep_their_bits(void **state)
+{
+    const int64_t one[] = {1}, far = (INT64_C(1) << 62) + 1;
+    void *at = device(8);
+    aclTensor *x = ids(3, THESE(far, far + 2, -3)),
+              *y = aclCreateTensor(one, 1, EMU_INT64, NULL, 0, ND, one, 1, at);
+    (void)state;
+    CALL(Max, x, y);
+    expect_ids("Max", at, 1, THESE(far + 2));
+    CALL(Min, ids(2, THESE(far + 2, far)), y);
+    expect_ids("Min", at, 1, THESE(far));
+    CALL(ReduceSum, ids(3, THESE(far, 4, -2)), axes(0), true, EMU_INT64, y);
+    expect_ids("ReduceSum", at, 1, THESE(far + 2));
+}
+
 static void two_outputs(void **state)
 {
     (void)state;
@@ -283,6 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(extremes_and_moments),
         cmocka_unit_test(two_outputs),
+        cmocka_unit_test(integers_keep_their_bits),
         cmocka_unit_test(losses),
         cmocka_unit_test(puts_by_index),
         cmocka_unit_test(repeats_and_turns),

@@ -143,6 +143,22 @@ static mz_err experts(mz_case *c, mz_dtype d)
     return MZ_OK;
 }
 
+/* The largest r = 1 / sqrt(mean x^2 + eps) of a row: a short row of small numbers has one far above
+ * 1 / deviation. */
+static double largest_rate(const mz_case *c, int x, int64_t T, int64_t D, double eps)
+{
+    double rate = 0.0;
+    for (int64_t t = 0; t < T; t++) {
+        double sum = 0.0;
+        for (int64_t j = 0; j < D; j++) {
+            const double v = c->arg[x].values[t * D + j];
+            sum += isfinite(v) ? v * v : 0.0;
+        }
+        rate = larger(rate, 1.0 / sqrt(sum / (double)D + eps));
+    }
+    return rate;
+}
+
 static mz_err rmsnorm(mz_case *c, mz_dtype d)
 {
     mz_rmsnorm_desc *r = &c->desc.u.rmsnorm;
@@ -172,7 +188,8 @@ static mz_err rmsnorm(mz_case *c, mz_dtype d)
     mz_case_loose(c, dx, MZ_LOOSE_ROWS);
     if (mz_case_chance(c, 0.3)) c->arg[dx].alias = dy + 1;
     /* dx = r (g - x r^2 mean(g x)): terms of size r |g|, and |x r| <= sqrt(D); r <= 1/rms */
-    const double g = mz_case_largest(c, dy) * mz_case_largest(c, w), rate = 1.5 / scale;
+    const double g = mz_case_largest(c, dy) * mz_case_largest(c, w);
+    const double rate = larger(1.5 / scale, largest_rate(c, x, T, D, r->eps));
     mz_case_bound(c, dx, 64.0, rate * g * larger(1.0, mz_case_largest(c, x) * rate));
     mz_case_bound(c, dw, (double)T + 1.0,
                   column_norm(c, dy) * column_norm(c, x) * rate * 2.0 + 4.0);

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/str.h"
-#include "tests/e2e/program.h"
+#include "tests/emu/families.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -29,34 +29,9 @@ enum { STEPS = 6, LONG = 48, ROWS = 160, SEQ = 16, VOCAB = 272, KEYS = 5 };
     "ranks=[{chip: ascend:0, share: 2}, {chip: ascend:1}, {chip: ascend:2}, "                      \
     "{chip: ascend:3, share: 2}]"
 
-#define SHAPE                                                                                      \
-    "\"hidden_size\":32,\"intermediate_size\":64,\"vocab_size\":272,\"num_hidden_layers\":2,"      \
-    "\"num_attention_heads\":4,\"max_position_embeddings\":64,\"initializer_range\":0.15,"         \
-    "\"rms_norm_eps\":1e-6,\"rope_theta\":10000,\"tie_word_embeddings\":false,"                    \
-    "\"hidden_act\":\"silu\",\"bos_token_id\":null,\"eos_token_id\":null"
-
-static const struct {
-    const char *name, *network;
-} FAMILIES[] = {
-    {"deepseek_v3",
-     "{\"model_type\":\"deepseek_v3\",\"architectures\":[\"DeepseekV3ForCausalLM\"]," SHAPE
-     ",\"num_key_value_heads\":4,\"kv_lora_rank\":16,\"q_lora_rank\":null,\"qk_nope_head_dim\":8,"
-     "\"qk_rope_head_dim\":4,\"v_head_dim\":8,\"n_routed_experts\":8,\"num_experts_per_tok\":2,"
-     "\"n_group\":2,\"topk_group\":1,\"n_shared_experts\":1,\"moe_intermediate_size\":16,"
-     "\"first_k_dense_replace\":1,\"scoring_func\":\"sigmoid\",\"topk_method\":\"noaux_tc\","
-     "\"norm_topk_prob\":true,\"routed_scaling_factor\":1.0}"},
-    {"qwen2", "{\"model_type\":\"qwen2\",\"architectures\":[\"Qwen2ForCausalLM\"]," SHAPE
-              ",\"num_key_value_heads\":2}"},
-};
+static const small_family FAMILIES[] = FAMILY_LIST("2", "");
 
 static const char *driver; /* the emulated one's folder */
-
-static const char *put_file(const char *name, const char *text)
-{
-    const char *path = program_path(name);
-    assert_int_equal(mz_file_write(path, text, strlen(text)), MZ_OK);
-    return path;
-}
 
 static void write_rows(void)
 {

@@ -277,7 +277,7 @@ static void rows(void **state)
         const mz_dtype dtype = DTYPES[i % 2];
         const bool scatter = i % 4 >= 2;
         const int64_t D = WIDTHS[i / 4];
-        const twin w = {.desc = {MZ_OP_ROWS, {.rows = {dtype, 7, D, scatter}}},
+        const twin w = {.desc = {MZ_OP_ROWS, {.rows = {dtype, 7, D, scatter, 0}}},
                         .arg = {{"y", dtype, 2, {7, D}, .low = -1, .high = 1, .pad = 1},
                                 {"x", dtype, 2, {7, D}, .low = -1, .high = 1, .pad = 2},
                                 {"idx", MZ_I32, 1, {7}, .ids = idx}},

@@ -89,7 +89,7 @@ static aclnnStatus check_softmax(emu_call *c)
     return emu_is_float(y->type) ? 0 : refuse(c, "the output is no float");
 }
 
-static void run_softmax(emu_call *c)
+static void forward(emu_call *c, bool is_log)
 {
     const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 2);
     const int axis = axis_of(y, c->arg[1].i);
@@ -99,50 +99,20 @@ static void run_softmax(emu_call *c)
         double most = -HUGE_VAL, sum = 0;
         load_row(v, x, axis, r);
         for (int64_t i = 0; i < n; i++) most = fmax(most, v[i]);
-        for (int64_t i = 0; i < n; i++) sum += v[i] = exp(v[i] - most);
-        for (int64_t i = 0; i < n; i++) v[i] /= sum;
+        for (int64_t i = 0; i < n; i++) {
+            const double e = exp(v[i] - most);
+            sum += e;
+            if (!is_log) v[i] = e;
+        }
+        const double whole = is_log ? most + log(sum) : sum;
+        for (int64_t i = 0; i < n; i++) v[i] = is_log ? v[i] - whole : v[i] / whole;
         store_row(c, y, axis, r, v);
     }
     free(v);
 }
 
-/* dx = p (dy - sum dy p) */
-static void run_softmax_backward(emu_call *c)
-{
-    const emu_tensor *dy = emu_t(c, 0), *p = emu_t(c, 1), *dx = emu_t(c, 3);
-    const int axis = axis_of(dx, c->arg[2].i);
-    const int64_t n = dx->dim[axis];
-    double *g = room(c, 2, n), *v = g + n;
-    for (int64_t r = 0; g && n > 0 && r < rows_of(dx, axis); r++) {
-        double sum = 0;
-        load_row(g, dy, axis, r);
-        load_row(v, p, axis, r);
-        for (int64_t i = 0; i < n; i++) sum += g[i] * v[i];
-        for (int64_t i = 0; i < n; i++) g[i] = v[i] * (g[i] - sum);
-        store_row(c, dx, axis, r, g);
-    }
-    free(g);
-}
-
-static void run_log_softmax(emu_call *c)
-{
-    const emu_tensor *x = emu_t(c, 0), *y = emu_t(c, 2);
-    const int axis = axis_of(y, c->arg[1].i);
-    const int64_t n = y->dim[axis];
-    double *v = room(c, 1, n);
-    for (int64_t r = 0; v && n > 0 && r < rows_of(y, axis); r++) {
-        double most = -HUGE_VAL, sum = 0;
-        load_row(v, x, axis, r);
-        for (int64_t i = 0; i < n; i++) most = fmax(most, v[i]);
-        for (int64_t i = 0; i < n; i++) sum += exp(v[i] - most);
-        for (int64_t i = 0; i < n; i++) v[i] -= most + log(sum);
-        store_row(c, y, axis, r, v);
-    }
-    free(v);
-}
-
-/* dx = dy - exp(y) sum dy */
-static void run_log_softmax_backward(emu_call *c)
+/* dx = p (dy - sum dy p), and of the logarithm dy - exp(y) sum dy. */
+static void backward(emu_call *c, bool is_log)
 {
     const emu_tensor *dy = emu_t(c, 0), *y = emu_t(c, 1), *dx = emu_t(c, 3);
     const int axis = axis_of(dx, c->arg[2].i);
@@ -152,11 +122,32 @@ static void run_log_softmax_backward(emu_call *c)
         double sum = 0;
         load_row(g, dy, axis, r);
         load_row(v, y, axis, r);
-        for (int64_t i = 0; i < n; i++) sum += g[i];
-        for (int64_t i = 0; i < n; i++) g[i] -= exp(v[i]) * sum;
+        for (int64_t i = 0; i < n; i++) sum += is_log ? g[i] : g[i] * v[i];
+        for (int64_t i = 0; i < n; i++)
+            g[i] = is_log ? g[i] - exp(v[i]) * sum : v[i] * (g[i] - sum);
         store_row(c, dx, axis, r, g);
     }
     free(g);
+}
+
+static void run_softmax(emu_call *c)
+{
+    forward(c, false);
+}
+
+static void run_softmax_backward(emu_call *c)
+{
+    backward(c, false);
+}
+
+static void run_log_softmax(emu_call *c)
+{
+    forward(c, true);
+}
+
+static void run_log_softmax_backward(emu_call *c)
+{
+    backward(c, true);
 }
 
 const emu_op emu_ops_softmax[] = {

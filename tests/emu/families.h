@@ -11,6 +11,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -50,6 +52,30 @@ static const char *put_file(const char *name, const char *text)
     const char *path = program_path(name);
     assert_int_equal(mz_file_write(path, text, strlen(text)), MZ_OK);
     return path;
+}
+
+/* NAME.json and NAME.yaml of a family: its training on rows.jsonl. */
+static void put_family(const small_family *f, int seq, int steps, int samples)
+{
+    char name[64], text[2048];
+    (void)snprintf(name, sizeof name, "%s.json", f->name);
+    const char *network = put_file(name, f->network);
+    (void)snprintf(text, sizeof text,
+                   "model.config: %s\ndata: {path: %s, seq: %d}\noptim.lr: 0.003\n"
+                   "run: {dir: none, steps: %d, checkpoint_every: 0, tensorboard: false}\n"
+                   "batch: {global: %d, micro: 2}\n",
+                   network, program_path("rows.jsonl"), seq, steps, samples);
+    (void)snprintf(name, sizeof name, "%s.yaml", f->name);
+    (void)put_file(name, text);
+}
+
+/* The emulated driver's folder; ends the test as skipped where nobody names it. */
+static const char *driver_folder(void)
+{
+    const char *folder = getenv("MIZAN_EMU_ASCEND_FOLDER");
+    if (folder) return folder;
+    print_message("MIZAN_EMU_ASCEND_FOLDER names no emulated driver: skipped\n");
+    exit(77);
 }
 
 #endif

@@ -51,27 +51,12 @@ static void write_rows(void)
 
 static int set_up(void **state)
 {
-    char text[2048];
-    driver = getenv("MIZAN_EMU_ASCEND_FOLDER");
-    if (!driver) {
-        print_message("MIZAN_EMU_ASCEND_FOLDER names no emulated driver: skipped\n");
-        exit(77);
-    }
+    driver = driver_folder();
     if (program_set_up(state) != 0) return -1;
     assert_int_equal(setenv("MIZAN_EMU_ASCEND_DEVICES", "4", 1), 0);
     write_rows();
-    for (int i = 0; i < MZ_COUNT(FAMILIES); i++) {
-        char name[64];
-        (void)snprintf(name, sizeof name, "%s.json", FAMILIES[i].name);
-        const char *network = put_file(name, FAMILIES[i].network);
-        (void)snprintf(text, sizeof text,
-                       "model.config: %s\ndata: {path: %s, seq: %d}\noptim.lr: 0.003\n"
-                       "run: {dir: none, steps: %d, checkpoint_every: 0, tensorboard: false}\n"
-                       "batch: {global: 6, micro: 2}\n",
-                       network, program_path("rows.jsonl"), SEQ, STEPS);
-        (void)snprintf(name, sizeof name, "%s.yaml", FAMILIES[i].name);
-        (void)put_file(name, text);
-    }
+    for (int i = 0; i < (int)(sizeof FAMILIES / sizeof *FAMILIES); i++)
+        put_family(&FAMILIES[i], SEQ, STEPS, 6);
     return 0;
 }
 

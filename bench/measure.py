@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mizan beside its peers, in turn (A B A B ...), on the same threads: every repetition becomes a row of a CSV.
 
-  measure.py [--threads N] [--rounds N] [--steps N] [--only train,text] [--all] [--out FILE.csv]
+  measure.py [--threads N] [--rounds N] [--steps N] [--only train,text] [--model NAME] [--all] [--out FILE.csv]
 
 train   the networks of bench/models.py; tokens of a step after one that is not counted   peer: PyTorch + transformers
 text    SmolLM2-135M as GGUF of several types; prefill of 512 and 2,048 tokens, 64 more   peer: llama.cpp
@@ -27,6 +27,7 @@ PYTHON = os.environ.get("MIZAN_PEERS_PYTHON", str(ROOT / ".cache/peers/bin/pytho
 PEERS = pathlib.Path(os.environ.get("MIZAN_PEERS", ROOT / ".cache/peers"))
 NODE, TEXT = PEERS / "node", PEERS / "smollm2"
 PREFILLS, DECODE, KINDS = [512, 2048], 64, ["bf16", "q8_0", "q4_1", "q4_0", "f16"]
+HAS_BF16 = any(flag in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8") for flag in ["avx512_bf16", "amx_bf16", " bf16"])
 FIELDS = ["part", "what", "who", "setting", "round", "repetition", "tokens", "ns", "peak_bytes", "read_share"]
 
 
@@ -69,10 +70,19 @@ def train_mizan(folder, options):
     return [tokens / step["tokens_per_s"] * 1e9 for step in log[1:]], tokens, log[-1]["peak_bytes"]
 
 
+def settings_of(name, options):
+    """The peer's settings that are tried: without bf16 instructions PyTorch's products of bf16 take tens of times as long as its
+    f32 (llama 7.3M: 62 to 1,612 tokens/s), so there f32 alone is measured."""
+    settings = models.MODELS[name][3]
+    if not HAS_BF16:
+        settings = [setting for setting in settings if setting.startswith("f32")]
+    return settings[:None if options.all else 1]
+
+
 def train(rows, options, work):
-    for name in models.MODELS:
+    for name in [name for name in models.MODELS if options.model in name]:
         folder = models.write(work, name)
-        settings = models.MODELS[name][3][:None if options.all else 1]
+        settings = settings_of(name, options)
         for turn in range(options.rounds):
             times, tokens, peak = train_mizan(folder, options)
             rows.put(("train", name), "mizan", "bf16", turn, times, tokens, peak)
@@ -135,6 +145,7 @@ def main():
     read.add_argument("--rounds", type=int, default=3)
     read.add_argument("--steps", type=int, default=3)
     read.add_argument("--only", default="train,text")
+    read.add_argument("--model", default="", help="only networks whose name holds this")
     read.add_argument("--all", action="store_true")
     read.add_argument("--out", type=pathlib.Path, default=ROOT / "bench/results/peers.csv")
     options = read.parse_args()

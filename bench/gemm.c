@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bench/gemm.c - times matmul of the cpu chip beside a BLAS in the same process, as CSV.
+/* bench/gemm.c - times matmul of the cpu chip beside OpenBLAS and oneDNN in the same process, as
+ * CSV.
  *
  *   gemm [THREADS [REPEATS]]          0 threads = all processors
  *
- * One row for each repetition, in raw nanoseconds, so that anyone can make his own statistics. The
- * two take turns, so that both see the same machine. The BLAS (OpenBLAS, found at run time) has to
- * give our result first; without one there are only our rows. bf16 has no such peer. */
+ * One row for each repetition, in raw nanoseconds, so that anyone can make his own statistics. All
+ * take turns, so that they see the same machine. A peer is found at run time and has to give our
+ * result first; without one there are only our rows. bf16 has no peer here: its products are timed
+ * beside PyTorch's, which are oneDNN's newest. (oneDNN's own benchmark program is in no package.)
+ */
 #include "chip/chip.h"
 #include "chips/cpu/cpu.h"
 #include "op/op.h"
@@ -23,6 +26,11 @@ typedef void sgemm_fn(int order, int trans_a, int trans_b, int m, int n, int k, 
                       const float *a, int lda, const float *b, int ldb, float beta, float *c,
                       int ldc);
 
+/* oneDNN's, row-major as ours; 'N' or 'T'. */
+typedef int dnnl_sgemm_fn(char trans_a, char trans_b, int64_t m, int64_t n, int64_t k, float alpha,
+                          const float *a, int64_t lda, const float *b, int64_t ldb, float beta,
+                          float *c, int64_t ldc);
+
 typedef struct shape {
     const char *what;
     int64_t m, n, k;
@@ -35,12 +43,22 @@ static const shape shapes[] = {
     {"decode8", 8, 2048, 2048},   {"head", 1, 32000, 2048},     {"odd", 127, 509, 251},
 };
 
-typedef struct bench {
+/* What is timed beside ours, on a, b and its own c. */
+typedef struct bench bench;
+typedef struct peer {
+    const char *name;
+    void (*run)(const bench *x, const shape *s, const mz_tensor *const abc[3]);
+    bool there;
+} peer;
+
+struct bench {
     mz_device *device;
     mz_queue *queue;
     sgemm_fn *sgemm;
+    dnnl_sgemm_fn *dnnl;
+    peer peer[2];
     int repeats;
-} bench;
+};
 
 static int64_t now_ns(void)
 {
@@ -66,6 +84,20 @@ static sgemm_fn *find_blas(int threads)
     *(void **)&set_threads = dlsym(lib, "openblas_set_num_threads");
     if (!sgemm || !set_threads) return NULL;
     set_threads(threads);
+    return sgemm;
+}
+
+/* It asks OpenMP how many threads there are. */
+static dnnl_sgemm_fn *find_dnnl(int threads)
+{
+    static const char *const NAMES[] = {"libdnnl.so.3", "libdnnl.so.2"};
+    char number[16];
+    (void)snprintf(number, sizeof number, "%d", threads);
+    if (setenv("OMP_NUM_THREADS", number, 1) != 0) return NULL;
+    void *lib = NULL;
+    for (int i = 0; i < MZ_COUNT(NAMES) && !lib; i++) lib = dlopen(NAMES[i], RTLD_NOW | RTLD_LOCAL);
+    dnnl_sgemm_fn *sgemm = NULL;
+    if (lib) *(void **)&sgemm = dlsym(lib, "dnnl_sgemm");
     return sgemm;
 }
 
@@ -100,12 +132,25 @@ static int64_t time_ours(const bench *x, mz_op *op, const mz_args *args)
     return now_ns() - begun;
 }
 
-static int64_t time_blas(const bench *x, const shape *s, const mz_tensor *const abc[3])
+static void run_blas(const bench *x, const shape *s, const mz_tensor *const abc[3])
 {
     const int m = (int)s->m, n = (int)s->n, k = (int)s->k;
-    const int64_t begun = now_ns();
     x->sgemm(ROW_MAJOR, NO_TRANS, TRANS, m, n, k, 1.0f, mz_host(abc[0]), k, mz_host(abc[1]), k,
              0.0f, mz_host(abc[2]), n);
+}
+
+static void run_dnnl(const bench *x, const shape *s, const mz_tensor *const abc[3])
+{
+    if (x->dnnl('N', 'T', s->m, s->n, s->k, 1.0f, mz_host(abc[0]), s->k, mz_host(abc[1]), s->k,
+                0.0f, mz_host(abc[2]), s->n) != 0)
+        memset(mz_host(abc[2]), 0, (size_t)(s->m * s->n) * sizeof(float)); /* so it disagrees */
+}
+
+static int64_t time_peer(const bench *x, const peer *p, const shape *s,
+                         const mz_tensor *const abc[3])
+{
+    const int64_t begun = now_ns();
+    p->run(x, s, abc);
     return now_ns() - begun;
 }
 
@@ -134,15 +179,19 @@ static void run(const bench *x, const shape *s, mz_dtype dtype)
     const mz_args args = {.matmul = {.c = &c, .a = &a, .b = &b}};
     fill(&a, 1), fill(&b, 2);
     time_ours(x, op, &args); /* the first touches memory and wakes threads */
-    bool peer = x->sgemm && dtype == MZ_F32;
-    if (peer) {
-        time_blas(x, s, abd);
-        peer = same(s, &c, &d);
-        if (!peer) fprintf(stderr, "gemm: the BLAS disagrees at %s, left out\n", s->what);
+    bool agrees[MZ_COUNT(x->peer)] = {false};
+    for (int p = 0; p < MZ_COUNT(x->peer); p++) {
+        if (!x->peer[p].there || dtype != MZ_F32) continue;
+        time_peer(x, &x->peer[p], s, abd);
+        agrees[p] = same(s, &c, &d);
+        if (!agrees[p])
+            fprintf(stderr, "gemm: %s disagrees at %s, left out\n", x->peer[p].name, s->what);
     }
     for (int i = 0; i < x->repeats; i++) {
         row(s, "mizan", mz_dtype_name(dtype), i, time_ours(x, op, &args));
-        if (peer) row(s, "openblas", mz_dtype_name(dtype), i, time_blas(x, s, abd));
+        for (int p = 0; p < MZ_COUNT(x->peer); p++)
+            if (agrees[p])
+                row(s, x->peer[p].name, mz_dtype_name(dtype), i, time_peer(x, &x->peer[p], s, abd));
     }
     mz_op_free(op);
     mz_buffer_free(a.buf), mz_buffer_free(b.buf), mz_buffer_free(c.buf), mz_buffer_free(d.buf);
@@ -157,7 +206,11 @@ int main(int argc, char **argv)
     need(mz_device_open(&x.device, "cpu", &options));
     need(mz_queue_open(&x.queue, x.device));
     x.sgemm = find_blas(x.device->info.threads);
-    if (!x.sgemm) fprintf(stderr, "gemm: no libopenblas.so.0 here, so there is no peer\n");
+    x.dnnl = find_dnnl(x.device->info.threads);
+    x.peer[0] = (peer){"openblas", run_blas, x.sgemm != NULL};
+    x.peer[1] = (peer){"onednn", run_dnnl, x.dnnl != NULL};
+    if (!x.sgemm) fprintf(stderr, "gemm: no libopenblas.so.0 here: it is left out\n");
+    if (!x.dnnl) fprintf(stderr, "gemm: no libdnnl.so here: it is left out\n");
     printf("# %s, %s, %d threads\n", x.device->info.model, x.device->info.isa,
            x.device->info.threads);
     printf("what,m,n,k,dtype,who,repeat,ns\n");

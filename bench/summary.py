@@ -13,11 +13,11 @@ def main():
         for line in csv.DictReader(stream):
             key = (line["dtype"], line["what"], int(line["m"]), int(line["n"]), int(line["k"]))
             times.setdefault(key, {}).setdefault(line["who"], []).append(int(line["ns"]))
-    print(f"{'dtype':6}{'what':9}{'m x n x k':>18}{'us':>11}{'GFLOP/s':>9}{'peer us':>11}{'peer/ours':>11}")
+    peers = sorted({who for found in times.values() for who in found} - {"mizan"})
+    print(f"{'dtype':6}{'what':9}{'m x n x k':>18}{'us':>11}{'GFLOP/s':>9}" + "".join(f"{who + '/ours':>15}" for who in peers))
     for (dtype, what, m, n, k), who in times.items():
-        ours = statistics.median(who.pop("mizan"))
-        peer = [statistics.median(rows) for rows in who.values()]
-        theirs = f"{peer[0] / 1e3:11.1f}{peer[0] / ours:11.2f}" if peer else f"{'-':>11}{'-':>11}"
+        ours = statistics.median(who["mizan"])
+        theirs = "".join(f"{statistics.median(who[peer]) / ours:15.2f}" if peer in who else f"{'-':>15}" for peer in peers)
         rate = 2.0 * m * n * k / ours
         print(f"{dtype:6}{what:9}{f'{m} x {n} x {k}':>18}{ours / 1e3:11.1f}{rate:9.1f}{theirs}")
 

@@ -19,6 +19,9 @@ mz_err mz_bench_print(const mz_cli *cli, json_t *document);
 mz_bench_fn mz_bench_tokenizer; /* SRC */
 mz_bench_fn mz_bench_gemm, mz_bench_bandwidth, mz_bench_ops;
 mz_bench_fn mz_bench_prefill, mz_bench_decode; /* MODEL */
+mz_bench_fn mz_bench_step;                     /* CONFIG [KEY=VALUE...] */
+/* The smallest of a list of nanoseconds; 0 for an empty one. */
+int64_t mz_bench_best(const json_t *list);
 /* bench_ops.c, on a queue that is open. */
 mz_err mz_bench_ops_on(mz_queue *q, const mz_cli *cli, json_t *o);
 /* Adds "bytes" and "read_ns": what reading that many bytes takes, again and again. */

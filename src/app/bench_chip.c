@@ -2,6 +2,7 @@
 /* app/bench_chip.c - `mizan bench gemm` and `mizan bench bandwidth`: what everything else is a
  * share of. Floor: app. */
 #include "app/bench.h"
+#include "app/gauge.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -11,7 +12,7 @@
 
 #include <stdio.h>
 
-enum { REPETITIONS = 7, READ_BYTES = 256 << 20, SIZE_MOST = 1 << 17 };
+enum { REPETITIONS = 7, READ_BYTES = 256 << 20, SIZE_MOST = 1 << 17, GAUGE_NS = 200000000 };
 
 /* Squares, the maps of a small and a middling transformer in all three directions' sizes, a head,
  * and the few rows of decoding. */
@@ -133,18 +134,14 @@ static mz_err gemm(mz_queue *q, const mz_cli *cli, json_t *o)
 
 static void print_gemm(const json_t *o)
 {
-    size_t i, j;
-    const json_t *g, *ns;
+    size_t i;
+    const json_t *g;
     json_array_foreach(json_object_get(o, "gemm"), i, g)
     {
-        json_int_t size[3], best = 0;
+        json_int_t size[3];
         static const char *const KEYS[3] = {"m", "n", "k"};
         for (int k = 0; k < 3; k++) size[k] = json_integer_value(json_object_get(g, KEYS[k]));
-        json_array_foreach(json_object_get(g, "ns"), j, ns)
-        {
-            const json_int_t x = json_integer_value(ns);
-            if (best == 0 || x < best) best = x;
-        }
+        const int64_t best = mz_bench_best(json_object_get(g, "ns"));
         const double flop = 2.0 * (double)size[0] * (double)size[1] * (double)size[2];
         printf("%-5s %5lld x %5lld x %5lld  %10.1f us at best  %8.1f GFLOP/s\n",
                json_string_value(json_object_get(g, "dtype")), (long long)size[0],
@@ -217,30 +214,56 @@ mz_err mz_bench_gemm(const mz_cli *cli)
     return mz_bench_print(cli, o);
 }
 
+/* Shares of what was measured beside: products for what multiplies, reading for what passes. */
 static void print_ops(const json_t *o)
 {
-    size_t i, j;
-    const json_t *x, *ns;
+    size_t i;
+    const json_t *x;
+    const double read = (double)json_integer_value(json_object_get(o, "bytes")) /
+                        (double)mz_bench_best(json_object_get(o, "read_ns"));
     json_array_foreach(json_object_get(o, "ops"), i, x)
     {
-        json_int_t best = 0;
-        json_array_foreach(json_object_get(x, "ns"), j, ns)
-        {
-            const json_int_t y = json_integer_value(ns);
-            if (best == 0 || y < best) best = y;
-        }
-        printf("%-12s %-9s %-5s %-9s %12.1f us at best\n",
+        const char *dtype = json_string_value(json_object_get(x, "dtype"));
+        const double best = (double)mz_bench_best(json_object_get(x, "ns"));
+        const double flops = json_real_value(json_object_get(x, "flop")) / best;
+        const double bytes = (double)json_integer_value(json_object_get(x, "bytes")) / best;
+        const double peak =
+            json_real_value(json_object_get(json_object_get(o, "gemm_flop_per_s"), dtype));
+        printf("%-12s %-9s %-5s %-9s %10.1f us at best  %7.1f GFLOP/s %3.0f %% of GEMM  %6.1f GB/s "
+               "%4.0f %% of reading\n",
                json_string_value(json_object_get(x, "op")),
-               json_string_value(json_object_get(x, "pass")),
-               json_string_value(json_object_get(x, "dtype")),
-               json_string_value(json_object_get(x, "state")), (double)best * 1e-3);
+               json_string_value(json_object_get(x, "pass")), dtype,
+               json_string_value(json_object_get(x, "state")), best * 1e-3, flops,
+               peak > 0.0 ? 100.0 * flops * 1e9 / peak : 0.0, bytes, 100.0 * bytes / read);
     }
+}
+
+/* What the shares are of: the best of products alone, and reading alone. */
+static mz_err add_limits(mz_queue *q, json_t *o)
+{
+    static const mz_dtype DTYPES[] = {MZ_F32, MZ_BF16};
+    json_t *peaks = json_object();
+    if (json_object_set_new(o, "gemm_flop_per_s", peaks) != 0) return mz_cli_json_failed();
+    for (int i = 0; i < MZ_COUNT(DTYPES); i++) {
+        double best = 0.0;
+        if (!(q->device->info.dtypes & 1u << DTYPES[i])) continue;
+        MZ_TRY(mz_gauge_gemm(q, DTYPES[i], GAUGE_NS, &best));
+        if (json_object_set_new(peaks, mz_dtype_name(DTYPES[i]), json_real(best)) != 0)
+            return mz_cli_json_failed();
+    }
+    return mz_bench_read(q, REPETITIONS, o);
+}
+
+static mz_err ops(mz_queue *q, const mz_cli *cli, json_t *o)
+{
+    MZ_TRY(add_limits(q, o));
+    return mz_bench_ops_on(q, cli, o);
 }
 
 mz_err mz_bench_ops(const mz_cli *cli)
 {
     json_t *o = NULL;
-    MZ_TRY(run(cli, "ops", mz_bench_ops_on, &o));
+    MZ_TRY(run(cli, "ops", ops, &o));
     if (!mz_cli_flag(cli, "json")) print_ops(o);
     return mz_bench_print(cli, o);
 }

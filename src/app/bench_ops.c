@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/rng.h"
+#include "chip/work.h"
 #include "op/op.h"
 
 #include <stddef.h>
@@ -336,14 +337,25 @@ static json_t *shapes_json(const task *k)
     return o;
 }
 
+/* Of the tensors that a pass is given, once each: what it has to move at least. */
+static int64_t bytes_of(const mz_args *args)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < MZ_ARGS_MAX; i++)
+        if (args->t[i]) bytes += mz_count(args->t[i]) * (int64_t)mz_dtype_bytes(args->t[i]->dtype);
+    return bytes;
+}
+
 static mz_err add_pass(json_t *all, const task *k, const call *c, mz_pass pass, int64_t times)
 {
+    const mz_args args = args_of(c, pass);
     json_t *list = json_array();
-    json_t *o =
-        json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "op", mz_op_name(k->desc.kind), "pass",
-                  pass == MZ_FORWARD ? "forward" : "backward", "dtype",
-                  mz_dtype_name(mz_desc_dtype(&c->op->desc)), "state",
-                  mz_state_name(c->op->support.state), "shapes", shapes_json(k), "ns", list);
+    json_t *o = json_pack(
+        "{s:s, s:s, s:s, s:s, s:o, s:f, s:I, s:o}", "op", mz_op_name(k->desc.kind), "pass",
+        pass == MZ_FORWARD ? "forward" : "backward", "dtype",
+        mz_dtype_name(mz_desc_dtype(&c->op->desc)), "state", mz_state_name(c->op->support.state),
+        "shapes", shapes_json(k), "flop", mz_work_of(&c->op->desc, pass, &args), "bytes",
+        (json_int_t)bytes_of(&args), "ns", list);
     if (json_array_append_new(all, o) != 0) return mz_cli_json_failed();
     return time_pass(c, pass, times, list);
 }

@@ -155,23 +155,14 @@ static mz_err describe(const bench_text *b, json_t *o, const char *kind)
     return bad == 0 ? MZ_OK : mz_cli_json_failed();
 }
 
-static double best_ns(const json_t *list)
-{
-    double best = 0.0;
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const double ns = (double)json_integer_value(json_array_get(list, i));
-        if (i == 0 || ns < best) best = ns;
-    }
-    return best;
-}
-
 /* How fast the weights went by, of how fast memory was read alone, both at their best. */
 static mz_err add_share(json_t *o, const json_t *list)
 {
     const double read = (double)json_integer_value(json_object_get(o, "bytes")) /
-                        best_ns(json_object_get(o, "read_ns"));
+                        (double)mz_bench_best(json_object_get(o, "read_ns"));
     const double went = (double)json_integer_value(json_object_get(o, "weight_bytes"));
-    return json_object_set_new(o, "read_share", json_real(went / best_ns(list) / read)) == 0
+    return json_object_set_new(o, "read_share",
+                               json_real(went / (double)mz_bench_best(list) / read)) == 0
                ? MZ_OK
                : mz_cli_json_failed();
 }

@@ -5,6 +5,7 @@
 #include "app/commands.h"
 #include "base/str.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,8 @@ static const struct {
     mz_bench_fn *run;
 } KINDS[] = {{"gemm", 0, 3, mz_bench_gemm},           {"ops", 0, 1, mz_bench_ops},
              {"bandwidth", 0, 0, mz_bench_bandwidth}, {"prefill", 1, 1, mz_bench_prefill},
-             {"decode", 1, 1, mz_bench_decode},       {"tokenizer", 1, 1, mz_bench_tokenizer}};
+             {"decode", 1, 1, mz_bench_decode},       {"tokenizer", 1, 1, mz_bench_tokenizer},
+             {"step", 1, INT_MAX, mz_bench_step}};
 
 int64_t mz_bench_repetitions(const mz_cli *cli, int64_t absent)
 {
@@ -63,6 +65,16 @@ static void print_times(const char *key, const json_t *list)
     if (n > 0)
         printf("%-16s %.3f ms at best, %.3f in the middle of %zu\n", key, (double)ns[0] * 1e-6,
                (double)ns[n / 2] * 1e-6, n);
+}
+
+int64_t mz_bench_best(const json_t *list)
+{
+    int64_t best = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const int64_t ns = json_integer_value(json_array_get(list, i));
+        if (i == 0 || ns < best) best = ns;
+    }
+    return best;
 }
 
 mz_err mz_bench_print(const mz_cli *cli, json_t *document)
@@ -120,14 +132,17 @@ const mz_command mz_cmd_bench = {
     .most = -1,
     .summary = "how long things take, every repetition",
     .description = "  bench gemm [M N K]    matrix products, of many sizes or one, f32 and bf16\n"
-                   "  bench ops [NAME]      every operator alone, in f32 and bf16\n"
+                   "  bench ops [NAME]      every operator alone, in f32 and bf16, and what share\n"
+                   "                        of products alone and of reading alone that is\n"
                    "  bench bandwidth       reading 256 MiB\n"
                    "  bench prefill MODEL   a text of --positions tokens, with a cache\n"
                    "  bench decode MODEL    one token more for each of --streams such texts\n"
+                   "  bench step CONFIG     whole steps of a training, nothing is kept\n"
                    "  bench tokenizer SRC   loading, encoding by lines and whole, decoding",
     .options = OPTIONS,
     .common = MZ_COMMON_JSON | MZ_COMMON_CHIP | MZ_COMMON_SEED | MZ_COMMON_DTYPE,
     .examples = "mizan bench gemm --threads 2\n"
+                "mizan bench step train.yaml batch.micro=4\n"
                 "mizan bench decode MODEL --streams 8 --threads 2\n"
                 "mizan bench tokenizer MODEL",
     .run = run,

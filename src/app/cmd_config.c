@@ -9,21 +9,21 @@
 #include <string.h>
 
 /* Arguments with '=' are KEY=VALUE; the first without is the file. */
-mz_err mz_cli_train_config(const mz_cli *cli, mz_train_config *c)
+mz_err mz_cli_train_config(const mz_cli *cli, int first, mz_train_config *c)
 {
     const char **overrides = NULL, *path = NULL;
     int n = 0;
     const int count = mz_cli_count(cli);
     MZ_TRY(mz_mem_new(&overrides, count, sizeof *overrides));
     mz_err err = MZ_OK;
-    for (int i = 0; i < count && err == MZ_OK; i++) {
+    for (int i = first; i < count && err == MZ_OK; i++) {
         const char *word = mz_cli_argument(cli, i);
-        if (strchr(word, '=') && i > 0)
+        if (strchr(word, '=') && i > first)
             overrides[n++] = word;
-        else if (!path && i == 0)
+        else if (i == first)
             path = word;
         else
-            err = MZ_FAIL(MZ_EUSAGE, "%s is neither the first argument nor KEY=VALUE", word);
+            err = MZ_FAIL(MZ_EUSAGE, "%s is neither the configuration's file nor KEY=VALUE", word);
     }
     if (err == MZ_OK) err = mz_config_load(c, path, overrides, n);
     mz_mem_free(overrides);
@@ -33,7 +33,7 @@ mz_err mz_cli_train_config(const mz_cli *cli, mz_train_config *c)
 static mz_err load(const mz_cli *cli, mz_train_config **c)
 {
     MZ_TRY(mz_mem_new(c, 1, sizeof **c));
-    const mz_err err = mz_cli_train_config(cli, *c);
+    const mz_err err = mz_cli_train_config(cli, 0, *c);
     if (err != MZ_OK) mz_mem_free(*c);
     return err;
 }

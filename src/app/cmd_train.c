@@ -387,7 +387,7 @@ static mz_err read_config(const mz_cli *cli, mz_train_config *c, bool *unproven)
     bool moved = false;
     mz_placement state = {.unproven = false};
     *unproven = false;
-    MZ_TRY(mz_cli_train_config(cli, c));
+    MZ_TRY(mz_cli_train_config(cli, 0, c));
     if (c->n_ranks > 0 && mz_cli_text(cli, "chip", NULL))
         return MZ_FAIL(MZ_EUSAGE, "--chip is given, and the configuration has ranks");
     if (mpi_rank() >= 0) return MZ_OK;

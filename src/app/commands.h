@@ -48,7 +48,8 @@ extern const mz_command mz_cmd_version;
 
 const mz_command *const *mz_app_commands(void); /* NULL-terminated */
 
-/* What `train` and `config` take: CONFIG.yaml, then KEY=VALUE. In cmd_config.c. */
-mz_err mz_cli_train_config(const mz_cli *cli, mz_train_config *c);
+/* What `train`, `config` and `bench step` take: CONFIG.yaml, from argument `first` on, then
+ * KEY=VALUE. In cmd_config.c. */
+mz_err mz_cli_train_config(const mz_cli *cli, int first, mz_train_config *c);
 
 #endif

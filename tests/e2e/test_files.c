@@ -361,6 +361,7 @@ static void operators_are_timed(void **state)
         assert_true(json_array_size(ns) == 1 && json_integer_value(json_array_get(ns, 0)) > 0);
         assert_string_equal(json_string_value(json_object_get(x, "state")), "native");
         assert_true(json_object_size(json_object_get(x, "shapes")) >= 2);
+        assert_true(json_integer_value(json_object_get(x, "bytes")) > 0);
         json_object_set_new(seen, json_string_value(json_object_get(x, "op")), json_true());
     }
     assert_int_equal(json_object_size(seen), OPS);
@@ -368,6 +369,56 @@ static void operators_are_timed(void **state)
     json_decref(o);
     const char *unknown[] = {"bench", "ops", "matmull", "--json", NULL};
     expect_error(unknown, 2, "matmull");
+}
+
+/* Of one product of 2048 x 768 x 768 and its gradients: what it multiplies and moves. */
+static void operators_say_what_they_do(void **state)
+{
+    (void)state;
+    const char *words[] = {"bench", "ops", "matmul", "--repetitions", "1", "--json", NULL};
+    run(words, 0);
+    json_t *o = program_json();
+    const json_t *all = json_object_get(o, "ops");
+    const json_int_t bytes = 4 * (2 * 2048 * 768 + 768 * 768);
+    for (size_t i = 0; i < 2; i++) { /* forward; backward, which makes two products */
+        const json_t *x = json_array_get(all, i);
+        const double flop = json_real_value(json_object_get(x, "flop"));
+        assert_int_equal((long long)flop, (long long)(i + 1) * 2 * 2048 * 768 * 768);
+        if (i == 0) assert_int_equal(json_integer_value(json_object_get(x, "bytes")), bytes);
+    }
+    const json_t *peaks = json_object_get(o, "gemm_flop_per_s");
+    assert_true(json_real_value(json_object_get(peaks, "BF16")) > 1e6);
+    json_decref(o);
+}
+
+static void steps_are_timed(void **state)
+{
+    (void)state;
+    char config[900];
+    small_model("stepped", "deepseek_v3");
+    char rows[64];
+    (void)snprintf(rows, sizeof rows, "%s",
+                   small_file("rows.jsonl", "{\"ids\": [1, 2, 3, 4, 5, 6, 7, 8, 9]}\n"
+                                            "{\"ids\": [9, 8, 7, 6, 5, 4, 3, 2, 1]}\n"));
+    (void)snprintf(config, sizeof config,
+                   "model: {config: %s}\ndata: {path: %s, seq: 8}\nrun: {dir: %s, steps: 1}\n"
+                   "batch: {global: 2, micro: 1}\noptim: {lr: 1e-3}\n",
+                   program_path("stepped"), rows, program_path("not-made"));
+    const char *file = small_file("step.yaml", config);
+    const char *words[] = {"bench",         "step", file,     "run.seed=3",
+                           "--repetitions", "2",    "--json", NULL};
+    run(words, 0);
+    json_t *o = program_json();
+    const json_t *ns = json_object_get(o, "step_ns");
+    assert_true(json_array_size(ns) == 2 && json_integer_value(json_array_get(ns, 1)) > 0);
+    assert_int_equal(json_integer_value(json_object_get(o, "tokens")), 16);
+    assert_true(json_real_value(json_object_get(o, "gemm_share")) > 0.0);
+    json_decref(o);
+    assert_int_equal(access(program_path("not-made"), F_OK), -1); /* nothing was kept */
+    const char *ranks[] = {"bench", "step", file, "ranks=[{chip: cpu, share: 1}]", "--json", NULL};
+    expect_error(ranks, 2, "ranks");
+    const char *none[] = {"bench", "step", "--json", NULL};
+    expect_error(none, 2, "arguments");
 }
 
 static void texts_that_grow_are_timed(void **state)
@@ -464,6 +515,8 @@ int main(void)
         cmocka_unit_test(repetitions_are_printed_one_by_one),
         cmocka_unit_test(products_and_reading_are_timed),
         cmocka_unit_test(operators_are_timed),
+        cmocka_unit_test(operators_say_what_they_do),
+        cmocka_unit_test(steps_are_timed),
         cmocka_unit_test(texts_that_grow_are_timed),
         cmocka_unit_test(a_reader_that_left_is_no_noise),
         cmocka_unit_test(eval_is_the_same_in_either_form),

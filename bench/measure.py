@@ -28,7 +28,7 @@ PEERS = pathlib.Path(os.environ.get("MIZAN_PEERS", ROOT / ".cache/peers"))
 NODE, TEXT = PEERS / "node", PEERS / "smollm2"
 PREFILLS, DECODE, KINDS = [512, 2048], 64, ["bf16", "q8_0", "q4_1", "q4_0", "f16"]
 HAS_BF16 = any(flag in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8") for flag in ["avx512_bf16", "amx_bf16", " bf16"])
-FIELDS = ["part", "what", "who", "setting", "round", "repetition", "tokens", "ns", "peak_bytes", "read_share"]
+FIELDS = ["part", "what", "who", "setting", "round", "repetition", "tokens", "ns", "peak_bytes", "read_share", "flop"]
 
 
 class Rows:
@@ -40,9 +40,9 @@ class Rows:
         self.csv = csv.DictWriter(self.file, FIELDS)
         self.csv.writeheader()
 
-    def put(self, key, who, setting, turn, times, tokens, peak=0, share=""):
+    def put(self, key, who, setting, turn, times, tokens, peak=0, share="", flop=""):
         for i, ns in enumerate(times):
-            self.csv.writerow(dict(zip(FIELDS, [*key, who, setting, turn, i, tokens, int(ns), peak, share])))
+            self.csv.writerow(dict(zip(FIELDS, [*key, who, setting, turn, i, tokens, int(ns), peak, share, flop])))
         self.file.flush()
         rate = tokens * len(times) / sum(times) * 1e9
         print(f"  {key[1]:28} {who:10} {setting:14} {rate:9.1f} tokens/s", flush=True)
@@ -67,7 +67,8 @@ def train_mizan(folder, options):
         sys.exit("measure: our own training failed")
     log = [json.loads(line) for line in open(folder / "run" / "log.jsonl", encoding="utf-8")]
     tokens = log[0]["tokens"]
-    return [tokens / step["tokens_per_s"] * 1e9 for step in log[1:]], tokens, log[-1]["peak_bytes"]
+    flop = round(tokens * log[-1]["flops_per_s"] / log[-1]["tokens_per_s"])  # by the network's formula, attention included
+    return [tokens / step["tokens_per_s"] * 1e9 for step in log[1:]], tokens, log[-1]["peak_bytes"], flop
 
 
 def settings_of(name, options):
@@ -84,8 +85,8 @@ def train(rows, options, work):
         folder = models.write(work, name)
         settings = settings_of(name, options)
         for turn in range(options.rounds):
-            times, tokens, peak = train_mizan(folder, options)
-            rows.put(("train", name), "mizan", "bf16", turn, times, tokens, peak)
+            times, tokens, peak, flop = train_mizan(folder, options)
+            rows.put(("train", name), "mizan", "bf16", turn, times, tokens, peak, flop=flop)
             for setting in settings:
                 words = [PYTHON, "-B", ROOT / "bench/torch_train.py", folder, setting, options.threads, options.steps]
                 peer = answer(words, env={**os.environ, "OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"})

@@ -16,9 +16,9 @@ NOTES = pathlib.Path(__file__).resolve().parent / "notes.md"
 
 
 def rates(path):
-    """{(part, what): {(who, setting): [tokens/s, one a round]}}, the largest peak in bytes of each, and the middle share of
-    the speed of memory of each that has one."""
-    out, peaks, shares = {}, {}, {}
+    """{(part, what): {(who, setting): [tokens/s, one a round]}}, the largest peak in bytes of each, the middle share of the
+    speed of memory of each that has one, and the operations a token of each that has them."""
+    out, peaks, shares, flops = {}, {}, {}, {}
     with open(path, encoding="utf-8") as file:
         rounds = {}
         for row in csv.DictReader(file):
@@ -27,19 +27,21 @@ def rates(path):
             peaks[key] = max(peaks.get(key, 0), int(row["peak_bytes"] or 0))
             if row.get("read_share"):
                 shares.setdefault(key, []).append(float(row["read_share"]))
+            if row.get("flop"):
+                flops[key] = int(row["flop"]) / int(row["tokens"])
     for (part, what, who, setting), turns in rounds.items():
         speed = [sum(t for t, _ in turn) / sum(ns for _, ns in turn) * 1e9 for turn in turns.values()]
         out.setdefault((part, what), {})[who, setting] = speed
-    return out, peaks, {key: statistics.median(all_of) for key, all_of in shares.items()}
+    return out, peaks, {key: statistics.median(all_of) for key, all_of in shares.items()}, flops
 
 
 def spread(values):
     return f"{(max(values) - min(values)) / statistics.median(values) * 50:.0f} %"
 
 
-def table(found, peaks, shares):
+def table(found, peaks, shares, flops, gemm):
     """Rows of text: our best setting, the peer's, and the median of the ratios of each round."""
-    lines = [["what", "tokens/s", "±", "peer", "tokens/s", "±", "ratio", "memory", "of the read speed"]]
+    lines = [["what", "tokens/s", "±", "peer", "tokens/s", "±", "ratio", "memory", "of the read speed", "of big products"]]
     for (part, what), who in found.items():
         own = {k[1]: v for k, v in who.items() if k[0] == "mizan"}
         setting, ours = max(own.items(), key=lambda k: statistics.median(k[1]))
@@ -51,8 +53,9 @@ def table(found, peaks, shares):
             mine, theirs = peaks[part, what, "mizan", setting], peaks[(part, what, *best)]
             line += [" ".join(best), f"{statistics.median(peers[best]):.0f}", spread(peers[best]),
                      f"{statistics.median(pairs):.2f}", f"{mine / theirs:.2f}" if mine and theirs else ""]
-        share = shares.get((part, what, "mizan", setting))
-        lines.append(line + [""] * (8 - len(line)) + [f"{100 * share:.0f} %" if share else ""])
+        share, flop = shares.get((part, what, "mizan", setting)), flops.get((part, what, "mizan", setting))
+        lines.append(line + [""] * (8 - len(line)) + [f"{100 * share:.0f} %" if share else "",
+                                                        f"{100 * flop * statistics.median(ours) / gemm:.0f} %" if flop else ""])
     return lines
 
 
@@ -140,10 +143,12 @@ def main():
     read.add_argument("--page", type=pathlib.Path)
     read.add_argument("--plots", type=pathlib.Path)
     options = read.parse_args()
-    found, peaks, shares = rates(options.folder / "peers.csv")
+    found, peaks, shares, flops = rates(options.folder / "peers.csv")
     chip = json.loads((options.folder / "gemm.json").read_text(encoding="utf-8"))
     chip["bandwidth"] = json.loads((options.folder / "bandwidth.json").read_text(encoding="utf-8"))
-    points, lines, against = gemms(chip), table(found, peaks, shares), against_best(found)
+    points, against = gemms(chip), against_best(found)
+    big = max(y for name, _, y, dtype in points if dtype == "BF16" and name.split(" x ")[0] in ("1024", "2048", "4096")) * 1e9
+    lines = table(found, peaks, shares, flops, big)
     best = {d: max(p[2] for p in points if p[3] == d) for d in {p[3] for p in points}}
     products = [["product", "dtype", "GFLOP/s", "share of the best"]]
     products += [[name, dtype, f"{y:.0f}", f"{100 * y / best[dtype]:.0f} %"] for name, _, y, dtype in points]
@@ -162,7 +167,8 @@ def main():
             f"# How fast\n\n`make bench` wrote this page on {datetime.date.today()}: {chip['model']}, {chip['isa']}, {chip['threads']} threads. "
             "Both sides have the same threads and take turns; a figure is the median of the rounds, ± half of their range, "
             "the ratio the median of the rounds' ratios, ours to the peer's. Memory is our most to the peer's. A share of the read speed "
-            "counts the weights' bytes once a token, beside reading memory and doing nothing else.\n\n"
+            "counts the weights' bytes once a token, beside reading memory and doing nothing else; a share of big products counts a "
+            "training's operations, attention included, beside the fastest bf16 product of 1,024 rows or more.\n\n"
             + "\n\n".join(as_markdown(t) for t in tables)
             + f"\n\n{pictures}{as_markdown(products)}\n\n{NOTES.read_text(encoding='utf-8')}", encoding="utf-8")
 

@@ -5,7 +5,8 @@
  * two threads ever touch one sum. Inside, K goes in steps of the family's kc: a's block is packed
  * for the second cache, then one panel of b after the other passes through the first.
  *
- *   many rows, one product   b is packed once for all row blocks, in strips of at most STRIP_BYTES
+ *   many rows, one product   b is packed once for all row blocks, in strips of at most STRIP_BYTES;
+ *                            so is a, up to A_ALL_BYTES, if several groups of columns read it
  *   few rows, one product    a is packed once for all; each panel of b is packed by the part that
  *                            needs it, so that b streams through once (decoding)
  *   lists of products        both are packed by the part
@@ -18,8 +19,10 @@
 enum {
     N_GROUP = 512,          /* columns of a part, at most */
     STRIP_BYTES = 16 << 20, /* of packed b that all threads share */
+    A_ALL_BYTES = 8 << 20,  /* of packed a that all threads share, where its blocks are many */
     CALLER_ONLY = 1 << 16,  /* less work is not worth waking threads */
     PARTS_PER_THREAD = 4,   /* below it parts are made smaller, for balance */
+    LEAST_TILES = 8,        /* of mr rows in a block that was made smaller for balance */
     PACK_PANELS = 8,        /* of b that are packed together where its rows are contiguous */
     A_STAYS_BYTES = 192 << 10,
     SUM_ROWS = 256,
@@ -33,6 +36,7 @@ typedef struct job {
     const mz_cpu_family *f;
     mz_cpu_room room;
     unsigned char *a_all, *strip; /* operands packed for all parts, NULL where parts pack */
+    int64_t a_parts;              /* of packing a_all; those of the strip come after them */
     int64_t strip_j0;             /* first column of the strip */
     int64_t strip_n;
     int64_t groups, group_n; /* column groups of a product (or strip) and their width */
@@ -125,9 +129,16 @@ static size_t whole_lines(int64_t bytes)
     return (size_t)round_up(bytes, 64);
 }
 
+/* Rows of a block of unequal products, at most: every block packs b again, and in the second cache
+ * there is room for half as many rows more where b's panel is small beside them. */
+static int64_t list_rows(const mz_cpu_family *f)
+{
+    return f->mc + f->mc / 2;
+}
+
 static size_t scratch_a_bytes(const mz_cpu_family *f)
 {
-    return whole_lines((int64_t)f->mc * f->kc * f->elem_bytes);
+    return whole_lines(list_rows(f) * f->kc * f->elem_bytes);
 }
 
 static size_t scratch_b_bytes(const mz_cpu_family *f)
@@ -141,14 +152,15 @@ static mz_cpu_room family_room(const mz_cpu_family *f, int64_t M, int64_t N, int
     mz_cpu_room r = {0};
     if (!f->nr) return r;
     r.thread_bytes = scratch_a_bytes(f) + scratch_b_bytes(f) +
-                     (size_t)(f->mc * min64(round_up(N, f->nr), N_GROUP)) * sizeof(float);
+                     (size_t)(list_rows(f) * min64(round_up(N, f->nr), N_GROUP)) * sizeof(float);
     if (count > 0) {
         r.shared_bytes = (size_t)(count + 1) * sizeof(int64_t);
         return r;
     }
-    r.shared_bytes = packed_a_bytes(f, min64(M, f->mc), K);
-    const size_t strip = M > f->mc ? strip_bytes(f, N, K) : 0;
-    if (strip > r.shared_bytes) r.shared_bytes = strip;
+    const size_t all = packed_a_bytes(f, M, K), block = packed_a_bytes(f, min64(M, f->mc), K);
+    const size_t most = all < A_ALL_BYTES ? all : A_ALL_BYTES;
+    r.shared_bytes = whole_lines((int64_t)(block > most ? block : most));
+    if (M > f->mc) r.shared_bytes += strip_bytes(f, N, K);
     return r;
 }
 
@@ -199,8 +211,8 @@ static const void *block_of_a(const job *w, const mz_cpu_product *p, const tile 
 {
     const mz_cpu_family *f = w->f;
     const int64_t k = min64(f->kc, p->K - k0);
-    if (w->a_all) /* then t covers all rows */
-        return w->a_all + k0 * round_up(p->M, f->row_unit) * f->elem_bytes;
+    if (w->a_all)
+        return w->a_all + (k0 * round_up(p->M, f->row_unit) + t->i0 * f->kc) * f->elem_bytes;
     f->pack_a(scratch_a, sub(p->a, t->i0, k0), t->m, k);
     return scratch_a;
 }
@@ -286,7 +298,7 @@ static void compute(const job *w, const mz_cpu_product *p, const tile *t, int th
                      .ld = p->c_is_bf16 ? t->n : p->c_row};
     step at = {.scratch_b = s.b};
     const int64_t most = f->nr * (p->b.col == 1 ? PACK_PANELS : 1);
-    if (w->a_all && packed_a_bytes(f, p->M, p->K) <= A_STAYS_BYTES) {
+    if (w->a_all && packed_a_bytes(f, t->m, p->K) <= A_STAYS_BYTES) {
         for (at.j = 0; at.j < t->n; at.j += most)
             for (at.k0 = 0; at.k0 < p->K; at.k0 += f->kc) {
                 at.n = min64(most, t->n - at.j);
@@ -312,10 +324,18 @@ static int64_t row_blocks_of(const mz_cpu_family *f, int64_t M)
     return (M + f->mc - 1) / f->mc;
 }
 
-/* Rows of block ib: blocks are about equal, and multiples of mr but for the last. */
-static void rows_of(const mz_cpu_family *f, int64_t M, int64_t ib, tile *t)
+/* The same for one product: as many for every thread, since a thread that has one more is waited
+ * for (2,048 rows are eleven blocks of 192). */
+static int64_t even_row_blocks(const job *w)
 {
-    const int64_t blocks = row_blocks_of(f, M);
+    const int64_t blocks = row_blocks_of(w->f, w->p->M);
+    const int64_t even = round_up(blocks, mz_cpu_of(w->op->queue)->threads);
+    return blocks > 1 && w->p->M / even >= (int64_t)LEAST_TILES * w->f->mr ? even : blocks;
+}
+
+/* Rows of block ib of so many: they are about equal, and multiples of mr but for the last. */
+static void rows_of(const mz_cpu_family *f, int64_t M, int64_t blocks, int64_t ib, tile *t)
+{
     const int64_t rows = round_up((M + blocks - 1) / blocks, f->mr);
     t->i0 = min64(ib * rows, M);
     t->m = min64(rows, M - t->i0);
@@ -348,28 +368,26 @@ static void single_part(void *arg, int64_t part, int thread)
     const job *w = arg;
     const mz_cpu_product *p = w->p;
     const int64_t end = w->strip ? w->strip_j0 + w->strip_n : p->N;
-    tile t;
-    rows_of(w->f, p->M, part % w->row_blocks, &t); /* neighbours share columns of b */
+    tile t; /* neighbours share columns of b */
+    rows_of(w->f, p->M, w->row_blocks, part % w->row_blocks, &t);
     t.j0 = w->strip_j0 + part / w->row_blocks * w->group_n;
     t.n = min64(w->group_n, end - t.j0);
     compute(w, p, &t, thread);
 }
 
-static void pack_a_part(void *arg, int64_t part, int thread)
+static void pack_a_part(const job *w, int64_t part)
 {
-    (void)thread;
-    const job *w = arg;
     const mz_cpu_product *p = w->p;
     const mz_cpu_family *f = w->f;
-    const int64_t k0 = part * f->kc;
-    unsigned char *to = w->a_all + k0 * round_up(p->M, f->row_unit) * f->elem_bytes;
-    f->pack_a(to, sub(p->a, 0, k0), p->M, min64(f->kc, p->K - k0));
+    const int64_t k0 = part / w->row_blocks * f->kc;
+    tile t;
+    rows_of(f, p->M, w->row_blocks, part % w->row_blocks, &t);
+    const int64_t at = k0 * round_up(p->M, f->row_unit) + t.i0 * f->kc;
+    f->pack_a(w->a_all + at * f->elem_bytes, sub(p->a, t.i0, k0), t.m, min64(f->kc, p->K - k0));
 }
 
-static void pack_b_part(void *arg, int64_t part, int thread)
+static void pack_b_part(const job *w, int64_t part)
 {
-    (void)thread;
-    const job *w = arg;
     const mz_cpu_product *p = w->p;
     const mz_cpu_family *f = w->f;
     const int64_t pitch = round_up(p->K, f->k_unit) * f->nr, j = part * PACK_PANELS * f->nr;
@@ -379,31 +397,64 @@ static void pack_b_part(void *arg, int64_t part, int thread)
                   sub(p->b, k0, w->strip_j0 + j), min64(f->kc, p->K - k0), n);
 }
 
-static void run_single(job *w)
+static void pack_part(void *arg, int64_t part, int thread)
+{
+    (void)thread;
+    const job *w = arg;
+    if (part < w->a_parts)
+        pack_a_part(w, part);
+    else
+        pack_b_part(w, part - w->a_parts);
+}
+
+/* Packs all of a for all parts; gives the bytes that it takes. */
+static int64_t share_a(job *w)
+{
+    const mz_cpu_family *f = w->f;
+    w->a_all = mz_cpu_room_shared(w->op);
+    w->a_parts = (w->p->K + f->kc - 1) / f->kc * w->row_blocks;
+    return (int64_t)whole_lines((int64_t)packed_a_bytes(f, w->p->M, w->p->K));
+}
+
+/* b is packed strip by strip; so is a, once, if more than one group of columns reads it. */
+static void run_strips(job *w)
 {
     const mz_cpu_product *p = w->p;
     const mz_cpu_family *f = w->f;
-    w->row_blocks = row_blocks_of(f, p->M);
-    if (w->row_blocks == 1 && p->K > 0) {
-        w->a_all = mz_cpu_room_shared(w->op);
-        run_parts(w, (p->K + f->kc - 1) / f->kc, pack_a_part, (double)p->M * (double)p->K);
-    }
-    if (w->row_blocks == 1 || p->packed || p->K == 0) {
-        set_groups(w, w->row_blocks, p->N);
-        run_parts(w, w->row_blocks * w->groups, single_part, w->work);
-        return;
-    }
     const int64_t panel_bytes = (int64_t)packed_b_bytes(f, 1, p->K);
-    const int64_t most = (int64_t)w->room.shared_bytes / panel_bytes * f->nr;
+    const int64_t together = (int64_t)PACK_PANELS * f->nr;
+    int64_t room = (int64_t)w->room.shared_bytes;
     w->strip = mz_cpu_room_shared(w->op);
+    set_groups(w, w->row_blocks, p->N);
+    if (w->groups > 1 && packed_a_bytes(f, p->M, p->K) <= A_ALL_BYTES) {
+        const int64_t a_bytes = share_a(w);
+        w->strip += a_bytes;
+        room -= a_bytes;
+    }
     for (int64_t j0 = 0; j0 < p->N; j0 += w->strip_n) {
         w->strip_j0 = j0;
-        w->strip_n = min64(most, p->N - j0);
-        const int64_t together = (int64_t)PACK_PANELS * f->nr;
-        run_parts(w, (w->strip_n + together - 1) / together, pack_b_part, w->work);
+        w->strip_n = min64(room / panel_bytes * f->nr, p->N - j0);
+        run_parts(w, w->a_parts + (w->strip_n + together - 1) / together, pack_part, w->work);
+        w->a_parts = 0;
         set_groups(w, w->row_blocks, w->strip_n);
         run_parts(w, w->row_blocks * w->groups, single_part, w->work);
     }
+}
+
+static void run_single(job *w)
+{
+    const mz_cpu_product *p = w->p;
+    w->row_blocks = even_row_blocks(w);
+    if (w->row_blocks > 1 && !p->packed && p->K > 0) {
+        run_strips(w);
+        return;
+    }
+    if (w->row_blocks == 1 && p->K > 0) {
+        (void)share_a(w);
+        run_parts(w, w->a_parts, pack_part, (double)p->M * (double)p->K);
+    }
+    set_groups(w, w->row_blocks, p->N);
+    run_parts(w, w->row_blocks * w->groups, single_part, w->work);
 }
 
 /* ---- lists ---- */
@@ -418,7 +469,7 @@ static void list_part(void *arg, int64_t part, int thread)
     const int64_t local = part - from * w->groups;
     const mz_cpu_product p = one_of(w->p, g);
     tile t;
-    rows_of(w->f, p.M, local % blocks, &t);
+    rows_of(w->f, p.M, blocks, local % blocks, &t);
     t.j0 = local / blocks * w->group_n;
     t.n = min64(w->group_n, p.N - t.j0);
     compute(w, &p, &t, thread);
@@ -431,8 +482,10 @@ static void run_list(job *w)
     if (p->cut == MZ_CPU_CUT_M) {
         w->first = mz_cpu_room_shared(w->op);
         w->first[0] = 0;
-        for (int64_t g = 0; g < p->count; g++)
-            w->first[g + 1] = w->first[g] + row_blocks_of(w->f, p->offsets[g + 1] - p->offsets[g]);
+        for (int64_t g = 0; g < p->count; g++) {
+            const int64_t rows = p->offsets[g + 1] - p->offsets[g], most = list_rows(w->f);
+            w->first[g + 1] = w->first[g] + (rows + most - 1) / most;
+        }
         total = w->first[p->count];
     } else {
         w->row_blocks = row_blocks_of(w->f, p->M);

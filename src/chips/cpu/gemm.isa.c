@@ -20,6 +20,15 @@ enum { MR = 4, NV = 2, KC = 256, MC = 192 };
 #endif
 enum { NR = NV * VF_LANES, PREFETCH = 1024 /* elements of b ahead of few rows' use */ };
 
+/* A block of c comes from memory while its sums are being made. A row of it is a line of cache
+ * where vectors have 32 bytes. */
+#if MZ_VEC_BYTES == 32
+#define PREFETCH_C(rows, c, ldc)                                                                   \
+    MZ_UNROLL for (int i = 0; i < (rows); i++) __builtin_prefetch((c) + i * (ldc), 1)
+#else
+#define PREFETCH_C(rows, c, ldc) (void)0
+#endif
+
 /* c [rows,NR] (+)= a [rows][k] b [k][NR]; rows <= MR and the dtype of b are known when this is
  * inlined */
 MZ_INLINE void block(const int rows, const bool is_bf16, const mz_cpu_block *w, const float *a,
@@ -32,6 +41,7 @@ MZ_INLINE void block(const int rows, const bool is_bf16, const mz_cpu_block *w, 
     {
         MZ_UNROLL for (int j = 0; j < NV; j++) sum[i][j] = (vf){0};
     }
+    PREFETCH_C(rows, c, ldc);
     for (int64_t p = 0; p < w->k; p++, b += NR, b16 += NR) {
         vf bv[NV];
         if (rows <= 4) __builtin_prefetch(is_bf16 ? (const void *)(b16 + PREFETCH) : b + PREFETCH);

@@ -11,12 +11,15 @@
 
 #include <string.h>
 
-enum { LOGITS_BYTES = 32 << 20 }; /* of one chunk, where the caller leaves it to us */
+/* Of one chunk, where the caller leaves it to us: so many bytes, and rows that products take whole.
+ */
+enum { LOGITS_BYTES = 32 << 20, ROWS_UNIT = 128 };
 
 int64_t mz_head_rows(const mz_config *c, const mz_model_options *o)
 {
     const int64_t row = c->vocab * (int64_t)mz_dtype_bytes(mz_dtype_acc(o->dtype));
     int64_t rows = o->head_rows > 0 ? o->head_rows : LOGITS_BYTES / row;
+    if (o->head_rows == 0 && rows > ROWS_UNIT) rows -= rows % ROWS_UNIT;
     if (o->head_rows == 0 && rows < o->sequences_max) rows = o->sequences_max; /* decode */
     if (rows > o->tokens_max) rows = o->tokens_max;
     return rows > 0 ? rows : 1;

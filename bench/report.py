@@ -137,6 +137,24 @@ def grown(folder):
     return lines
 
 
+def products(path):
+    """Of products.csv: a line a shape and pass; a ratio is the median of the rounds' ratios of medians, the peer's time to ours."""
+    lines = [["product", "of", "pass", "dtype", "GFLOP/s", "PyTorch's", "ratio", "how"]]
+    found, how = {}, {}
+    for row in csv.DictReader(open(path, encoding="utf-8")) if path.exists() else []:
+        key = row["shape"], row["kind"], row["pass"], row["dtype"]
+        found.setdefault(key, {}).setdefault(row["who"], {}).setdefault(row["round"], []).append(int(row["ns"]))
+        how[key] = row["how"] if row["who"] == "pytorch" else how.get(key, "")
+    for key, who in found.items():
+        m, n, k = (int(x) for x in key[0].split(" / ")[0].split(" x "))
+        flop = 2 * m * n * k * (2 if key[2] == "backward" else 1)
+        ns = {name: [statistics.median(turn) for turn in rounds.values()] for name, rounds in who.items()}
+        speed = {name: f"{flop / statistics.median(all_of):.0f}" for name, all_of in ns.items()}
+        ratio = statistics.median(a / b for a, b in zip(ns["pytorch"], ns["mizan"])) if "pytorch" in ns else 0
+        lines.append([*key, speed["mizan"], speed.get("pytorch", ""), f"{ratio:.2f}" if ratio else "", how[key]])
+    return lines
+
+
 def main():
     read = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     read.add_argument("folder", type=pathlib.Path)
@@ -150,10 +168,11 @@ def main():
     big = max(y for name, _, y, dtype in points if dtype == "BF16" and name.split(" x ")[0] in ("1024", "2048", "4096")) * 1e9
     lines = table(found, peaks, shares, flops, big)
     best = {d: max(p[2] for p in points if p[3] == d) for d in {p[3] for p in points}}
-    products = [["product", "dtype", "GFLOP/s", "share of the best"]]
-    products += [[name, dtype, f"{y:.0f}", f"{100 * y / best[dtype]:.0f} %"] for name, _, y, dtype in points]
+    alone = [["product", "dtype", "GFLOP/s", "share of the best"]]
+    alone += [[name, dtype, f"{y:.0f}", f"{100 * y / best[dtype]:.0f} %"] for name, _, y, dtype in points]
     tables = [t for t in [lines, against, grown(options.folder)] if t[1:]]
-    print("\n\n".join(as_text(t) for t in [*tables, products]))
+    beside = products(options.folder / "products.csv")
+    print("\n\n".join(as_text(t) for t in [*tables, alone, *([beside] if beside[1:] else [])]))
     pictures = "![roofline](plots/roofline.svg)\n\n"
     if options.plots:
         options.plots.mkdir(parents=True, exist_ok=True)
@@ -162,6 +181,9 @@ def main():
             if (options.folder / f"{name}.svg").exists():
                 shutil.copy(options.folder / f"{name}.svg", options.plots)
                 pictures += f"![{name}](plots/{name}.svg)\n\n"
+    compared = ("## Products beside PyTorch's\n\n`bench/products.py`: the shapes of the four networks, large squares, few rows, and products by experts "
+                "(rows x outputs x inputs / experts). Backward is both products. A ratio above 1: ours is faster.\n\n"
+                f"{as_markdown(beside)}\n\n") if beside[1:] else ""
     if options.page:
         options.page.write_text(
             f"# How fast\n\n`make bench` wrote this page on {datetime.date.today()}: {chip['model']}, {chip['isa']}, {chip['threads']} threads. "
@@ -170,7 +192,7 @@ def main():
             "counts the weights' bytes once a token, beside reading memory and doing nothing else; a share of big products counts a "
             "training's operations, attention included, beside the fastest bf16 product of 1,024 rows or more.\n\n"
             + "\n\n".join(as_markdown(t) for t in tables)
-            + f"\n\n{pictures}{as_markdown(products)}\n\n{NOTES.read_text(encoding='utf-8')}", encoding="utf-8")
+            + f"\n\n{pictures}{as_markdown(alone)}\n\n{compared}{NOTES.read_text(encoding='utf-8')}", encoding="utf-8")
 
 
 if __name__ == "__main__":

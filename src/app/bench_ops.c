@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* app/bench_ops.c - `mizan bench ops [NAME]`: every operator alone at one usual size, forward and
- * backward, with the shapes of its arguments, so that another program can time the same.
+ * backward, with the shapes of its arguments, so that another program can time the same; products
+ * of other sizes too: `ops matmul M N K`, `ops experts ROWS N K EXPERTS`.
  *
  * Numbers are in [-1,1), ids spread evenly; attention is of 4 texts, decoding of 8. Floor: app. */
 #include "app/bench.h"
@@ -8,6 +9,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/rng.h"
+#include "base/str.h"
 #include "chip/work.h"
 #include "op/op.h"
 
@@ -377,6 +379,40 @@ static mz_err one(json_t *all, mz_queue *q, const task *k, mz_dtype dtype, int64
     return err == MZ_ENOTSUP ? MZ_OK : err; /* chips coverage says what is missing */
 }
 
+/* A product's own sizes, where the command names them. */
+static mz_err resize(const mz_cli *cli, task *k)
+{
+    enum { SIZE_MOST = 1 << 17 };
+    int64_t s[4] = {0};
+    const int n = mz_cli_count(cli) - 2, want = k->desc.kind == MZ_OP_EXPERTS ? 4 : 3;
+    if (n == 0) return MZ_OK;
+    if ((k->desc.kind != MZ_OP_MATMUL && want == 3) || n != want)
+        return MZ_FAIL(MZ_EUSAGE,
+                       "bench ops takes sizes as matmul M N K or experts ROWS N K EXPERTS");
+    for (int i = 0; i < n; i++)
+        if (!mz_str_to_i64(mz_cli_argument(cli, i + 2), &s[i]) || s[i] < 1 || s[i] > SIZE_MOST)
+            return MZ_FAIL(MZ_EUSAGE, "bench ops: \"%.40s\" is no size from 1 to %d",
+                           mz_cli_argument(cli, i + 2), SIZE_MOST);
+    const int64_t m = s[0], w = s[1], d = s[2], e = s[3];
+    if (want == 3) {
+        *k = (task){.desc = {MZ_OP_MATMUL, .u.matmul = {.M_max = m,
+                                                        .N_max = w,
+                                                        .K_max = d,
+                                                        .trans_b = true,
+                                                        .backward = true}},
+                    .part = {X(matmul.a, m, d), X(matmul.b, w, d), Y(matmul.c, m, w),
+                             X(matmul.dc, m, w), Y(matmul.da, m, d), ACC(matmul.db, RESULT, w, d)}};
+        return MZ_OK;
+    }
+    *k = (task){.desc = {MZ_OP_EXPERTS,
+                         .u.experts = {.T_max = m, .E = e, .N = w, .K = d, .backward = true}},
+                .part = {X(experts.x, m, d), X(experts.w, e, w, d),
+                         INT(experts.offsets, EVEN, m, e + 1), Y(experts.y, m, w),
+                         X(experts.dy, m, w), Y(experts.dx, m, d),
+                         ACC(experts.dw, RESULT, e, w, d)}};
+    return MZ_OK;
+}
+
 mz_err mz_bench_ops_on(mz_queue *q, const mz_cli *cli, json_t *o)
 {
     static const mz_dtype DTYPES[] = {MZ_F32, MZ_BF16};
@@ -388,7 +424,9 @@ mz_err mz_bench_ops_on(mz_queue *q, const mz_cli *cli, json_t *o)
             if (name && strcmp(name, mz_op_name(TASKS[i].desc.kind)) != 0) continue;
             if (TASKS[i].f32_only && DTYPES[d] != MZ_F32) continue;
             if (!(q->device->info.dtypes & 1u << DTYPES[d])) continue;
-            MZ_TRY(one(all, q, &TASKS[i], DTYPES[d], mz_bench_repetitions(cli, REPETITIONS)));
+            task k = TASKS[i];
+            if (name) MZ_TRY(resize(cli, &k));
+            MZ_TRY(one(all, q, &k, DTYPES[d], mz_bench_repetitions(cli, REPETITIONS)));
         }
     if (name && json_array_size(all) == 0)
         return MZ_FAIL(MZ_EUSAGE, "bench ops: there is no \"%.40s\" here", name);

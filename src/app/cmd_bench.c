@@ -39,7 +39,7 @@ static const struct {
     const char *name;
     int least, most; /* arguments after the kind */
     mz_bench_fn *run;
-} KINDS[] = {{"gemm", 0, 3, mz_bench_gemm},           {"ops", 0, 1, mz_bench_ops},
+} KINDS[] = {{"gemm", 0, 3, mz_bench_gemm},           {"ops", 0, 5, mz_bench_ops},
              {"bandwidth", 0, 0, mz_bench_bandwidth}, {"prefill", 1, 1, mz_bench_prefill},
              {"decode", 1, 1, mz_bench_decode},       {"tokenizer", 1, 1, mz_bench_tokenizer},
              {"step", 1, INT_MAX, mz_bench_step}};
@@ -133,7 +133,8 @@ const mz_command mz_cmd_bench = {
     .summary = "how long things take, every repetition",
     .description = "  bench gemm [M N K]    matrix products, of many sizes or one, f32 and bf16\n"
                    "  bench ops [NAME]      every operator alone, in f32 and bf16, and what share\n"
-                   "                        of products alone and of reading alone that is\n"
+                   "                        of products alone and of reading alone that is;\n"
+                   "                        matmul M N K and experts ROWS N K E have that size\n"
                    "  bench bandwidth       reading 256 MiB\n"
                    "  bench prefill MODEL   a text of --positions tokens, with a cache\n"
                    "  bench decode MODEL    one token more for each of --streams such texts\n"

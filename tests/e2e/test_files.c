@@ -391,6 +391,27 @@ static void operators_say_what_they_do(void **state)
     json_decref(o);
 }
 
+/* Products of a size of one's own, of experts too; sizes that make no sense are refused. */
+static void products_of_any_size_are_timed(void **state)
+{
+    (void)state;
+    const char *experts[] = {"bench", "ops",           "experts", "12",     "5", "7",
+                             "3",     "--repetitions", "1",       "--json", NULL};
+    run(experts, 0);
+    json_t *o = program_json();
+    const json_t *x = json_array_get(json_object_get(o, "ops"), 0);
+    assert_int_equal((long long)json_real_value(json_object_get(x, "flop")), 2 * 12 * 5 * 7);
+    const json_t *w = json_object_get(json_object_get(x, "shapes"), "w");
+    assert_int_equal(json_integer_value(json_array_get(w, 0)), 3);
+    json_decref(o);
+    const char *few[] = {"bench", "ops", "matmul", "12", "5", NULL};
+    run(few, 2);
+    const char *other[] = {"bench", "ops", "rope", "12", "5", "7", NULL};
+    run(other, 2);
+    const char *none[] = {"bench", "ops", "matmul", "12", "0", "7", NULL};
+    run(none, 2);
+}
+
 static void steps_are_timed(void **state)
 {
     (void)state;
@@ -516,6 +537,7 @@ int main(void)
         cmocka_unit_test(products_and_reading_are_timed),
         cmocka_unit_test(operators_are_timed),
         cmocka_unit_test(operators_say_what_they_do),
+        cmocka_unit_test(products_of_any_size_are_timed),
         cmocka_unit_test(steps_are_timed),
         cmocka_unit_test(texts_that_grow_are_timed),
         cmocka_unit_test(a_reader_that_left_is_no_noise),

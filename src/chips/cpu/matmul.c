@@ -16,11 +16,12 @@ static mz_cpu_room room_of(const mz_cpu *cpu, const mz_matmul_desc *d)
 }
 
 /* bf16 weights of a network that does not learn lie as rows of K, and so do activations: where the
- * set multiplies such rows as they lie, nothing is packed, neither for one token nor for many. */
+ * set multiplies such rows as well as they lie, nothing is packed, neither for one token nor for
+ * many. */
 static bool runs_as_stored(const mz_cpu *cpu, const mz_matmul_desc *d)
 {
     return d->stored != MZ_F64 ||
-           (cpu->kernels.stored->pairs_first && d->dtype == MZ_BF16 && d->trans_b && !d->trans_a &&
+           (cpu->kernels.stored->plain_first && d->dtype == MZ_BF16 && d->trans_b && !d->trans_a &&
             !d->packed && !d->backward && d->batch_max == 0 && d->K_max % MZ_CPU_STORED_GROUP == 0);
 }
 

@@ -165,8 +165,9 @@ static void add_step(const job *w, const tile *t, const scratch *s, const rows *
     const unsigned char *row = t->w + (size_t)j * p->w_row_bytes;
     float *sum = s->sum + j;
     const bool is_rounded = p->a.is_bf16 && p->kind != MZ_CPU_KIND_BF16;
-    if (t->m == 1 && cols == STEP && !is_rounded) {
-        w->kernel->dot(sum, row, p->w_row_bytes, a->at, k0, n);
+    if (t->m == 1 && cols == STEP && (!is_rounded || w->kernel->dot_rounded)) {
+        (is_rounded ? w->kernel->dot_rounded : w->kernel->dot)(sum, row, p->w_row_bytes, a->at, k0,
+                                                               n);
         return;
     }
     for (int64_t i = 0; i < STEP; i++)

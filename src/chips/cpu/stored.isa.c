@@ -108,6 +108,19 @@ MZ_INLINE void put_sums(float *out, const vf v[COLS], bool add)
 #endif
 }
 
+/* To the next bf16, as a float. */
+MZ_INLINE vf rounded(vf v)
+{
+#if defined(__AVX2__) &&                                                                           \
+    !defined(__AVX512F__) /* what the line below says, and no detour by halves */
+    const vu u = (vu)v, even = u + 0x7fffu + ((u >> 16) & 1u);
+    const __m256 is_nan = _mm256_cmp_ps((__m256)v, (__m256)v, _CMP_UNORD_Q);
+    return (vf)((vu)_mm256_blendv_ps((__m256)even, (__m256)(u | 0x400000u), is_nan) & 0xffff0000u);
+#else
+    return vf_from_bf16(vf_to_bf16(v));
+#endif
+}
+
 MZ_INLINE u8x16 load_16(const unsigned char *p)
 {
     u8x16 v;
@@ -177,6 +190,8 @@ MZ_INLINE void scaled_plus(vf out[VECS], const unsigned char *bytes, float d, fl
 
 #if defined(__AVX512F__)
 #include "chips/cpu/stored_lookup.h"
+#elif defined(__AVX2__)
+#include "chips/cpu/stored_eight.h"
 #else
 MZ_INLINE void group_q8_0(vf out[VECS], const unsigned char *row, int64_t k)
 {
@@ -223,7 +238,9 @@ MZ_INLINE void group_q5_1(vf out[VECS], const unsigned char *row, int64_t k)
     put_16(&n, 1, (q >> 4) | fifth_of(b + 6));
     scaled_plus(out, n.at, half_at(b), half_at(b + 2));
 }
+#endif
 
+#if !defined(__AVX512F__)
 /* Q4_K, and Q5_K with `fifth`: bit j of byte l belongs to element l of sub-block j. */
 MZ_INLINE void group_k(vf out[VECS], const unsigned char *b, int j, const unsigned char *q,
                        const unsigned char *fifth)
@@ -318,10 +335,10 @@ MZ_INLINE void group_f32(vf out[VECS], const unsigned char *row, int64_t k)
         }                                                                                          \
     }
 
-/* bits: of an element */
-#define DOT(name, bits)                                                                            \
-    static void dot_##name(float *sum, const unsigned char *row, size_t pitch, const float *a,     \
-                           int64_t k0, int64_t n)                                                  \
+/* bits: of an element; rounds: numbers to bf16 */
+#define DOT(name, bits, kernel, rounds)                                                            \
+    static void kernel##_##name(float *sum, const unsigned char *row, size_t pitch,                \
+                                const float *a, int64_t k0, int64_t n)                             \
     {                                                                                              \
         vf acc[COLS];                                                                              \
         MZ_UNROLL for (int j = 0; j < COLS; j++) acc[j] = (vf){0};                                 \
@@ -332,6 +349,7 @@ MZ_INLINE void group_f32(vf out[VECS], const unsigned char *row, int64_t k)
                 const unsigned char *at = row + (size_t)j * pitch;                                 \
                 take_##name(w, at, k0 + k, n - k);                                                 \
                 AHEAD(at, (k0 + k) * (bits) / 8);                                                  \
+                MZ_UNROLL for (int i = 0; (rounds) && i < VECS; i++) w[i] = rounded(w[i]);         \
                 MZ_UNROLL for (int i = 0; i < VECS; i++) acc[j] =                                  \
                     vf_fma(vf_load(a + k + i * VF_LANES), w[i], acc[j]);                           \
             }                                                                                      \
@@ -351,19 +369,24 @@ EXPAND(f16, 2)
 EXPAND(bf16, 2)
 EXPAND(f32, 4)
 
-#if !defined(__AVX512F__)
-DOT(q4_0, 5)
-DOT(q4_1, 5)
-DOT(q5_0, 6)
-DOT(q5_1, 6)
-DOT(q8_0, 8)
+#if defined(__AVX512F__)
+#define DOTS(name, bits) DOT(name, bits, dot, false)
+#else
+#define DOTS(name, bits) DOT(name, bits, dot, false) DOT(name, bits, dot_rounded, true)
 #endif
-DOT(q4_k, 5)
-DOT(q5_k, 6)
-DOT(q6_k, 7)
-DOT(f16, 16)
-DOT(bf16, 16)
-DOT(f32, 32)
+#if !defined(__AVX2__)
+DOTS(q4_0, 5)
+DOTS(q4_1, 5)
+DOTS(q5_0, 6)
+DOTS(q5_1, 6)
+DOTS(q8_0, 8)
+#endif
+DOTS(q4_k, 5)
+DOTS(q5_k, 6)
+DOTS(q6_k, 7)
+DOTS(f16, 16)
+DOT(bf16, 16, dot, false)
+DOTS(f32, 32)
 
 /* rows <= TILE_ROWS, known when this is inlined; the order of every sum is that of dot */
 MZ_INLINE void tile_rows(const int rows, const mz_cpu_stored_tile *t, int64_t first)
@@ -397,8 +420,7 @@ static void tile(const mz_cpu_stored_tile *t)
 
 static void to_bf16(float *x, int64_t n)
 {
-    for (int64_t i = 0; i < n; i += VF_LANES)
-        vf_store(x + i, vf_from_bf16(vf_to_bf16(vf_load(x + i))));
+    for (int64_t i = 0; i < n; i += VF_LANES) vf_store(x + i, rounded(vf_load(x + i)));
 }
 
 #if defined(__AVX512BF16__)
@@ -409,11 +431,17 @@ static void to_bf16(float *x, int64_t n)
         .expand = expand_##name, .dot = dot_##name, .round = round_##name,                         \
         .dot_round = dot_round_##name                                                              \
     }
-#else
+#elif defined(__AVX512F__)
 #define PAIRS NULL
 #define ENTRY(name)                                                                                \
     {                                                                                              \
         .expand = expand_##name, .dot = dot_##name                                                 \
+    }
+#else
+#define PAIRS NULL
+#define ENTRY(name)                                                                                \
+    {                                                                                              \
+        .expand = expand_##name, .dot = dot_##name, .dot_rounded = dot_rounded_##name              \
     }
 #endif
 
@@ -432,7 +460,8 @@ const mz_cpu_stored_table MZ_CPU_TABLE(mz_cpu_stored) = {
     .tile = tile,
     .to_bf16 = to_bf16,
     .pairs = PAIRS,
-#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
-    .pairs_first = true,
+#if (defined(__AVX512BF16__) && !defined(__AMX_BF16__)) ||                                         \
+    (defined(__AVX2__) && !defined(__AVX512F__))
+    .plain_first = true,
 #endif
 };

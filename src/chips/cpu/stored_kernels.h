@@ -41,7 +41,11 @@ typedef struct mz_cpu_stored_kernel {
      * a[0] goes with k0 */
     void (*dot)(float *sum, const unsigned char *row, size_t pitch, const float *a, int64_t k0,
                 int64_t n);
-    /* The same in bf16; NULL where the set has no products of pairs, and for weights of bf16. */
+    /* The same with each number of the rows rounded to bf16; NULL where there are pairs, and for
+     * weights of bf16. */
+    void (*dot_rounded)(float *sum, const unsigned char *row, size_t pitch, const float *a,
+                        int64_t k0, int64_t n);
+    /* Both in bf16; NULL where the set has no products of pairs, and for weights of bf16. */
     void (*round)(uint16_t *out, const unsigned char *row, int64_t k0, int64_t n);
     void (*dot_round)(float *sum, const unsigned char *row, size_t pitch, const uint16_t *a,
                       int64_t k0, int64_t n);
@@ -75,7 +79,7 @@ typedef struct mz_cpu_stored_table {
     void (*tile)(const mz_cpu_stored_tile *t);
     void (*to_bf16)(float *x, int64_t n); /* each to the next bf16; n is a multiple of the group */
     void (*pairs)(const mz_cpu_stored_pairs *t); /* NULL where the set does not multiply pairs */
-    bool pairs_first; /* also for plain bf16: the set has nothing better for it */
+    bool plain_first; /* also for plain bf16: the set has nothing better for it */
 } mz_cpu_stored_table;
 
 #endif

@@ -23,9 +23,16 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Long enough to bridge the gap between two operators of a decoded token, short enough not to
- * matter to anyone else on the machine. */
-enum { SPIN_NS = 5000, SPIN_BATCH = 16 };
+/* Spinning bridges the gap between two operators, also what a decoded token has the caller do alone
+ * (tens of microseconds). Who finds that the processor was taken away while it spun is not alone on
+ * the machine, and spins briefly for a while: what it waits for may need that very processor. */
+enum {
+    SPIN_NS = 50000,
+    SPIN_CROWDED_NS = 5000,
+    LOST_NS = 200000, /* between two looks at the clock: more than an interrupt takes */
+    CROWDED_NS = 1000000000,
+    SPIN_BATCH = 16
+};
 
 typedef struct {
     mz_pool *pool;
@@ -46,6 +53,7 @@ struct mz_pool {
     _Alignas(64) atomic_llong next;
     _Alignas(64) atomic_long state;
     _Alignas(64) atomic_ullong generation;
+    atomic_llong crowded_until; /* mz_clock_ns */
     atomic_int sleepers;
     atomic_bool stop;
 
@@ -76,16 +84,40 @@ static bool is_news(mz_pool *pool, unsigned long long seen)
     return atomic_load(&pool->generation) != seen || atomic_load(&pool->stop);
 }
 
+static bool is_empty(mz_pool *pool, unsigned long long seen)
+{
+    (void)seen;
+    return atomic_load(&pool->state) == 0;
+}
+
+/* Whether what is waited for came while it spun. */
+static bool spin(mz_pool *pool, bool (*is_over)(mz_pool *, unsigned long long),
+                 unsigned long long seen)
+{
+    if (is_over(pool, seen)) return true;
+    if (pool->spin_ns == 0) return false;
+    const int64_t begun = mz_clock_ns();
+    const bool is_crowded =
+        begun < atomic_load_explicit(&pool->crowded_until, memory_order_relaxed);
+    const int64_t most = is_crowded ? SPIN_CROWDED_NS : pool->spin_ns;
+    for (int64_t last = begun;;) {
+        bool over = false;
+        for (int i = 0; i < SPIN_BATCH && !over; i++) {
+            pause_cpu();
+            over = is_over(pool, seen);
+        }
+        const int64_t now = mz_clock_ns();
+        if (now - last > LOST_NS)
+            atomic_store_explicit(&pool->crowded_until, now + CROWDED_NS, memory_order_relaxed);
+        if (over || now - begun >= most) return over;
+        last = now;
+    }
+}
+
 /* Until there is a job after `seen`, or the end. */
 static void wait_for_news(mz_pool *pool, unsigned long long seen)
 {
-    const int64_t until = pool->spin_ns > 0 ? mz_clock_ns() + pool->spin_ns : 0;
-    do {
-        for (int i = 0; i < SPIN_BATCH; i++) {
-            if (is_news(pool, seen)) return;
-            pause_cpu();
-        }
-    } while (until > 0 && mz_clock_ns() < until);
+    if (spin(pool, is_news, seen)) return;
     pthread_mutex_lock(&pool->lock);
     atomic_fetch_add(&pool->sleepers, 1);
     while (!is_news(pool, seen)) pthread_cond_wait(&pool->wake, &pool->lock);
@@ -130,13 +162,7 @@ static void wake_workers(mz_pool *pool, int64_t wanted)
 
 static void wait_until_empty(mz_pool *pool)
 {
-    const int64_t until = pool->spin_ns > 0 ? mz_clock_ns() + pool->spin_ns : 0;
-    do {
-        for (int i = 0; i < SPIN_BATCH; i++) {
-            if (atomic_load(&pool->state) == 0) return;
-            pause_cpu();
-        }
-    } while (until > 0 && mz_clock_ns() < until);
+    if (spin(pool, is_empty, 0)) return;
     pthread_mutex_lock(&pool->lock);
     while (atomic_load(&pool->state) != 0) pthread_cond_wait(&pool->done, &pool->lock);
     pthread_mutex_unlock(&pool->lock);

@@ -103,6 +103,32 @@ MZ_INLINE void transpose_f32(float *out, int64_t ld, const float *in, int64_t pi
         for (int64_t r = r4; r < rows; r++) out[c * ld + r] = in[r * pitch + c];
 }
 
+/* The same where a row of out is so far from the next that a whole column of in would push its
+ * lines out of the first cache: strips of a line's columns, rows asked for ahead. */
+MZ_INLINE void transpose_strips(float *out, int64_t ld, const float *in, int64_t pitch,
+                                int64_t rows, int64_t cols)
+{
+    enum { STRIP = 16, ROWS_AHEAD = 16 };
+    const int64_t r4 = rows / 4 * 4, c4 = cols / 4 * 4;
+    for (int64_t c0 = 0; c0 < c4; c0 += STRIP) {
+        const int64_t c1 = c4 - c0 < STRIP ? c4 : c0 + STRIP;
+        for (int64_t r = 0; r < r4; r += 4) {
+            for (int64_t i = r + ROWS_AHEAD; i < r + ROWS_AHEAD + 4; i++)
+                prefetch(in, (i * pitch + c0) * 4 - AHEAD_BYTES);
+            for (int64_t c = c0; c < c1; c += 4) {
+                u32x4 x[4];
+                MZ_UNROLL for (int i = 0; i < 4; i++)
+                    memcpy(&x[i], in + (r + i) * pitch + c, sizeof x[i]);
+                turn_words(x);
+                MZ_UNROLL for (int i = 0; i < 4; i++)
+                    memcpy(out + (c + i) * ld + r, &x[i], sizeof x[i]);
+            }
+        }
+    }
+    for (int64_t c = 0; c < cols; c++)
+        for (int64_t r = c < c4 ? r4 : 0; r < rows; r++) out[c * ld + r] = in[r * pitch + c];
+}
+
 MZ_INLINE void transpose_bf16(float *out, int64_t ld, const uint16_t *in, int64_t pitch,
                               int64_t rows, int64_t cols)
 {
@@ -170,8 +196,10 @@ MZ_INLINE void pack_a_32(float *a, const int64_t kc, mz_cpu_mat src, int64_t m, 
 {
     if (src.col == 1)
         for (int64_t i = 0; i < m; i++) copy_row(a + i * kc, mat_at(src, i, 0), k, is_bf16);
+    else if (is_bf16)
+        transpose_bf16(a, kc, src.data, src.col, k, m);
     else
-        transpose32(a, kc, src, k, m);
+        transpose_strips(a, kc, src.data, src.col, k, m);
 }
 
 /* Columns j.. of m. */

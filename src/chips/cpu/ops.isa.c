@@ -172,13 +172,18 @@ static void rotate(const mz_cpu_rotation *k, void *y, const void *x, const float
 
 /* ---- swiglu ---- */
 
+/* Elements i .. i+n-1, at most a vector; the loops below know where it is a whole one. */
+MZ_INLINE void gate_some(void *y, const void *gate, const void *up, int64_t i, int64_t n, bool bf16)
+{
+    const vf g = vf_get(gate, i, n, bf16);
+    vf_put(y, i, n, g / (1.0f + vf_exp(-g)) * vf_get(up, i, n, bf16), bf16);
+}
+
 MZ_INLINE void gated(void *y, const void *gate, const void *up, int64_t N, bool bf16)
 {
-    for (int64_t i = 0; i < N; i += VL) {
-        const int64_t n = N - i;
-        const vf g = vf_get(gate, i, n, bf16);
-        vf_put(y, i, n, g / (1.0f + vf_exp(-g)) * vf_get(up, i, n, bf16), bf16);
-    }
+    int64_t i = 0;
+    for (; i + VL <= N; i += VL) gate_some(y, gate, up, i, VL, bf16);
+    if (i < N) gate_some(y, gate, up, i, N - i, bf16);
 }
 
 static void swiglu(void *y, const void *gate, const void *up, int64_t n, bool bf16)
@@ -190,61 +195,86 @@ static void swiglu(void *y, const void *gate, const void *up, int64_t n, bool bf
 }
 
 /* silu' = s (1 + g (1 - s)) with s = sigmoid(g) */
-MZ_INLINE void gated_back(void *dgate, void *dup, const void *dy, const void *gate, const void *up,
-                          int64_t N, bool bf16)
+typedef struct gating {
+    void *dgate, *dup;
+    const void *dy, *gate, *up;
+} gating;
+
+MZ_INLINE void gate_some_back(const gating *x, int64_t i, int64_t n, bool bf16)
 {
-    for (int64_t i = 0; i < N; i += VL) {
-        const int64_t n = N - i;
-        const vf g = vf_get(gate, i, n, bf16), u = vf_get(up, i, n, bf16);
-        const vf d = vf_get(dy, i, n, bf16), s = vf_sigmoid(g);
-        vf_put(dgate, i, n, d * u * (s * vf_fma(g, 1.0f - s, vf_set(1.0f))), bf16);
-        vf_put(dup, i, n, d * (g * s), bf16);
-    }
+    const vf g = vf_get(x->gate, i, n, bf16), u = vf_get(x->up, i, n, bf16);
+    const vf d = vf_get(x->dy, i, n, bf16), s = vf_sigmoid(g);
+    vf_put(x->dgate, i, n, d * u * (s * vf_fma(g, 1.0f - s, vf_set(1.0f))), bf16);
+    vf_put(x->dup, i, n, d * (g * s), bf16);
+}
+
+MZ_INLINE void gated_back(const gating *x, int64_t N, bool bf16)
+{
+    int64_t i = 0;
+    for (; i + VL <= N; i += VL) gate_some_back(x, i, VL, bf16);
+    if (i < N) gate_some_back(x, i, N - i, bf16);
 }
 
 static void swiglu_back(void *dgate, void *dup, const void *dy, const void *gate, const void *up,
                         int64_t n, bool bf16)
 {
+    const gating x = {dgate, dup, dy, gate, up};
     if (bf16)
-        gated_back(dgate, dup, dy, gate, up, n, true);
+        gated_back(&x, n, true);
     else
-        gated_back(dgate, dup, dy, gate, up, n, false);
+        gated_back(&x, n, false);
 }
 
 /* ---- cross entropy ---- */
 
 MZ_INLINE float row_max(const void *x, int64_t n, bool bf16)
 {
-    vf top = vf_set(-__builtin_inff());
-    for (int64_t i = 0; i < n; i += VL)
-        top = vf_max(vf_keep(vf_get(x, i, n - i, bf16), n - i, -__builtin_inff()), top);
-    return vf_top(top);
+    vf top[UNROLL];
+    int64_t i = 0;
+    for (int u = 0; u < UNROLL; u++) top[u] = vf_set(-__builtin_inff());
+    for (; i + STEP <= n; i += STEP)
+        for (int u = 0; u < UNROLL; u++) top[u] = vf_max(vf_get(x, i + u * VL, VL, bf16), top[u]);
+    for (; i < n; i += VL)
+        top[0] = vf_max(vf_keep(vf_get(x, i, n - i, bf16), n - i, -__builtin_inff()), top[0]);
+    return vf_top(vf_max(vf_max(top[0], top[1]), vf_max(top[2], top[3])));
 }
 
-/* sum exp(x - top), block by block in double. */
-MZ_INLINE double sum_exp(const void *x, int64_t n, float top, bool bf16)
+/* sum exp(x - top), block by block in double. The powers stay in `kept` [n], which may be x, or
+ * NULL. */
+MZ_INLINE double sum_exp(float *kept, const void *x, int64_t n, float top, bool bf16)
 {
     double sum = 0.0;
     for (int64_t from = 0; from < n; from += BLOCK) {
         const int64_t to = n - from > BLOCK ? from + BLOCK : n;
         vf acc = {0};
-        for (int64_t i = from; i < to; i += VL)
-            acc += vf_keep(vf_exp(vf_get(x, i, to - i, bf16) - top), to - i, 0.0f);
+        int64_t i = from;
+        for (; i + VL <= to; i += VL) {
+            const vf e = vf_exp(vf_get(x, i, VL, bf16) - top);
+            acc += e;
+            if (kept) vf_store(kept + i, e);
+        }
+        if (i < to) {
+            const vf e = vf_exp(vf_get(x, i, to - i, bf16) - top);
+            acc += vf_keep(e, to - i, 0.0f);
+            if (kept) vf_put(kept, i, to - i, e, false);
+        }
         sum += (double)vf_sum(acc);
     }
     return sum;
 }
 
+/* The gradient needs the powers once more: in f32 they lie where it will be. */
 MZ_INLINE float xent_row(void *dx, const void *x, int64_t V, int64_t target, float weight,
                          bool bf16)
 {
     const float top = row_max(x, V, bf16), hit = vf_at(x, target, bf16);
-    const double sum = sum_exp(x, V, top, bf16);
+    const double sum = !dx || bf16 ? sum_exp(NULL, x, V, top, bf16) : sum_exp(dx, x, V, top, false);
     if (dx) {
         const float scale = (float)((double)weight / sum);
         const float p = (float)(exp((double)hit - (double)top) / sum);
         for (int64_t i = 0; i < V; i += VL) {
-            const vf e = vf_exp(vf_get(x, i, V - i, bf16) - top);
+            const vf e =
+                bf16 ? vf_exp(vf_get(x, i, V - i, true) - top) : vf_get(dx, i, V - i, false);
             vf_put(dx, i, V - i, e * scale, bf16);
         }
         vf_put(dx, target, 1, vf_set(weight * (p - 1.0f)), bf16);
@@ -283,49 +313,76 @@ static void adamw(const mz_cpu_adamw_step *k, float *p, float *m, float *v, cons
 
 /* ---- element by element ---- */
 
+MZ_INLINE void cast_row(void *y, bool y_bf16, const void *x, bool x_bf16, int64_t N)
+{
+    int64_t i = 0;
+    for (; i + VL <= N; i += VL) vf_put(y, i, VL, vf_get(x, i, VL, x_bf16), y_bf16);
+    if (i < N) vf_put(y, i, N - i, vf_get(x, i, N - i, x_bf16), y_bf16);
+}
+
 static void cast(void *y, bool y_bf16, const void *x, bool x_bf16, int64_t N)
 {
-    for (int64_t i = 0; i < N; i += VL) {
-        const vf v = x_bf16 ? vf_get(x, i, N - i, true) : vf_get(x, i, N - i, false);
-        if (y_bf16)
-            vf_put(y, i, N - i, v, true);
-        else
-            vf_put(y, i, N - i, v, false);
+    if (y_bf16 && x_bf16)
+        cast_row(y, true, x, true, N);
+    else if (y_bf16)
+        cast_row(y, true, x, false, N);
+    else if (x_bf16)
+        cast_row(y, false, x, true, N);
+    else
+        cast_row(y, false, x, false, N);
+}
+
+/* y = p + q, p q or p + alpha q, by the letter in the middle. */
+MZ_INLINE vf combined(char how, vf p, vf q, vf alpha)
+{
+    return how == '+' ? p + q : how == '*' ? p * q : vf_fma(alpha, q, p);
+}
+
+MZ_INLINE void mapped(char how, void *y, const void *a, const void *b, vf alpha, int64_t N,
+                      bool bf16)
+{
+    int64_t i = 0;
+    for (; i + VL <= N; i += VL) {
+        const vf q = b ? vf_get(b, i, VL, bf16) : alpha;
+        vf_put(y, i, VL, combined(how, vf_get(a, i, VL, bf16), q, alpha), bf16);
+    }
+    if (i < N) {
+        const vf q = b ? vf_get(b, i, N - i, bf16) : alpha;
+        vf_put(y, i, N - i, combined(how, vf_get(a, i, N - i, bf16), q, alpha), bf16);
     }
 }
 
-MZ_INLINE void mapped(const mz_cpu_map *f, void *y, const void *a, const void *b, int64_t N,
+MZ_INLINE void map_of(const mz_cpu_map *f, void *y, const void *a, const void *b, int64_t N,
                       bool bf16)
 {
     const vf alpha = vf_set(f->alpha);
-    for (int64_t i = 0; i < N; i += VL) {
-        const int64_t n = N - i;
-        const vf p = a ? vf_get(a, i, n, bf16) : alpha, q = b ? vf_get(b, i, n, bf16) : alpha;
-        switch (f->fn) {
-        case MZ_EW_ADD:
-            vf_put(y, i, n, p + q, bf16);
-            break;
-        case MZ_EW_MUL:
-        case MZ_EW_SCALE:
-            vf_put(y, i, n, p * q, bf16);
-            break;
-        case MZ_EW_AXPY:
-            vf_put(y, i, n, vf_fma(alpha, q, p), bf16);
-            break;
-        case MZ_EW_COPY:
-        case MZ_EW_FILL:
-        case MZ_EW_COUNT:
-            vf_put(y, i, n, p, bf16);
-        }
+    switch (f->fn) {
+    case MZ_EW_ADD:
+        mapped('+', y, a, b, alpha, N, bf16);
+        break;
+    case MZ_EW_MUL:
+        mapped('*', y, a, b, alpha, N, bf16);
+        break;
+    case MZ_EW_SCALE:
+        mapped('*', y, a, NULL, alpha, N, bf16);
+        break;
+    case MZ_EW_AXPY:
+        mapped('x', y, a, b, alpha, N, bf16);
+        break;
+    case MZ_EW_COPY:
+    case MZ_EW_FILL:
+    case MZ_EW_COUNT:
+        for (int64_t i = 0; i < N; i += VL)
+            vf_put(y, i, N - i, a ? vf_get(a, i, N - i, bf16) : alpha, bf16);
     }
 }
 
 static void map(const mz_cpu_map *f, void *y, const void *a, const void *b, int64_t n)
 {
     if (f->bf16)
-        mapped(f, y, a, b, n, true);
+        map_of(f, y, a, b, n, true);
     else
-        mapped(f, y, a, b, n, false);
+        map_of(f, y, a, b, n, false);
 }
 
 MZ_INLINE void axpy(float *acc, const void *x, float w, int64_t N, bool bf16)

@@ -2,9 +2,9 @@
 """Matrix products of many shapes beside PyTorch's, in turn (A B A B), as CSV: large squares, the four networks of models.py in all
 three directions, few rows, and products by experts (torch._grouped_mm or a loop, whichever is faster).
 
-  products.py [--threads N] [--rounds N] [--repetitions N] [--only WORD] [--out FILE.csv]
+  products.py [--threads N] [--rounds N] [--repetitions N] [--dtypes F32,BF16] [--only WORD] [--out FILE.csv]
 
-Backward is both products. Where the processor multiplies no bf16, PyTorch's products of bf16 take tens of times as long as its f32:
+Backward is both products; few rows are what decoding multiplies, so of them there is forward alone. Where the processor multiplies no bf16, PyTorch's products of bf16 take tens of times as long as its f32:
 torch_ops.py gives up repeating what took more than two seconds. report.py makes the table of ratios."""
 
 import argparse
@@ -18,6 +18,7 @@ import sys
 import kernels
 import models
 
+FEW = "few rows"
 FIELDS = ["kind", "op", "shape", "pass", "dtype", "who", "how", "round", "repetition", "ns"]
 
 
@@ -42,7 +43,7 @@ def shapes():
     """(kind, op, sizes), each once."""
     seen, out = set(), []
     kinds = [("square", [("matmul", (n, n, n)) for n in (1024, 2048, 4096)]), *((name, of_network(name)) for name in models.MODELS),
-             ("few rows", [("matmul", (m, n, k)) for n, k in ((2048, 2048), (32000, 768)) for m in (1, 4, 8, 16)])]
+             (FEW, [("matmul", (m, n, k)) for n, k in ((2048, 2048), (32000, 768)) for m in (1, 4, 8, 16)])]
     for kind, products in kinds:
         for product in products:
             if product not in seen:
@@ -64,6 +65,7 @@ def main():
     read.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     read.add_argument("--rounds", type=int, default=3)
     read.add_argument("--repetitions", type=int, default=5)
+    read.add_argument("--dtypes", type=lambda text: text.split(","), default=["F32", "BF16"])
     read.add_argument("--only", default="", help="a word of the kind, the operator or the shape")
     read.add_argument("--out", type=pathlib.Path, default=kernels.ROOT / "bench/results/products.csv")
     options = read.parse_args()
@@ -77,7 +79,7 @@ def main():
             if options.only not in f"{kind} {op} {shape}":
                 continue
             for turn in range(options.rounds):
-                ours = ask_mizan(op, sizes, options)
+                ours = [o for o in ask_mizan(op, sizes, options) if o["dtype"] in options.dtypes and (kind != FEW or o["pass"] == "forward")]
                 answers = [("mizan", ours), ("pytorch", torch.ask(ours) if torch.child else [])]
                 for who, found in answers:
                     for o in found:

@@ -103,32 +103,6 @@ MZ_INLINE void transpose_f32(float *out, int64_t ld, const float *in, int64_t pi
         for (int64_t r = r4; r < rows; r++) out[c * ld + r] = in[r * pitch + c];
 }
 
-/* The same where a row of out is so far from the next that a whole column of in would push its
- * lines out of the first cache: strips of a line's columns, rows asked for ahead. */
-MZ_INLINE void transpose_strips(float *out, int64_t ld, const float *in, int64_t pitch,
-                                int64_t rows, int64_t cols)
-{
-    enum { STRIP = 16, ROWS_AHEAD = 16 };
-    const int64_t r4 = rows / 4 * 4, c4 = cols / 4 * 4;
-    for (int64_t c0 = 0; c0 < c4; c0 += STRIP) {
-        const int64_t c1 = c4 - c0 < STRIP ? c4 : c0 + STRIP;
-        for (int64_t r = 0; r < r4; r += 4) {
-            for (int64_t i = r + ROWS_AHEAD; i < r + ROWS_AHEAD + 4; i++)
-                prefetch(in, (i * pitch + c0) * 4 - AHEAD_BYTES);
-            for (int64_t c = c0; c < c1; c += 4) {
-                u32x4 x[4];
-                MZ_UNROLL for (int i = 0; i < 4; i++)
-                    memcpy(&x[i], in + (r + i) * pitch + c, sizeof x[i]);
-                turn_words(x);
-                MZ_UNROLL for (int i = 0; i < 4; i++)
-                    memcpy(out + (c + i) * ld + r, &x[i], sizeof x[i]);
-            }
-        }
-    }
-    for (int64_t c = 0; c < cols; c++)
-        for (int64_t r = c < c4 ? r4 : 0; r < rows; r++) out[c * ld + r] = in[r * pitch + c];
-}
-
 MZ_INLINE void transpose_bf16(float *out, int64_t ld, const uint16_t *in, int64_t pitch,
                               int64_t rows, int64_t cols)
 {
@@ -155,6 +129,57 @@ MZ_INLINE void transpose32(float *out, int64_t ld, mz_cpu_mat in, int64_t rows, 
         transpose_bf16(out, ld, in.data, in.col, rows, cols);
     else
         transpose_f32(out, ld, in.data, in.col, rows, cols);
+}
+
+/* Transposing where a row of out is so far from the next that a whole column of in would push its
+ * lines out of the first cache: strips of a line's columns, rows asked for ahead. */
+enum { STRIP = 16, ROWS_AHEAD = 16 };
+
+MZ_INLINE void prefetch_rows(const void *in, int64_t pitch_bytes, const int rows)
+{
+    for (int i = 0; i < rows; i++) prefetch(in, i * pitch_bytes - AHEAD_BYTES);
+}
+
+MZ_INLINE void strips_f32(float *out, int64_t ld, const float *in, int64_t pitch, int64_t rows,
+                          int64_t cols)
+{
+    const int64_t r4 = rows / 4 * 4, c4 = cols / 4 * 4;
+    for (int64_t c0 = 0; c0 < c4; c0 += STRIP) {
+        const int64_t c1 = c4 - c0 < STRIP ? c4 : c0 + STRIP;
+        for (int64_t r = 0; r < r4; r += 4) {
+            prefetch_rows(in + (r + ROWS_AHEAD) * pitch + c0, pitch * 4, 4);
+            for (int64_t c = c0; c < c1; c += 4) {
+                u32x4 x[4];
+                MZ_UNROLL for (int i = 0; i < 4; i++)
+                    memcpy(&x[i], in + (r + i) * pitch + c, sizeof x[i]);
+                turn_words(x);
+                MZ_UNROLL for (int i = 0; i < 4; i++)
+                    memcpy(out + (c + i) * ld + r, &x[i], sizeof x[i]);
+            }
+        }
+    }
+    for (int64_t c = 0; c < cols; c++)
+        for (int64_t r = c < c4 ? r4 : 0; r < rows; r++) out[c * ld + r] = in[r * pitch + c];
+}
+
+MZ_INLINE void strips_bf16(float *out, int64_t ld, const uint16_t *in, int64_t pitch, int64_t rows,
+                           int64_t cols)
+{
+    const int64_t r8 = rows / 8 * 8, c8 = cols / 8 * 8;
+    for (int64_t c0 = 0; c0 < c8; c0 += STRIP) {
+        const int64_t c1 = c8 - c0 < STRIP ? c8 : c0 + STRIP;
+        for (int64_t r = 0; r < r8; r += 8) {
+            prefetch_rows(in + (r + ROWS_AHEAD) * pitch + c0, pitch * 2, 8);
+            for (int64_t c = c0; c < c1; c += 8) {
+                u16x8 x[8];
+                turn_16(x, in + r * pitch + c, pitch);
+                MZ_UNROLL for (int i = 0; i < 8; i++) widen_8(out + (c + i) * ld + r, x[i]);
+            }
+        }
+    }
+    for (int64_t c = 0; c < cols; c++)
+        for (int64_t r = c < c8 ? r8 : 0; r < rows; r++)
+            out[c * ld + r] = mz_bf16_to_f32(in[r * pitch + c]);
 }
 
 MZ_INLINE void copy_row(float *out, const void *in, int64_t n, const bool is_bf16)
@@ -197,9 +222,9 @@ MZ_INLINE void pack_a_32(float *a, const int64_t kc, mz_cpu_mat src, int64_t m, 
     if (src.col == 1)
         for (int64_t i = 0; i < m; i++) copy_row(a + i * kc, mat_at(src, i, 0), k, is_bf16);
     else if (is_bf16)
-        transpose_bf16(a, kc, src.data, src.col, k, m);
+        strips_bf16(a, kc, src.data, src.col, k, m);
     else
-        transpose_strips(a, kc, src.data, src.col, k, m);
+        strips_f32(a, kc, src.data, src.col, k, m);
 }
 
 /* Columns j.. of m. */
@@ -233,23 +258,25 @@ MZ_INLINE void pack_b_32(float *b, const int64_t nr, int64_t pitch, mz_cpu_mat s
 
 /* ---- bf16 pairs ---- */
 
-/* out[c*ld + r] = in[r*pitch + c] for r < rows, c < cols */
-MZ_INLINE void transpose16(uint16_t *out, int64_t ld, const uint16_t *in, int64_t pitch,
-                           int64_t rows, int64_t cols)
+/* out[c*ld + r] = in[r*pitch + c] for r < rows, c < cols, in strips */
+MZ_INLINE void strips_16(uint16_t *out, int64_t ld, const uint16_t *in, int64_t pitch, int64_t rows,
+                         int64_t cols)
 {
     const int64_t r8 = rows / 8 * 8, c8 = cols / 8 * 8;
-    for (int64_t r = 0; r < r8; r += 8) {
-        for (int64_t c = 0; c < c8; c += 8) {
-            u16x8 x[8];
-            turn_16(x, in + r * pitch + c, pitch);
-            MZ_UNROLL for (int i = 0; i < 8; i++)
-                memcpy(out + (c + i) * ld + r, &x[i], sizeof x[i]);
+    for (int64_t c0 = 0; c0 < c8; c0 += STRIP) {
+        const int64_t c1 = c8 - c0 < STRIP ? c8 : c0 + STRIP;
+        for (int64_t r = 0; r < r8; r += 8) {
+            prefetch_rows(in + (r + ROWS_AHEAD) * pitch + c0, pitch * 2, 8);
+            for (int64_t c = c0; c < c1; c += 8) {
+                u16x8 x[8];
+                turn_16(x, in + r * pitch + c, pitch);
+                MZ_UNROLL for (int i = 0; i < 8; i++)
+                    memcpy(out + (c + i) * ld + r, &x[i], sizeof x[i]);
+            }
         }
-        for (int64_t c = c8; c < cols; c++)
-            for (int64_t i = r; i < r + 8; i++) out[c * ld + i] = in[i * pitch + c];
     }
     for (int64_t c = 0; c < cols; c++)
-        for (int64_t r = r8; r < rows; r++) out[c * ld + r] = in[r * pitch + c];
+        for (int64_t r = c < c8 ? r8 : 0; r < rows; r++) out[c * ld + r] = in[r * pitch + c];
 }
 
 MZ_INLINE void pack_a_16(uint16_t *a, const int64_t kc, const int64_t k_unit, mz_cpu_mat src,
@@ -260,7 +287,7 @@ MZ_INLINE void pack_a_16(uint16_t *a, const int64_t kc, const int64_t k_unit, mz
         for (int64_t i = 0; i < m; i++)
             memcpy(a + i * kc, mat_at(src, i, 0), (size_t)k * sizeof *a);
     else
-        transpose16(a, kc, src.data, src.col, k, m);
+        strips_16(a, kc, src.data, src.col, k, m);
     for (int64_t i = 0; i < m; i++)
         for (int64_t p = k; p < k_full; p++) a[i * kc + p] = 0;
 }

@@ -132,9 +132,9 @@ const mz_command mz_cmd_bench = {
     .most = -1,
     .summary = "how long things take, every repetition",
     .description = "  bench gemm [M N K]    matrix products, of many sizes or one, f32 and bf16\n"
-                   "  bench ops [NAME]      every operator alone, in f32 and bf16, and what share\n"
-                   "                        of products alone and of reading alone that is;\n"
-                   "                        matmul M N K and experts ROWS N K E have that size\n"
+                   "  bench ops [NAME]      every operator alone, f32 and bf16, with its share\n"
+                   "                        of products alone and of reading alone; matmul\n"
+                   "                        M N K and experts ROWS N K E have that size\n"
                    "  bench bandwidth       reading 256 MiB\n"
                    "  bench prefill MODEL   a text of --positions tokens, with a cache\n"
                    "  bench decode MODEL    one token more for each of --streams such texts\n"

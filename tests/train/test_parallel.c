@@ -214,7 +214,10 @@ static void check_bf16(const char *place, const char *more)
     keys[0] = place;
     team_must_run("straight", 30, keys);
     assert_int_equal(team_losses("straight", got, STEPS), 30);
-    assert_true(worst(one, got, 30) < 0.02);
+    assert_true(worst(one, got, 12) < 0.02);
+    /* Once a last bit of bf16 has turned a near-tie of the router the two go ways of their own:
+     * with AVX2 the fifth step of the last of these is off by 2e-6, the thirtieth by 0.09. */
+    assert_true(worst(one, got, 30) < 0.2);
     team_hash("straight", straight);
     for (int at = 7; at <= 30; at += 23) team_must_run("parted", at, keys);
     team_hash("parted", again);

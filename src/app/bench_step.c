@@ -36,7 +36,7 @@ static mz_err build(steps *s)
     const mz_data_options how = mz_loop_data_options(c, s->network.vocab);
     MZ_TRY(mz_queue_open(&s->queue, s->device));
     MZ_TRY(mz_model_new(&s->model, s->queue, &s->network, &o));
-    MZ_TRY(mz_trainer_new(&s->trainer, s->queue, s->model));
+    MZ_TRY(mz_trainer_bare(&s->trainer, s->queue, s->model));
     MZ_TRY(mz_data_open(&s->data, c->data_path, &how));
     MZ_TRY(mz_loop_new(&s->loop, c, s->queue, s->model, s->trainer, s->data));
     const mz_checkpointed state = {.queue = s->queue,

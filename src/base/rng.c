@@ -72,8 +72,9 @@ double mz_rng_uniform(mz_rng *r)
 /* ---- normal numbers ---- */
 
 /* So many at a time, in loops that a compiler turns into vectors: the same operations on each, in
- * the same order, so the same bits as one by one. */
-enum { LANES = 8 };
+ * the same order, so the same bits as one by one. Their series are long chains: so many hide the
+ * time of one operation behind the others'. n of them are used, known when this is inlined. */
+enum { LANES = 32 };
 #define INLINE static inline __attribute__((always_inline))
 
 /* mz_philox of counters counter .. counter+LANES-1. */
@@ -127,13 +128,13 @@ INLINE double unit_of(uint32_t high, uint32_t low)
 
 /* y = ln x for 2^-53 <= x <= 1, to about an ulp: x = m 2^e with m near 1, ln m = 2
  * atanh((m-1)/(m+1)). |s| <= 0.172, so the term left out, 2 s^25/25, is under 1e-20. */
-INLINE void log_lanes(double y[LANES], const double x[LANES])
+INLINE void log_lanes(const int n, double y[LANES], const double x[LANES])
 {
     static const double ODD[] = {1.0 / 23.0, 1.0 / 21.0, 1.0 / 19.0, 1.0 / 17.0,
                                  1.0 / 15.0, 1.0 / 13.0, 1.0 / 11.0, 1.0 / 9.0,
                                  1.0 / 7.0,  1.0 / 5.0,  1.0 / 3.0};
-    double s[LANES], e[LANES], sum[LANES] = {0};
-    for (int i = 0; i < LANES; i++) {
+    double s[LANES], e[LANES], sum[LANES];
+    for (int i = 0; i < n; i++) {
         uint64_t bits;
         memcpy(&bits, &x[i], sizeof bits);
         double m = as_double((bits & 0x000fffffffffffffu) | 0x3fe0000000000000u); /* 1/2 <= m < 1 */
@@ -141,19 +142,20 @@ INLINE void log_lanes(double y[LANES], const double x[LANES])
         m += m * small; /* times 1 or 2: exact */
         e[i] = small_to_double(bits >> 52) - 1022.0 - small;
         s[i] = (m - 1.0) / (m + 1.0);
+        sum[i] = 0.0;
     }
     for (int k = 0; k < 11; k++)
-        for (int i = 0; i < LANES; i++) sum[i] = (sum[i] + ODD[k]) * (s[i] * s[i]);
-    for (int i = 0; i < LANES; i++)
+        for (int i = 0; i < n; i++) sum[i] = (sum[i] + ODD[k]) * (s[i] * s[i]);
+    for (int i = 0; i < n; i++)
         y[i] = e[i] * LN2_HIGH + (2.0 * s[i] + (2.0 * s[i] * sum[i] + e[i] * LN2_LOW));
 }
 
 /* y = cos(2 pi u) for 0 <= u < 1. Symmetry folds u, exactly, into 0..1/8 of a turn, where the
  * Taylor terms left out, of a sine or a cosine, are under 1e-18. */
-INLINE void cos_lanes(double y[LANES], const double u[LANES])
+INLINE void cos_lanes(const int n, double y[LANES], const double u[LANES])
 {
     double x[LANES], sum[LANES], sign[LANES], sine[LANES];
-    for (int i = 0; i < LANES; i++) {
+    for (int i = 0; i < n; i++) {
         const double half = 0.5 - fabs(u[i] - 0.5);
         const double quarter = 0.25 - fabs(half - 0.25);
         sign[i] = copysign(1.0, 0.25 - half);
@@ -163,31 +165,30 @@ INLINE void cos_lanes(double y[LANES], const double u[LANES])
     }
     for (int k = 16; k > 1; k -= 2) {
         const double even = (double)(k * (k - 1)), odd = (double)(k * (k + 1)) - even;
-        for (int i = 0; i < LANES; i++)
-            sum[i] = 1.0 - sum[i] * (x[i] * x[i]) / (even + sine[i] * odd);
+        for (int i = 0; i < n; i++) sum[i] = 1.0 - sum[i] * (x[i] * x[i]) / (even + sine[i] * odd);
     }
-    for (int i = 0; i < LANES; i++) /* times x of a sine, 1 of a cosine: exact */
+    for (int i = 0; i < n; i++) /* times x of a sine, 1 of a cosine: exact */
         y[i] = sign[i] * ((sine[i] * x[i] + (1.0 - sine[i])) * sum[i]);
 }
 
-INLINE void normal_lanes(double y[LANES], uint32_t w[4][LANES])
+INLINE void normal_lanes(const int n, double y[LANES], uint32_t w[4][LANES])
 {
     double a[LANES], b[LANES], ln[LANES], c[LANES];
-    for (int i = 0; i < LANES; i++) {
+    for (int i = 0; i < n; i++) {
         a[i] = 1.0 - unit_of(w[0][i], w[1][i]); /* (0,1] */
         b[i] = unit_of(w[2][i], w[3][i]);
     }
-    log_lanes(ln, a);
-    cos_lanes(c, b);
-    for (int i = 0; i < LANES; i++) y[i] = sqrt(-2.0 * ln[i]) * c[i];
+    log_lanes(n, ln, a);
+    cos_lanes(n, c, b);
+    for (int i = 0; i < n; i++) y[i] = sqrt(-2.0 * ln[i]) * c[i];
 }
 
 double mz_rng_normal(mz_rng *r)
 {
-    uint32_t w[4][LANES] = {{0}};
+    uint32_t w[4][LANES];
     double y[LANES];
     for (int i = 0; i < 4; i++) w[i][0] = mz_rng_u32(r);
-    normal_lanes(y, w);
+    normal_lanes(1, y, w);
     return y[0];
 }
 
@@ -197,7 +198,7 @@ INLINE void normals(uint64_t seed, uint64_t stream, uint64_t first, double *out,
         uint32_t w[4][LANES];
         double y[LANES];
         philox_lanes(seed, stream, first + (uint64_t)i, w);
-        normal_lanes(y, w);
+        normal_lanes(LANES, y, w);
         memcpy(out + i, y, (size_t)(n - i < LANES ? n - i : LANES) * sizeof *y);
     }
 }

@@ -289,7 +289,7 @@ static uint64_t name_stream(const char *name)
 
 typedef struct init_room {
     mz_pool *pool;
-    unsigned char *bytes; /* of one parameter, in its dtype */
+    unsigned char *bytes, *twin; /* of one parameter, in its dtype and its twin's */
     uint64_t seed;
     double deviation;
 } init_room;
@@ -300,7 +300,7 @@ enum {
 };
 
 typedef struct init_job {
-    const mz_param *p;
+    const mz_param *p, *twin; /* twin: gets the same numbers in another dtype; NULL: none */
     const init_room *room;
     uint64_t stream;
     int64_t n;
@@ -333,20 +333,29 @@ static void init_part(void *arg, int64_t part, int thread)
         for (int64_t i = 0; i < n; i++) values[i] = p->kind == MZ_PARAM_NORM ? 1.0 : 0.0;
     }
     unsigned char *to = j->room->bytes + (size_t)first * mz_dtype_bytes(p->dtype);
-    const mz_err err = mz_convert(to, p->dtype, values, MZ_F64, n);
+    mz_err err = mz_convert(to, p->dtype, values, MZ_F64, n);
+    if (err == MZ_OK && j->twin) {
+        to = j->room->twin + (size_t)first * mz_dtype_bytes(j->twin->dtype);
+        err = mz_convert(to, j->twin->dtype, values, MZ_F64, n);
+    }
     if (err != MZ_OK) j->err[thread] = err;
 }
 
-static mz_err init_one(const mz_param *p, mz_queue *q, const init_room *room, int64_t e)
+static mz_err init_one(const mz_param *p, const mz_param *twin, mz_queue *q, const init_room *room,
+                       int64_t e)
 {
     char name[160];
     const mz_tensor view = mz_param_disk_view(p, &p->w, e);
-    init_job j = {.p = p, .room = room, .n = mz_count(&view)};
+    init_job j = {.p = p, .twin = twin, .room = room, .n = mz_count(&view)};
     MZ_TRY(mz_param_disk_name(p, e, name, sizeof name));
     j.stream = name_stream(name);
     mz_pool_run(room->pool, (j.n + INIT_PART - 1) / INIT_PART, init_part, &j);
     for (int i = 0; i < MZ_COUNT(j.err); i++) MZ_TRY(j.err[i]);
     MZ_TRY(mz_upload(q, &view, room->bytes));
+    if (twin) {
+        const mz_tensor other = mz_param_disk_view(twin, &twin->w, e);
+        MZ_TRY(mz_upload(q, &other, room->twin));
+    }
     return mz_queue_sync(q); /* the room is written again for the next one */
 }
 
@@ -360,7 +369,15 @@ static int64_t largest(const mz_params *p)
     return most;
 }
 
-static mz_err init_from(mz_params *p, mz_queue *q, const mz_config *c, uint64_t seed, int64_t first)
+/* masters: of the same list, or NULL */
+static const mz_param *twin_of(const mz_params *masters, const mz_param *p, int64_t i)
+{
+    const mz_param *twin = masters ? &masters->list[i] : NULL;
+    return twin && twin->w.buf != p->w.buf ? twin : NULL;
+}
+
+static mz_err init_from(mz_params *p, const mz_params *masters, mz_queue *q, const mz_config *c,
+                        uint64_t seed, int64_t first)
 {
     MZ_NEED(p && q && c && p->weights, "params has no buffers, or an argument is NULL");
     init_room room = {.seed = seed, .deviation = c->init_std};
@@ -369,20 +386,24 @@ static mz_err init_from(mz_params *p, mz_queue *q, const mz_config *c, uint64_t 
         q->device->info.threads > 0 ? q->device->info.threads : mz_thread_default_count();
     mz_err err = mz_pool_new(&room.pool, threads < MOST_THREADS ? threads : MOST_THREADS);
     if (err == MZ_OK) err = mz_mem_new(&room.bytes, most, sizeof(double));
+    if (err == MZ_OK && masters) err = mz_mem_new(&room.twin, most, sizeof(double));
     for (int64_t i = first; i < p->n && err == MZ_OK; i++)
         for (int64_t e = 0; e < mz_param_disk_count(&p->list[i]) && err == MZ_OK; e++)
-            err = init_one(&p->list[i], q, &room, e);
+            err = init_one(&p->list[i], twin_of(masters, &p->list[i], i), q, &room, e);
     mz_mem_free(room.bytes);
+    mz_mem_free(room.twin);
     mz_pool_free(room.pool);
     return err;
 }
 
-mz_err mz_params_init(mz_params *p, mz_queue *q, const mz_config *c, uint64_t seed)
+mz_err mz_params_init(mz_params *p, const mz_params *masters, mz_queue *q, const mz_config *c,
+                      uint64_t seed)
 {
-    return init_from(p, q, c, seed, 0);
+    return init_from(p, masters, q, c, seed, 0);
 }
 
-mz_err mz_params_init_adapters(mz_params *p, mz_queue *q, const mz_config *c, uint64_t seed)
+mz_err mz_params_init_adapters(mz_params *p, const mz_params *masters, mz_queue *q,
+                               const mz_config *c, uint64_t seed)
 {
-    return init_from(p, q, c, seed, p ? p->n_base : 0);
+    return init_from(p, masters, q, c, seed, p ? p->n_base : 0);
 }

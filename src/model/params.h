@@ -81,8 +81,12 @@ mz_params mz_params_base(const mz_params *p);
 /* Random start (Philox keyed by seed and the parameter's NAME, so that neither the order nor the
  * placement changes it): matrices and embeddings normal(0, init_std), norms 1, biases 0;
  * an adapter's A uniform in +-1/sqrt(in), its B 0. */
-mz_err mz_params_init(mz_params *p, mz_queue *q, const mz_config *c, uint64_t seed);
+/* Each number is rounded once to each dtype: masters, of the same list, get those of p in theirs
+ * where they lie in other buffers; NULL: there are none. */
+mz_err mz_params_init(mz_params *p, const mz_params *masters, mz_queue *q, const mz_config *c,
+                      uint64_t seed);
 /* The adapters alone. */
-mz_err mz_params_init_adapters(mz_params *p, mz_queue *q, const mz_config *c, uint64_t seed);
+mz_err mz_params_init_adapters(mz_params *p, const mz_params *masters, mz_queue *q,
+                               const mz_config *c, uint64_t seed);
 
 #endif

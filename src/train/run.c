@@ -150,7 +150,7 @@ static mz_err build(run *r)
     if (r->hooks->profile) MZ_TRY(mz_profile_new(&r->profile, PROFILE_SPANS));
     r->queue->profile = r->profile;
     MZ_TRY(mz_model_new(&r->model, r->queue, &r->network, &o));
-    MZ_TRY(mz_trainer_new(&r->trainer, r->queue, r->model));
+    MZ_TRY(mz_trainer_bare(&r->trainer, r->queue, r->model));
     const mz_data_options how = mz_loop_data_options(c, r->network.vocab);
     MZ_TRY(mz_data_open(&r->data, c->data_path, &how));
     MZ_TRY(mz_validation_open(&r->validation, c, r->queue, r->model, r->trainer));

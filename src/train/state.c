@@ -86,9 +86,9 @@ static mz_err take_adapters(const mz_checkpointed *c, const char *folder)
     MZ_TRY(masters_of(&h, &masters));
     mz_err err = is_new ? MZ_OK : mz_adapter_open(&a, folder);
     mz_params *const both[2] = {p, &masters};
-    for (int i = 0; i < 2 && err == MZ_OK; i++)
-        err = is_new ? mz_params_init_adapters(both[i], c->queue, config, c->seed)
-                     : mz_adapter_load(a, both[i], c->queue, &config->lora);
+    if (is_new) err = mz_params_init_adapters(p, &masters, c->queue, config, c->seed);
+    for (int i = 0; i < 2 && err == MZ_OK && !is_new; i++)
+        err = mz_adapter_load(a, both[i], c->queue, &config->lora);
     mz_adapter_close(a);
     mz_mem_free(masters.list);
     return err;
@@ -106,9 +106,8 @@ mz_err mz_state_draw_weights(const mz_checkpointed *c, uint64_t seed)
     const mz_config *config = mz_model_config(c->model);
     mz_held h;
     mz_held_of(&h, c);
-    MZ_TRY(mz_params_init(mz_model_params(c->model), c->queue, config, seed));
     MZ_TRY(masters_of(&h, &masters));
-    const mz_err err = mz_params_init(&masters, c->queue, config, seed);
+    const mz_err err = mz_params_init(mz_model_params(c->model), &masters, c->queue, config, seed);
     mz_mem_free(masters.list);
     return err;
 }

@@ -22,6 +22,7 @@ struct mz_trainer {
     mz_buffer *master, *m, *v, *norm; /* master NULL where every parameter is in acc already */
     mz_op *adamw_copy, *adamw, *sumsq, *cast;
     bool *frozen;         /* [params->n] */
+    bool is_clean;        /* nothing was added to the gradients since they were bound as zeros */
     const mz_param *lent; /* NULL: none */
     double *norm_host;    /* [params->n] sums of squares as they come, acc */
     /* what was noted of the step's micro-batches, their losses one behind the other */
@@ -68,7 +69,7 @@ static mz_err build(mz_trainer *t)
     return bind_ops(t, largest, dtype);
 }
 
-mz_err mz_trainer_new(mz_trainer **out, mz_queue *q, mz_model *m)
+mz_err mz_trainer_bare(mz_trainer **out, mz_queue *q, mz_model *m)
 {
     mz_trainer *t = NULL;
     MZ_NEED(out && q && m, "an argument is NULL");
@@ -78,13 +79,27 @@ mz_err mz_trainer_new(mz_trainer **out, mz_queue *q, mz_model *m)
     t->model = m;
     t->params = mz_model_params(m);
     t->acc = mz_dtype_acc(t->params->list[0].dtype);
-    mz_err err = build(t);
-    if (err == MZ_OK) err = mz_trainer_sync_masters(t);
+    const mz_err err = build(t);
     if (err != MZ_OK) {
         mz_trainer_free(t);
         return err;
     }
+    t->is_clean = true;
     mz_queue_tell(q);
+    *out = t;
+    return MZ_OK;
+}
+
+mz_err mz_trainer_new(mz_trainer **out, mz_queue *q, mz_model *m)
+{
+    mz_trainer *t = NULL;
+    MZ_TRY(mz_trainer_bare(&t, q, m));
+    t->is_clean = false; /* the model may have learnt before */
+    const mz_err err = mz_trainer_sync_masters(t);
+    if (err != MZ_OK) {
+        mz_trainer_free(t);
+        return err;
+    }
     *out = t;
     return MZ_OK;
 }
@@ -159,7 +174,9 @@ mz_err mz_trainer_begin(mz_trainer *t)
 {
     t->n_noted = t->noted_tokens = 0;
     t->loss_sum = 0.0;
-    return mz_model_zero_grads(t->model);
+    const bool is_clean = t->is_clean;
+    t->is_clean = false;
+    return is_clean ? MZ_OK : mz_model_zero_grads(t->model);
 }
 
 /* ---- losses ---- */

@@ -22,6 +22,9 @@ typedef struct mz_optim {
 } mz_optim;
 
 mz_err mz_trainer_new(mz_trainer **t, mz_queue *q, mz_model *m);
+/* The same for a model that was just bound, whose gradients are zeros still; masters are zeros too
+ * and not the model's weights: for whoever loads or draws both. Begin comes before micro. */
+mz_err mz_trainer_bare(mz_trainer **t, mz_queue *q, mz_model *m);
 void mz_trainer_free(mz_trainer *t); /* NULL is legal */
 /* After the model's weights were loaded or changed from outside: masters follow them. */
 mz_err mz_trainer_sync_masters(mz_trainer *t);

@@ -83,7 +83,7 @@ static void write_weights(const char *folder, const char *fields)
     ok(mz_queue_open(&q, device));
     ok(mz_params_list(&p, &c, MZ_F32));
     ok(mz_params_alloc(&p, device, false));
-    ok(mz_params_init(&p, q, &c, 7));
+    ok(mz_params_init(&p, NULL, q, &c, 7));
     ok(mz_hf_save(&p, q, &c, program_path(folder), MZ_BF16));
     mz_params_clear(&p);
     mz_queue_close(q);

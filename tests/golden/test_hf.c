@@ -138,7 +138,7 @@ static void large_tensors_pass_in_pieces(void **state)
     assert_int_equal(mz_queue_open(&a.q, a.device), MZ_OK);
     assert_int_equal(mz_params_list(&a.params, &a.config, MZ_F32), MZ_OK);
     assert_int_equal(mz_params_alloc(&a.params, a.device, false), MZ_OK);
-    assert_int_equal(mz_params_init(&a.params, a.q, &a.config, 7), MZ_OK);
+    assert_int_equal(mz_params_init(&a.params, NULL, a.q, &a.config, 7), MZ_OK);
     assert_int_equal(mz_hf_save(&a.params, a.q, &a.config, folder, MZ_BF16), MZ_OK);
     loads(&b, "far", folder, MZ_F32);
     same_as_file(&b, folder);

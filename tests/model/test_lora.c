@@ -70,7 +70,7 @@ static void test_start(void **state)
     tiny_open(&plain, &c, &o);
     tiny_open(&lora, &with, &o);
     mz_params *p = mz_model_params(lora.model);
-    tiny_ok(mz_params_init_adapters(p, lora.queue, &with, 5));
+    tiny_ok(mz_params_init_adapters(p, NULL, lora.queue, &with, 5));
     loss_of(&plain, a);
     loss_of(&lora, b);
     assert_memory_equal(a, b, sizeof a);

@@ -67,7 +67,7 @@ static void start_is_random_by_name(void **state)
     double x[2048], y[2048];
     static const char *const up = "model.layers.1.mlp.experts.{e}.up_proj.weight";
     tiny_open(&a, &c, &o);
-    tiny_ok(mz_params_init(mz_model_params(a.model), a.queue, &c, 3));
+    tiny_ok(mz_params_init(mz_model_params(a.model), NULL, a.queue, &c, 3));
     const double ms = mean_square(&a, up, x);
     assert_true(fabs(sqrt(ms) / c.init_std - 1.0) < 0.12);
     assert_true(fabs(mean_square(&a, "model.norm.weight", y) - 1.0) <= 0.0);
@@ -75,10 +75,10 @@ static void start_is_random_by_name(void **state)
     c.q_rank = 0, c.tied = true; /* another list with fewer experts */
     c.moe.experts = 4, c.moe.groups = c.moe.groups_kept = 1;
     tiny_open(&b, &c, &o);
-    tiny_ok(mz_params_init(mz_model_params(b.model), b.queue, &c, 3));
+    tiny_ok(mz_params_init(mz_model_params(b.model), NULL, b.queue, &c, 3));
     (void)mean_square(&b, up, y);
     assert_memory_equal(x, y, 4 * 5 * 12 * sizeof *x);
-    tiny_ok(mz_params_init(mz_model_params(b.model), b.queue, &c, 4));
+    tiny_ok(mz_params_init(mz_model_params(b.model), NULL, b.queue, &c, 4));
     (void)mean_square(&b, up, y);
     assert_memory_not_equal(x, y, 4 * 5 * 12 * sizeof *x);
     tiny_close(&a);

@@ -52,7 +52,7 @@ static void start(run *r, const char *chip, int threads, const char *family, mz_
                                 .train = true,
                                 .mtp = r->config.mtp_layers > 0};
     ok(mz_model_new(&r->model, r->queue, &r->config, &o));
-    ok(mz_params_init(mz_model_params(r->model), r->queue, &r->config, 7));
+    ok(mz_params_init(mz_model_params(r->model), NULL, r->queue, &r->config, 7));
     ok(mz_trainer_new(&r->trainer, r->queue, r->model));
     for (int i = 0; i < TOKENS; i++) {
         r->ids[i] = (int32_t)((i * 7 + i * i * 3 + 5 * (i / T)) % r->config.vocab);

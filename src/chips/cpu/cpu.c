@@ -187,10 +187,45 @@ static unsigned char *at(const mz_buffer *buf, size_t offset)
     return (unsigned char *)buf->host + offset;
 }
 
+/* Bytes that are set or copied, by all threads where there are many: pages that are touched first
+ * take longest. from NULL: zeros. */
+typedef struct span {
+    unsigned char *to;
+    const unsigned char *from;
+    size_t bytes;
+} span;
+
+enum { SPAN_PART = 1 << 20, SPAN_LEAST = 8 << 20 };
+
+static void span_part(void *arg, int64_t part, int thread)
+{
+    (void)thread;
+    const span *s = arg;
+    const size_t first = (size_t)part * SPAN_PART;
+    const size_t n = s->bytes - first < SPAN_PART ? s->bytes - first : SPAN_PART;
+    if (s->from)
+        memcpy(s->to + first, s->from + first, n);
+    else
+        memset(s->to + first, 0, n);
+}
+
+static void run_span(const mz_queue *q, span s)
+{
+    const int64_t parts = (int64_t)((s.bytes + SPAN_PART - 1) / SPAN_PART);
+    if (s.bytes >= SPAN_LEAST)
+        mz_cpu_run(q, parts, span_part, &s);
+    else
+        for (int64_t i = 0; i < parts; i++) span_part(&s, i, 0);
+}
+
 static mz_err upload(mz_queue *q, mz_buffer *dst, size_t offset, const void *host, size_t bytes)
 {
-    (void)q;
-    memmove(at(dst, offset), host, bytes);
+    unsigned char *to = at(dst, offset);
+    const uintptr_t a = (uintptr_t)to, b = (uintptr_t)host;
+    if ((a > b ? a - b : b - a) >= bytes)
+        run_span(q, (span){to, host, bytes});
+    else
+        memmove(to, host, bytes); /* of the buffer's own memory */
     return MZ_OK;
 }
 
@@ -211,8 +246,7 @@ static mz_err copy(mz_queue *q, mz_buffer *dst, size_t dst_offset, const mz_buff
 
 static mz_err zero(mz_queue *q, mz_buffer *dst, size_t offset, size_t bytes)
 {
-    (void)q;
-    memset(at(dst, offset), 0, bytes);
+    run_span(q, (span){at(dst, offset), NULL, bytes});
     return MZ_OK;
 }
 

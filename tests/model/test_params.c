@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/model/test_params.c - names and shapes as the files have them, and the random start. */
+#include "base/mem.h"
 #include "tests/model/tiny.h"
 
 static void names_are_those_of_the_files(void **state)
@@ -85,11 +86,52 @@ static void start_is_random_by_name(void **state)
     tiny_close(&b);
 }
 
+/* Weights and masters are one draw: each the numbers that it would have got alone. */
+static void masters_are_drawn_with_the_weights(void **state)
+{
+    (void)state;
+    tiny both, alone, wide;
+    double x[2048], y[2048];
+    const mz_config c = tiny_v3();
+    mz_model_options o = tiny_options(MZ_BF16, true);
+    static const char *const names[] = {"model.embed_tokens.weight", "model.norm.weight",
+                                        "model.layers.1.mlp.experts.{e}.up_proj.weight"};
+    tiny_open(&both, &c, &o);
+    tiny_open(&alone, &c, &o);
+    o.dtype = MZ_F32;
+    tiny_open(&wide, &c, &o);
+    mz_params *p = mz_model_params(both.model), masters = *p;
+    tiny_ok(mz_mem_new(&masters.list, p->n, sizeof *masters.list));
+    for (int64_t i = 0; i < p->n; i++) { /* where the gradients will be */
+        masters.list[i] = p->list[i];
+        if (!p->list[i].g.buf || p->list[i].dtype == p->list[i].g.dtype) continue;
+        masters.list[i].w = p->list[i].g;
+        masters.list[i].dtype = MZ_F32;
+    }
+    tiny_ok(mz_params_init(p, &masters, both.queue, &c, 3));
+    tiny_ok(mz_params_init(mz_model_params(alone.model), NULL, alone.queue, &c, 3));
+    tiny_ok(mz_params_init(mz_model_params(wide.model), NULL, wide.queue, &c, 3));
+    for (int i = 0; i < MZ_COUNT(names); i++) {
+        const mz_param *w = mz_params_find(p, names[i]);
+        const mz_param *want = mz_params_find(mz_model_params(alone.model), names[i]);
+        const size_t bytes = (size_t)mz_count(&w->w) * sizeof *x;
+        assert_true(bytes <= sizeof x);
+        tiny_get(&both, &w->w, x), tiny_get(&alone, &want->w, y);
+        assert_memory_equal(x, y, bytes);
+        want = mz_params_find(mz_model_params(wide.model), names[i]);
+        tiny_get(&both, &masters.list[w - p->list].w, x), tiny_get(&wide, &want->w, y);
+        assert_memory_equal(x, y, bytes);
+    }
+    mz_mem_free(masters.list);
+    tiny_close(&both), tiny_close(&alone), tiny_close(&wide);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_those_of_the_files),
         cmocka_unit_test(start_is_random_by_name),
+        cmocka_unit_test(masters_are_drawn_with_the_weights),
     };
     return cmocka_run_group_tests(tests, tiny_setup, NULL);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/op/test_cpu_isa.c - invented processors: which kernels each may run, what is refused. */
+#include "base/mem.h"
 #include "tests/op/cpu_rig.h"
 
 #include <string.h>
@@ -104,9 +105,37 @@ static void the_device_says_what_it_is(void **state)
     rig_close(&r);
 }
 
+/* So many bytes are shared out among the threads: all of them arrive, and nothing beside. */
+static void many_bytes_are_copied_and_zeroed(void **state)
+{
+    (void)state;
+    enum { BYTES = (9 << 20) + 77, LEAD = 3 };
+    rig r;
+    const int64_t n = BYTES, some = BYTES - 2 * LEAD;
+    unsigned char *from = NULL, *back = NULL;
+    assert_true(rig_open(&r, "auto", 2));
+    assert_int_equal(mz_mem_new(&from, n, 1), MZ_OK);
+    assert_int_equal(mz_mem_new(&back, n, 1), MZ_OK);
+    for (int64_t i = 0; i < n; i++) from[i] = (unsigned char)(1 + i % 251);
+    const mz_tensor all = rig_tensor(&r, MZ_U8, 1, &n, (rig_layout){.lead = LEAD});
+    const mz_tensor inner = mz_slice(&all, 0, LEAD, some);
+    assert_int_equal(mz_upload(r.q, &all, from), MZ_OK);
+    assert_int_equal(mz_download(r.q, back, &all), MZ_OK);
+    assert_memory_equal(back, from, n);
+    assert_int_equal(mz_zero(r.q, &inner), MZ_OK);
+    assert_int_equal(mz_download(r.q, back, &all), MZ_OK);
+    for (int64_t i = 0; i < n; i++)
+        assert_int_equal(back[i], i < LEAD || i >= LEAD + some ? from[i] : 0);
+    assert_true(rig_gaps_untouched(&all));
+    mz_mem_free(from);
+    mz_mem_free(back);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_bytes_are_copied_and_zeroed),
 #if defined(__x86_64__)
         cmocka_unit_test(each_missing_bit_costs_its_set),
 #endif

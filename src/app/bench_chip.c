@@ -12,7 +12,13 @@
 
 #include <stdio.h>
 
-enum { REPETITIONS = 7, READ_BYTES = 256 << 20, SIZE_MOST = 1 << 17, GAUGE_NS = 200000000 };
+enum {
+    REPETITIONS = 7,
+    READ_BYTES = 256 << 20,
+    SIZE_MOST = 1 << 17,
+    GAUGE_NS = 50000000,
+    READS = 3
+};
 
 /* Squares, the maps of a small and a middling transformer in all three directions' sizes, a head,
  * and the few rows of decoding. */
@@ -251,7 +257,7 @@ static mz_err add_limits(mz_queue *q, json_t *o)
         if (json_object_set_new(peaks, mz_dtype_name(DTYPES[i]), json_real(best)) != 0)
             return mz_cli_json_failed();
     }
-    return mz_bench_read(q, REPETITIONS, o);
+    return mz_bench_read(q, READS, o);
 }
 
 static mz_err ops(mz_queue *q, const mz_cli *cli, json_t *o)

@@ -37,8 +37,10 @@ def run(words, folder):
 
 
 def listens(pid):
-    """Whether it has a handler for SIGINT by now."""
+    """Whether it is the program by now, and no longer the shell, and has a handler for SIGINT."""
     try:
+        if not os.path.samefile(f"/proc/{pid}/exe", PROGRAM):
+            return False
         status = open(f"/proc/{pid}/status").read()
     except OSError:
         return False

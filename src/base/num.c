@@ -4,6 +4,7 @@
  * Every f32 is a double, so a conversion from f32 goes through double without a second rounding. */
 #include "base/num.h"
 
+#include <math.h>
 #include <stdbool.h>
 
 typedef struct {
@@ -65,8 +66,11 @@ static inline float signed_f32(float magnitude, bool negative)
     return mz_f32_from_bits(mz_f32_bits(magnitude) | (negative ? 0x80000000u : 0));
 }
 
+/* Rounding to f32 first changes nothing, unless that ends half-way between two bf16. */
 uint16_t mz_f64_to_bf16(double x)
 {
+    const float near = (float)x;
+    if ((mz_f32_bits(near) & 0xffffu) != 0x8000u && !isnan(x)) return mz_f32_to_bf16(near);
     return (uint16_t)(narrow(x, &BF16) | sign_of(x, 0x8000));
 }
 

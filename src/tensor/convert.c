@@ -73,6 +73,26 @@ static mz_err convert_ids(void *dst, mz_dtype to, const unsigned char *src, mz_d
     return MZ_OK;
 }
 
+/* What whole models pass: their weights as files have them, and as they are drawn. */
+static bool convert_common(void *dst, mz_dtype to, const void *src, mz_dtype from, int64_t n)
+{
+    const double *wide = src;
+    if (from == MZ_BF16 && to == MZ_F32) {
+        for (int64_t i = 0; i < n; i++) {
+            uint16_t h;
+            memcpy(&h, (const unsigned char *)src + i * 2, 2);
+            ((float *)dst)[i] = mz_bf16_to_f32(h);
+        }
+    } else if (from == MZ_F64 && to == MZ_F32) {
+        for (int64_t i = 0; i < n; i++) ((float *)dst)[i] = (float)wide[i];
+    } else if (from == MZ_F64 && to == MZ_BF16) {
+        for (int64_t i = 0; i < n; i++) ((uint16_t *)dst)[i] = mz_f64_to_bf16(wide[i]);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 mz_err mz_convert(void *dst, mz_dtype to, const void *src, mz_dtype from, int64_t n)
 {
     MZ_NEED(n >= 0 && (n == 0 || (dst && src)), "dst or src is NULL");
@@ -84,14 +104,7 @@ mz_err mz_convert(void *dst, mz_dtype to, const void *src, mz_dtype from, int64_
         if (n > 0) memcpy(dst, src, (size_t)n * mz_dtype_bytes(to));
         return MZ_OK;
     }
-    if (from == MZ_BF16 && to == MZ_F32) { /* the common case of a checkpoint */
-        for (int64_t i = 0; i < n; i++) {
-            uint16_t h;
-            memcpy(&h, (const unsigned char *)src + i * 2, 2);
-            ((float *)dst)[i] = mz_bf16_to_f32(h);
-        }
-        return MZ_OK;
-    }
+    if (convert_common(dst, to, src, from, n)) return MZ_OK;
     for (int64_t i = 0; i < n; i++) write_float(dst, to, i, read_float(src, from, i));
     return MZ_OK;
 }

@@ -162,10 +162,13 @@ MZ_INLINE void strips_f32(float *out, int64_t ld, const float *in, int64_t pitch
         for (int64_t r = c < c4 ? r4 : 0; r < rows; r++) out[c * ld + r] = in[r * pitch + c];
 }
 
-MZ_INLINE void strips_bf16(float *out, int64_t ld, const uint16_t *in, int64_t pitch, int64_t rows,
-                           int64_t cols)
+/* bf16 to bf16, or to f32 where it `widens`. */
+MZ_INLINE void strips_16(void *out, int64_t ld, const uint16_t *in, int64_t pitch, int64_t rows,
+                         int64_t cols, const bool widens)
 {
     const int64_t r8 = rows / 8 * 8, c8 = cols / 8 * 8;
+    float *wide = out;
+    uint16_t *same = out;
     for (int64_t c0 = 0; c0 < c8; c0 += STRIP) {
         const int64_t c1 = c8 - c0 < STRIP ? c8 : c0 + STRIP;
         for (int64_t r = 0; r < r8; r += 8) {
@@ -173,13 +176,24 @@ MZ_INLINE void strips_bf16(float *out, int64_t ld, const uint16_t *in, int64_t p
             for (int64_t c = c0; c < c1; c += 8) {
                 u16x8 x[8];
                 turn_16(x, in + r * pitch + c, pitch);
-                MZ_UNROLL for (int i = 0; i < 8; i++) widen_8(out + (c + i) * ld + r, x[i]);
+                MZ_UNROLL for (int i = 0; i < 8; i++)
+                {
+                    const int64_t at = (c + i) * ld + r;
+                    if (widens)
+                        widen_8(wide + at, x[i]);
+                    else
+                        memcpy(same + at, &x[i], sizeof x[i]);
+                }
             }
         }
     }
     for (int64_t c = 0; c < cols; c++)
-        for (int64_t r = c < c8 ? r8 : 0; r < rows; r++)
-            out[c * ld + r] = mz_bf16_to_f32(in[r * pitch + c]);
+        for (int64_t r = c < c8 ? r8 : 0; r < rows; r++) {
+            if (widens)
+                wide[c * ld + r] = mz_bf16_to_f32(in[r * pitch + c]);
+            else
+                same[c * ld + r] = in[r * pitch + c];
+        }
 }
 
 MZ_INLINE void copy_row(float *out, const void *in, int64_t n, const bool is_bf16)
@@ -222,7 +236,7 @@ MZ_INLINE void pack_a_32(float *a, const int64_t kc, mz_cpu_mat src, int64_t m, 
     if (src.col == 1)
         for (int64_t i = 0; i < m; i++) copy_row(a + i * kc, mat_at(src, i, 0), k, is_bf16);
     else if (is_bf16)
-        strips_bf16(a, kc, src.data, src.col, k, m);
+        strips_16(a, kc, src.data, src.col, k, m, true);
     else
         strips_f32(a, kc, src.data, src.col, k, m);
 }
@@ -258,27 +272,6 @@ MZ_INLINE void pack_b_32(float *b, const int64_t nr, int64_t pitch, mz_cpu_mat s
 
 /* ---- bf16 pairs ---- */
 
-/* out[c*ld + r] = in[r*pitch + c] for r < rows, c < cols, in strips */
-MZ_INLINE void strips_16(uint16_t *out, int64_t ld, const uint16_t *in, int64_t pitch, int64_t rows,
-                         int64_t cols)
-{
-    const int64_t r8 = rows / 8 * 8, c8 = cols / 8 * 8;
-    for (int64_t c0 = 0; c0 < c8; c0 += STRIP) {
-        const int64_t c1 = c8 - c0 < STRIP ? c8 : c0 + STRIP;
-        for (int64_t r = 0; r < r8; r += 8) {
-            prefetch_rows(in + (r + ROWS_AHEAD) * pitch + c0, pitch * 2, 8);
-            for (int64_t c = c0; c < c1; c += 8) {
-                u16x8 x[8];
-                turn_16(x, in + r * pitch + c, pitch);
-                MZ_UNROLL for (int i = 0; i < 8; i++)
-                    memcpy(out + (c + i) * ld + r, &x[i], sizeof x[i]);
-            }
-        }
-    }
-    for (int64_t c = 0; c < cols; c++)
-        for (int64_t r = c < c8 ? r8 : 0; r < rows; r++) out[c * ld + r] = in[r * pitch + c];
-}
-
 MZ_INLINE void pack_a_16(uint16_t *a, const int64_t kc, const int64_t k_unit, mz_cpu_mat src,
                          int64_t m, int64_t k)
 {
@@ -287,7 +280,7 @@ MZ_INLINE void pack_a_16(uint16_t *a, const int64_t kc, const int64_t k_unit, mz
         for (int64_t i = 0; i < m; i++)
             memcpy(a + i * kc, mat_at(src, i, 0), (size_t)k * sizeof *a);
     else
-        strips_16(a, kc, src.data, src.col, k, m);
+        strips_16(a, kc, src.data, src.col, k, m, false);
     for (int64_t i = 0; i < m; i++)
         for (int64_t p = k; p < k_full; p++) a[i * kc + p] = 0;
 }
